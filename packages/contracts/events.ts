@@ -1,0 +1,210 @@
+import { type Static, type TSchema, Type } from "@sinclair/typebox";
+import { type TypeCheck, TypeCompiler } from "@sinclair/typebox/compiler";
+import { derivedId, newId, OrderId, Uuid } from "./ids.ts";
+import {
+  Kitchen,
+  OrderItems,
+  RejectReason,
+  repeatedSku,
+  UserId,
+} from "./order.ts";
+
+const closed = { additionalProperties: false };
+
+/** RFC 3339 in UTC, as `Date.prototype.toISOString` writes it. */
+const Time = Type.String({
+  pattern: "^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d(\\.\\d{1,9})?Z$",
+});
+
+/** A CloudEvents 1.0 envelope, structured JSON mode; `subject` is the order. */
+function cloudEvent<const T extends string, D extends TSchema>(
+  type: T,
+  data: D,
+) {
+  return Type.Object(
+    {
+      specversion: Type.Literal("1.0"),
+      id: Uuid,
+      source: Type.String({ minLength: 1, maxLength: 128 }),
+      type: Type.Literal(type),
+      subject: OrderId,
+      time: Time,
+      datacontenttype: Type.Literal("application/json"),
+      traceparent: Type.Optional(
+        Type.String({ pattern: "^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$" }),
+      ),
+      data,
+    },
+    closed,
+  );
+}
+
+const order = { order_id: OrderId, user_id: UserId, kitchen: Kitchen };
+
+const SCHEMAS = {
+  OrderPlaced: cloudEvent(
+    "OrderPlaced",
+    Type.Object({ ...order, items: OrderItems }, closed),
+  ),
+  InventoryReserved: cloudEvent(
+    "InventoryReserved",
+    Type.Object({ ...order, items: OrderItems }, closed),
+  ),
+  InventoryFailed: cloudEvent(
+    "InventoryFailed",
+    Type.Object({ ...order, reason: RejectReason }, closed),
+  ),
+  ConfirmationSent: cloudEvent("ConfirmationSent", Type.Object(order, closed)),
+};
+
+export type EventType = keyof typeof SCHEMAS;
+export type EventOf<T extends EventType> = Static<(typeof SCHEMAS)[T]>;
+export type OrderPlaced = EventOf<"OrderPlaced">;
+export type InventoryReserved = EventOf<"InventoryReserved">;
+export type InventoryFailed = EventOf<"InventoryFailed">;
+export type ConfirmationSent = EventOf<"ConfirmationSent">;
+export type LabEvent = { [T in EventType]: EventOf<T> }[EventType];
+
+export const CONTENT_TYPE = "application/cloudevents+json";
+
+/** The largest event, in bytes: as much as a request body may be. */
+export const MAX_EVENT_BYTES = 64 * 1024;
+
+const checks = Object.fromEntries(
+  Object.entries(SCHEMAS).map(([type, schema]) => [
+    type,
+    TypeCompiler.Compile(schema),
+  ]),
+) as unknown as Record<EventType, TypeCheck<TSchema>>;
+
+/** A new event that no other event caused. */
+export function newEvent<T extends EventType>(
+  type: T,
+  source: string,
+  data: EventOf<T>["data"],
+  traceparent?: string,
+): EventOf<T> {
+  return event(type, newId(), source, data, traceparent);
+}
+
+/**
+ * What `consumer` says because of `cause`. Its id is derived, so a consumer
+ * that is delivered the cause again says the same event again, not another.
+ */
+export function causedEvent<T extends EventType>(
+  cause: LabEvent,
+  consumer: string,
+  type: T,
+  data: EventOf<T>["data"],
+): EventOf<T> {
+  return event(
+    type,
+    derivedId(cause.id, consumer),
+    consumer,
+    data,
+    cause.traceparent,
+  );
+}
+
+function event<T extends EventType>(
+  type: T,
+  id: string,
+  source: string,
+  data: EventOf<T>["data"],
+  traceparent: string | undefined,
+): EventOf<T> {
+  return {
+    specversion: "1.0",
+    id,
+    source,
+    type,
+    subject: data.order_id,
+    time: new Date().toISOString(),
+    datacontenttype: "application/json",
+    ...(traceparent === undefined ? {} : { traceparent }),
+    data,
+  } as EventOf<T>;
+}
+
+/** The event as JSON. Throws when it breaks its own contract: that is a bug. */
+export function encodeEvent(event: LabEvent): string {
+  const invalid = violation(event);
+  if (invalid) throw new Error(`${event.type} ${event.id}: ${invalid}`);
+  return JSON.stringify(event);
+}
+
+export type InvalidReason =
+  | "empty"
+  | "too_large"
+  | "invalid_utf8"
+  | "not_json"
+  | "unknown_type"
+  | "wrong_schema";
+
+export type Decoded<T extends EventType = EventType> =
+  | { kind: "event"; event: EventOf<T> }
+  | { kind: "invalid"; reason: InvalidReason; detail: string };
+
+const utf8 = new TextDecoder("utf-8", { fatal: true });
+
+/**
+ * Reads a message that should be one of `types`. A message that can never be
+ * valid is a value, not an exception: its reason goes to the dead letters.
+ */
+export function decodeEvent<T extends EventType>(
+  bytes: Uint8Array,
+  types: readonly T[],
+): Decoded<T> {
+  if (bytes.length === 0) return invalid("empty", "the message has no body");
+  if (bytes.length > MAX_EVENT_BYTES) {
+    return invalid(
+      "too_large",
+      `${bytes.length} bytes, at most ${MAX_EVENT_BYTES}`,
+    );
+  }
+  let text: string;
+  try {
+    text = utf8.decode(bytes);
+  } catch {
+    return invalid("invalid_utf8", "the body is not UTF-8");
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    return invalid("not_json", (error as Error).message);
+  }
+  const type = (value as { type?: unknown } | null)?.type;
+  if (!types.includes(type as T)) {
+    const got = JSON.stringify(type)?.slice(0, 80) ?? "none";
+    return invalid(
+      "unknown_type",
+      `type is ${got}, expected ${types.join(" or ")}`,
+    );
+  }
+  const detail = violation(value as LabEvent);
+  if (detail) return invalid("wrong_schema", detail);
+  return { kind: "event", event: value as EventOf<T> };
+}
+
+function invalid(reason: InvalidReason, detail: string) {
+  return { kind: "invalid", reason, detail } as const;
+}
+
+/** What is wrong with an event of a known type, or undefined. */
+function violation(event: LabEvent): string | undefined {
+  const check = checks[event.type];
+  if (!check.Check(event)) {
+    const first = check.Errors(event).First();
+    return first
+      ? `${first.path || "/"}: ${first.message}`
+      : "does not match its schema";
+  }
+  if (event.subject !== event.data.order_id) {
+    return "/subject: differs from /data/order_id";
+  }
+  const sku = "items" in event.data ? repeatedSku(event.data.items) : undefined;
+  return sku === undefined
+    ? undefined
+    : `/data/items: ${JSON.stringify(sku)} stands twice`;
+}

@@ -1,0 +1,40 @@
+/**
+ * Gathers what arrives one by one into batches: while one batch is worked on,
+ * the next gathers. One `work` at a time, in order; an error of `work` is the
+ * caller's to handle inside it, for what escapes ends the process.
+ */
+export class Batches<T> {
+  readonly #work: (batch: T[]) => Promise<void>;
+  readonly #limit: () => number;
+  #waiting: T[] = [];
+  #running: Promise<void> | undefined;
+
+  constructor(limit: () => number, work: (batch: T[]) => Promise<void>) {
+    this.#limit = limit;
+    this.#work = work;
+  }
+
+  push(item: T): void {
+    this.#waiting.push(item);
+    this.#running ??= this.#run();
+  }
+
+  /** Forgets what waits: its deliveries went with their channel. */
+  clear(): void {
+    this.#waiting = [];
+  }
+
+  /** Resolves when nothing runs and nothing waits. */
+  async idle(): Promise<void> {
+    while (this.#running) await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    // What arrives in the same turn goes into the same batch.
+    await new Promise((resolve) => setImmediate(resolve));
+    while (this.#waiting.length > 0) {
+      await this.#work(this.#waiting.splice(0, this.#limit()));
+    }
+    this.#running = undefined;
+  }
+}

@@ -1,0 +1,135 @@
+import { type Static, Type } from "@sinclair/typebox";
+import { Problem } from "@lab/contracts/problem";
+import { draw } from "@lab/workflow/random";
+import { ConfigError, variableName } from "./env.ts";
+
+const MAX_MS = 600_000;
+
+/** Body of `PUT /faults`: what is left out is off. */
+export const FaultSettings = Type.Object(
+  {
+    delay_ms: Type.Integer({ minimum: 0, maximum: MAX_MS, default: 0 }),
+    fail_rate: Type.Number({ minimum: 0, maximum: 1, default: 0 }),
+    hang: Type.Boolean({ default: false }),
+    throttle_ms: Type.Integer({ minimum: 0, maximum: MAX_MS, default: 0 }),
+    seed: Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1, default: 1 }),
+  },
+  { additionalProperties: false },
+);
+export type FaultSettings = Static<typeof FaultSettings>;
+
+const OnOff = Type.Union([Type.Literal("on"), Type.Literal("off")], {
+  default: "off",
+});
+
+/** The knobs of a service's faults: `delayMs` is INVENTORY_DELAY_MS for the role `inventory`. */
+export function faultKnobs<const R extends string>(role: R) {
+  const { delay_ms, fail_rate, hang, throttle_ms, seed } =
+    FaultSettings.properties;
+  return {
+    labFaults: OnOff,
+    throttleMs: throttle_ms,
+    faultSeed: seed,
+    ...({
+      [`${role}DelayMs`]: delay_ms,
+      [`${role}FailRate`]: fail_rate,
+      [`${role}Hang`]: hang,
+    } as Record<`${R}DelayMs`, typeof delay_ms> &
+      Record<`${R}FailRate`, typeof fail_rate> &
+      Record<`${R}Hang`, typeof hang>),
+  };
+}
+
+type FaultConfig<R extends string> = {
+  labFaults: "on" | "off";
+  throttleMs: number;
+  faultSeed: number;
+} & Record<`${R}DelayMs` | `${R}FailRate`, number> &
+  Record<`${R}Hang`, boolean>;
+
+/** A failure that was asked for; the next attempt may pass. */
+export class InjectedFailure extends Problem {
+  constructor(n: number) {
+    super("injected_failure", `call ${n} fails by its seed`);
+  }
+}
+
+/** Whether the n-th call (n from 1) fails under a fail rate: the seed alone says. */
+export function failsAt(
+  settings: Pick<FaultSettings, "fail_rate" | "seed">,
+  n: number,
+): boolean {
+  return draw(settings.seed, n) < settings.fail_rate;
+}
+
+/** The faults of one service, off unless `LAB_FAULTS=on`. */
+export class Faults {
+  readonly enabled: boolean;
+  #settings: FaultSettings;
+  #calls = 0;
+  #changed = Promise.withResolvers<void>();
+
+  constructor(enabled: boolean, settings: FaultSettings) {
+    this.enabled = enabled;
+    this.#settings = settings;
+  }
+
+  get settings(): FaultSettings {
+    return this.#settings;
+  }
+
+  /** Sets all faults anew and counts calls from 1 again; ends every wait for the old ones. */
+  set(settings: FaultSettings): void {
+    this.#settings = settings;
+    this.#calls = 0;
+    this.#changed.resolve();
+    this.#changed = Promise.withResolvers<void>();
+  }
+
+  /** How many messages to take at once so that a throttled batch stays near a quarter second. */
+  batchLimit(most: number): number {
+    const each = this.#settings.throttle_ms + this.#settings.delay_ms;
+    return each === 0
+      ? most
+      : Math.min(most, Math.max(1, Math.floor(250 / each)));
+  }
+
+  /**
+   * Where a unit of work may be struck: hangs while `hang` is on, waits the
+   * delay and the throttle, throws `InjectedFailure` where the seed says so.
+   */
+  async strike(): Promise<void> {
+    if (!this.enabled) return;
+    const { delay_ms, throttle_ms } = this.#settings;
+    const call = ++this.#calls;
+    const fails = failsAt(this.#settings, call);
+    while (this.#settings.hang) await this.#changed.promise;
+    const waitMs = delay_ms + throttle_ms;
+    if (waitMs > 0) {
+      await Promise.race([Bun.sleep(waitMs), this.#changed.promise]);
+    }
+    if (fails) throw new InjectedFailure(call);
+  }
+}
+
+/** The faults that a configuration asks for; throws where it does so without LAB_FAULTS=on. */
+export function createFaults<const R extends string>(
+  role: R,
+  config: FaultConfig<R>,
+): Faults {
+  const settings: FaultSettings = {
+    delay_ms: config[`${role}DelayMs`] as number,
+    fail_rate: config[`${role}FailRate`] as number,
+    hang: config[`${role}Hang`] as boolean,
+    throttle_ms: config.throttleMs,
+    seed: config.faultSeed,
+  };
+  const enabled = config.labFaults === "on";
+  const { seed: _, ...asked } = settings;
+  if (!enabled && Object.values(asked).some(Boolean)) {
+    throw new ConfigError(
+      `bad environment:\n  ${variableName(role)}_* and THROTTLE_MS need LAB_FAULTS=on`,
+    );
+  }
+  return new Faults(enabled, settings);
+}

@@ -1,0 +1,211 @@
+import { openapi } from "@elysiajs/openapi";
+import {
+  Problem,
+  type ProblemBody,
+  ProblemBody as ProblemSchema,
+  problemBody,
+} from "@lab/contracts/problem";
+import { SQLiteError } from "bun:sqlite";
+import { Elysia } from "elysia";
+import { type Faults, FaultSettings } from "./faults.ts";
+import { type Log, reasonOf } from "./log.ts";
+
+/** The largest request body, in bytes. */
+export const MAX_BODY_BYTES = 64 * 1024;
+
+const PROBLEM_TYPE = "application/problem+json";
+
+export interface AppOptions {
+  faults: Faults;
+  log: Log;
+  /** What `/health` says; a dependency that is `false` is down, and so is the service. */
+  health: () => Record<string, boolean | number | string>;
+}
+
+/**
+ * What every service's HTTP side needs: bodies that are JSON of a bounded
+ * size, unknown properties refused, every error as problem+json, `/openapi`,
+ * `/health`, and `/faults` where faults are on (404 otherwise).
+ */
+export function createApp(
+  service: string,
+  { faults, log, health }: AppOptions,
+) {
+  const app = new Elysia({
+    name: service,
+    // With it Elysia strips unknown properties in place of refusing them.
+    normalize: false,
+    serve: {
+      // A handler that still runs counts as idle: longer than any call here waits.
+      idleTimeout: 60,
+      // Larger bodies get their problem+json from `readJson`; this is only a backstop.
+      maxRequestBodySize: 256 * MAX_BODY_BYTES,
+    },
+  });
+  app
+    .onParse({ as: "global" }, ({ request, contentType }) =>
+      readJson(request, contentType),
+    )
+    .onError({ as: "global" }, ({ code, error, request }) => {
+      const problem = toProblem(code, error, () =>
+        allowedMethods(app.routes, new URL(request.url).pathname),
+      );
+      if (problem.status === 500) {
+        const { method, url } = request;
+        log.error("request_failed", { method, url, reason: reasonOf(error) });
+      }
+      return answer(problem, new URL(request.url).pathname);
+    });
+  return app
+    .use(
+      openapi({
+        path: "/openapi",
+        documentation: {
+          info: {
+            title: service,
+            version: "1.0.0",
+            description: "Part of the campus food ordering lab.",
+          },
+          components: { schemas: { Problem: ProblemSchema as never } },
+        },
+      }),
+    )
+    .get("/health", ({ status }) => {
+      const parts = health();
+      const up = !Object.values(parts).includes(false);
+      return status(up ? 200 : 503, {
+        service,
+        status: up ? "up" : "down",
+        ...parts,
+      });
+    })
+    .use(faults.enabled ? faultRoutes(faults, log) : new Elysia());
+}
+
+function faultRoutes(faults: Faults, log: Log) {
+  return new Elysia({ normalize: false })
+    .get("/faults", () => faults.settings)
+    .put(
+      "/faults",
+      ({ body }) => {
+        faults.set(body);
+        log.warn("faults_set", body);
+        return faults.settings;
+      },
+      { body: FaultSettings },
+    );
+}
+
+async function readJson(
+  request: Request,
+  contentType: string,
+): Promise<unknown> {
+  if (!/^application\/([\w.-]+\+)?json$/.test(contentType)) {
+    throw new Problem(
+      "unsupported_media_type",
+      `the content type is ${contentType || "not given"}`,
+    );
+  }
+  const text = await readText(request);
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new Problem("malformed_json", (error as Error).message);
+  }
+}
+
+async function readText(request: Request): Promise<string> {
+  const length = request.headers.get("content-length");
+  if (length !== null) {
+    if (Number(length) > MAX_BODY_BYTES) throw tooLarge(`${length} bytes`);
+    return request.text();
+  }
+  // Chunked: the length is known only at its end, so it is counted on the way.
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of request.body ?? []) {
+    size += chunk.length;
+    if (size > MAX_BODY_BYTES) throw tooLarge("a chunked body");
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+function tooLarge(what: string): Problem {
+  return new Problem(
+    "body_too_large",
+    `${what}, at most ${MAX_BODY_BYTES} bytes`,
+  );
+}
+
+function toProblem(
+  code: string | number,
+  error: unknown,
+  allowed: () => string[],
+): Problem {
+  // An error that a parser threw is wrapped by the framework.
+  const cause = error instanceof Error ? (error.cause ?? error) : error;
+  if (cause instanceof Problem) return cause;
+  if (error instanceof Problem) return error;
+  if (cause instanceof SQLiteError) {
+    return new Problem("store_unavailable", "try again", {
+      headers: { "retry-after": "1" },
+    });
+  }
+  switch (code) {
+    case "NOT_FOUND": {
+      const methods = allowed();
+      if (methods.length === 0) {
+        return new Problem("not_found", "see /openapi for the paths");
+      }
+      return new Problem("method_not_allowed", `try ${methods.join(", ")}`, {
+        headers: { allow: methods.join(", ") },
+      });
+    }
+    case "PARSE":
+      return new Problem("malformed_json", "the body is not JSON");
+    case "VALIDATION":
+    case "INVALID_COOKIE_SIGNATURE":
+      return validationProblem(error);
+    default:
+      return new Problem("internal_error", "it was logged");
+  }
+}
+
+function validationProblem(error: unknown): Problem {
+  const { type, all } = error as {
+    type?: string;
+    all?: { path?: string; message?: string }[];
+  };
+  // Our own answer broke its schema: no fault of the client's.
+  if (type === "response")
+    return new Problem("internal_error", "it was logged");
+  const first = all?.[0];
+  return new Problem(
+    "invalid_request",
+    first?.message
+      ? `${type}${first.path ?? ""}: ${first.message}`
+      : `the ${type ?? "request"} does not match its schema`,
+  );
+}
+
+/** The methods that the app has at a path, an empty list for an unknown path. */
+function allowedMethods(
+  routes: readonly { method: string; path: string }[],
+  pathname: string,
+): string[] {
+  const methods = routes
+    .filter(({ path }) =>
+      new RegExp(`^${path.replace(/:[^/]+/g, "[^/]+")}/?$`).test(pathname),
+    )
+    .map(({ method }) => method);
+  return [...new Set(methods)];
+}
+
+function answer(problem: Problem, instance: string): Response {
+  const body: ProblemBody = problemBody(problem, instance);
+  return new Response(JSON.stringify(body), {
+    status: problem.status,
+    headers: { "content-type": PROBLEM_TYPE, ...problem.headers },
+  });
+}

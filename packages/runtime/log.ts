@@ -1,0 +1,53 @@
+/** Everything that a service may say in its log. `ready` is the readiness contract. */
+export type LogEvent =
+  | "ready"
+  | "stopping"
+  | "stopped"
+  | "crashed"
+  | "request_failed"
+  | "order_placed"
+  | "order_advanced"
+  | "stock_reserved"
+  | "stock_released"
+  | "customer_told"
+  | "call_failed"
+  | "broker_connected"
+  | "broker_disconnected"
+  | "message_refused"
+  | "message_retried"
+  | "faults_set"
+  | "bulk_finished"
+  | "replay_started"
+  | "replay_finished";
+
+const LEVELS = { debug: 0, info: 1, warn: 2, error: 3 };
+export type LogLevel = keyof typeof LEVELS;
+
+export type Log = Record<
+  LogLevel,
+  (event: LogEvent, fields?: Record<string, unknown>) => void
+>;
+
+/** A log that writes JSON lines to standard output. */
+export function createLog(service: string, least: LogLevel): Log {
+  const at =
+    (level: LogLevel) =>
+    (event: LogEvent, fields: Record<string, unknown> = {}) => {
+      if (LEVELS[level] < LEVELS[least]) return;
+      const time = new Date().toISOString();
+      console.log(JSON.stringify({ time, level, service, event, ...fields }));
+    };
+  return {
+    debug: at("debug"),
+    info: at("info"),
+    warn: at("warn"),
+    error: at("error"),
+  };
+}
+
+/** What an error says, for a log line; never for an answer. */
+export function reasonOf(error: unknown): string {
+  return error instanceof Error
+    ? `${error.name}: ${error.message}`
+    : String(error);
+}

@@ -1,0 +1,16 @@
+import { OrderId } from "@lab/contracts/ids";
+import { OrderStatus } from "@lab/contracts/order";
+import { t } from "elysia";
+
+/** Elysia's own integer: a query holds text, and `t.Integer` reads it. */
+const limit = t.Integer({ minimum: 1, maximum: 1000, default: 100 });
+
+/** Query of a list: `after` is the `next_after` of the page before. */
+export const PageQuery = t.Object({ limit, after: t.Optional(OrderId) });
+
+/** Query of `GET /orders`. */
+export const OrderQuery = t.Object({
+  limit,
+  after: t.Optional(OrderId),
+  status: t.Optional(OrderStatus),
+});

@@ -1,0 +1,87 @@
+import type { Static, TObject, TProperties } from "@sinclair/typebox";
+import type { Elysia } from "elysia";
+import { ConfigError, readEnv } from "./env.ts";
+import { createLog, reasonOf } from "./log.ts";
+
+/** A running service. */
+export interface Service {
+  name: string;
+  url: string;
+  /** The file that it keeps. */
+  database: string;
+  /** Stops intake, finishes what runs, closes broker and store. */
+  stop(): Promise<void>;
+}
+
+/** How long a stop may take before the process gives up on it. */
+const STOP_GRACE_MS = 10_000;
+
+/** Binds the app and gives its URL; port 0 takes a free one. */
+export function listen(
+  // biome-ignore lint: any app will do
+  app: Elysia<any, any, any, any, any, any, any>,
+  { host, port }: { host: string; port: number },
+): string {
+  app.listen({ hostname: host, port });
+  return `http://${host}:${app.server?.port}`;
+}
+
+/**
+ * The main of every service file: reads the environment, starts, says
+ * `ready`, and stops on SIGTERM or SIGINT; a second signal ends it at once.
+ * Exit codes: 0 stopped, 1 crashed, 2 bad environment.
+ */
+export async function runService<P extends TProperties>(
+  start: (config: Static<TObject<P>>) => Promise<Service>,
+  schema: TObject<P>,
+): Promise<void> {
+  const log = createLog("starting", "info");
+  let service: Service;
+  try {
+    service = await start(readEnv(schema, Bun.env));
+  } catch (error) {
+    if (error instanceof ConfigError) {
+      console.error(error.message);
+      process.exit(2);
+    }
+    log.error("crashed", { reason: reasonOf(error) });
+    process.exit(1);
+  }
+  const { name, url, database } = service;
+  const own = createLog(name, "info");
+
+  let stopping = false;
+  const stop = async (signal: string) => {
+    if (stopping) process.exit(1);
+    stopping = true;
+    own.info("stopping", { signal });
+    setTimeout(() => {
+      own.error("crashed", { reason: `stop took over ${STOP_GRACE_MS} ms` });
+      process.exit(1);
+    }, STOP_GRACE_MS).unref();
+    await service.stop();
+    own.info("stopped");
+    process.exit(0);
+  };
+  process.on("SIGTERM", () => void stop("SIGTERM"));
+  process.on("SIGINT", () => void stop("SIGINT"));
+  // A bug: end, and let redelivery and the start-up recovery repair.
+  const crash = (error: unknown) => {
+    own.error("crashed", {
+      reason: reasonOf(error),
+      stack: error instanceof Error ? error.stack : undefined,
+    });
+    process.exit(1);
+  };
+  process.on("uncaughtException", crash);
+  process.on("unhandledRejection", crash);
+  if (Bun.env.LAB_LIFELINE === "stdin") endWithStdin();
+
+  own.info("ready", { url, pid: process.pid, database });
+}
+
+/** A lab that dies, however it dies, closes this pipe: leave nothing behind. */
+function endWithStdin(): void {
+  process.stdin.on("end", () => process.exit(1));
+  process.stdin.resume();
+}

@@ -1,0 +1,58 @@
+import type { Database } from "bun:sqlite";
+import type { Notification } from "@lab/contracts/order";
+import type { Migration } from "./store.ts";
+
+export const NOTIFICATIONS_SCHEMA: Migration[] = [
+  {
+    name: "notifications-1",
+    sql: `
+      CREATE TABLE notifications (
+        order_id TEXT PRIMARY KEY,
+        user_id TEXT NOT NULL,
+        text TEXT NOT NULL,
+        sent_at TEXT NOT NULL
+      ) STRICT, WITHOUT ROWID;`,
+  },
+];
+
+/** The confirmations that went out. In this lab a row is the message. */
+export class Notifications {
+  readonly #db: Database;
+
+  constructor(db: Database) {
+    this.#db = db;
+  }
+
+  /** Sends the confirmation of an order; false when it went out before. */
+  send(order: { order_id: string; user_id: string; kitchen: string }): boolean {
+    const { changes } = this.#db
+      .query(
+        "INSERT INTO notifications VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+      )
+      .run(
+        order.order_id,
+        order.user_id,
+        `Your order is being made by kitchen ${order.kitchen}.`,
+        new Date().toISOString(),
+      );
+    return changes > 0;
+  }
+
+  /** Up to `limit` confirmations with order ids above `after`; `next_after` asks for the next. */
+  page(query: { limit: number; after?: string | undefined }): {
+    notifications: Notification[];
+    next_after?: string;
+  } {
+    const notifications = this.#db
+      .query<Notification, [string, number]>(
+        "SELECT * FROM notifications WHERE order_id > ? ORDER BY order_id LIMIT ?",
+      )
+      .all(query.after ?? "", query.limit);
+    const last =
+      notifications.length === query.limit ? notifications.at(-1) : undefined;
+    return {
+      notifications,
+      ...(last ? { next_after: last.order_id } : {}),
+    };
+  }
+}

@@ -1,0 +1,72 @@
+import type { Database } from "bun:sqlite";
+import { encodeEvent, type LabEvent } from "@lab/contracts/events";
+import type { Migration } from "./store.ts";
+
+export const OUTBOX_SCHEMA: Migration[] = [
+  {
+    name: "outbox-1",
+    sql: `
+      CREATE TABLE outbox (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        event_id TEXT NOT NULL UNIQUE,
+        key TEXT NOT NULL,
+        body TEXT NOT NULL,
+        sent_at TEXT
+      ) STRICT;
+      CREATE INDEX outbox_unsent ON outbox (seq) WHERE sent_at IS NULL;`,
+  },
+];
+
+export interface OutboxRow {
+  seq: number;
+  event_id: string;
+  /** Routing key (RabbitMQ) or record key (Kafka). */
+  key: string;
+  /** The event as JSON. */
+  body: string;
+}
+
+/**
+ * Events that are to be published, in order. They are added in the same
+ * transaction as their cause and marked after the broker's word, so a crash
+ * between the two sends one again and loses none.
+ */
+export class Outbox {
+  readonly #db: Database;
+
+  constructor(db: Database) {
+    this.#db = db;
+  }
+
+  add(key: string, event: LabEvent): void {
+    this.#db
+      .query("INSERT INTO outbox (event_id, key, body) VALUES (?, ?, ?)")
+      .run(event.id, key, encodeEvent(event));
+  }
+
+  /** The oldest `limit` events without the broker's word. */
+  unsent(limit: number): OutboxRow[] {
+    return this.#db
+      .query<OutboxRow, [number]>(
+        "SELECT seq, event_id, key, body FROM outbox WHERE sent_at IS NULL ORDER BY seq LIMIT ?",
+      )
+      .all(limit);
+  }
+
+  /** How many events wait for the broker's word. */
+  depth(): number {
+    return (
+      this.#db
+        .query<{ n: number }, []>(
+          "SELECT count(*) AS n FROM outbox WHERE sent_at IS NULL",
+        )
+        .get()?.n ?? 0
+    );
+  }
+
+  markSent(rows: readonly OutboxRow[]): void {
+    const at = new Date().toISOString();
+    const mark = this.#db.query("UPDATE outbox SET sent_at = ? WHERE seq = ?");
+    for (const { seq } of rows) mark.run(at, seq);
+  }
+}

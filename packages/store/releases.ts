@@ -1,0 +1,50 @@
+import type { Database } from "bun:sqlite";
+import type { Migration } from "./store.ts";
+
+export const RELEASES_SCHEMA: Migration[] = [
+  {
+    name: "releases-1",
+    sql: `
+      CREATE TABLE releases (
+        order_id TEXT PRIMARY KEY,
+        owed_since TEXT NOT NULL
+      ) STRICT, WITHOUT ROWID;`,
+  },
+];
+
+/** Orders that were given up while Inventory may hold stock for them. */
+export class Releases {
+  readonly #db: Database;
+
+  constructor(db: Database) {
+    this.#db = db;
+  }
+
+  add(orderId: string): void {
+    this.#db
+      .query("INSERT INTO releases VALUES (?, ?) ON CONFLICT DO NOTHING")
+      .run(orderId, new Date().toISOString());
+  }
+
+  done(orderId: string): void {
+    this.#db.query("DELETE FROM releases WHERE order_id = ?").run(orderId);
+  }
+
+  /** Up to `limit` order ids that Inventory has not answered for. */
+  pending(limit: number): string[] {
+    return this.#db
+      .query<{ order_id: string }, [number]>(
+        "SELECT order_id FROM releases ORDER BY order_id LIMIT ?",
+      )
+      .all(limit)
+      .map((row) => row.order_id);
+  }
+
+  count(): number {
+    return (
+      this.#db
+        .query<{ n: number }, []>("SELECT count(*) AS n FROM releases")
+        .get()?.n ?? 0
+    );
+  }
+}

@@ -1,0 +1,133 @@
+/**
+ * Inventory of the synchronous model.
+ *
+ * Hears: POST /reserve, POST /release from the order service.
+ * Says:  nothing by itself; the answer is all it says.
+ * Keeps: stock and reservations, tombstones of released orders among them.
+ *
+ * Notice: a caller that gave up is not seen here. A reserve can arrive after
+ * the release of the same order, so the release leaves a tombstone that wins.
+ */
+import { OrderId } from "@lab/contracts/ids";
+import {
+  Release,
+  repeatedSku,
+  Reservation,
+  Reserve,
+  StockRow,
+} from "@lab/contracts/order";
+import { Problem } from "@lab/contracts/problem";
+import { serviceKnobs } from "@lab/runtime/env";
+import { createFaults, faultKnobs } from "@lab/runtime/faults";
+import { createApp } from "@lab/runtime/http";
+import { createLog } from "@lab/runtime/log";
+import { listen, runService, type Service } from "@lab/runtime/service";
+import { Inventory, INVENTORY_SCHEMA } from "@lab/store/inventory";
+import { Store } from "@lab/store/store";
+import { OPENING_STOCK } from "@lab/workflow/menu";
+import { type Static, Type } from "@sinclair/typebox";
+
+export const Config = Type.Object({
+  ...serviceKnobs({
+    port: 8002,
+    database: ".lab/data/sync-rest/inventory.sqlite",
+  }),
+  ...faultKnobs("inventory"),
+  /** Units of everything in every kitchen, when the database is new. */
+  openingStock: Type.Integer({ minimum: 0, default: OPENING_STOCK }),
+});
+
+export async function startInventory(
+  config: Static<typeof Config>,
+): Promise<Service> {
+  const log = createLog("inventory-service", config.logLevel);
+  const faults = createFaults("inventory", config);
+  const store = new Store(config.database, INVENTORY_SCHEMA);
+  const inventory = new Inventory(store.db);
+  await store.commit(() => inventory.open(config.openingStock));
+
+  const app = createApp("inventory-service", {
+    faults,
+    log,
+    health: () => ({ database: store.healthy() }),
+  })
+    // 2. Reserve stock
+    .post("/reserve", ({ body }) => onReserve(body), {
+      body: Reserve,
+      response: { 200: Reserved },
+      detail: { summary: "Reserve all items of an order, or none" },
+    })
+    .post("/release", ({ body }) => onRelease(body), {
+      body: Release,
+      response: { 200: Released },
+      detail: {
+        summary: "Give an order's stock back; wins over a late reserve",
+      },
+    })
+    .get("/stock", ({ query }) => inventory.stock(query.kitchen), {
+      query: Type.Object({ kitchen: Type.Optional(Type.String()) }),
+      response: { 200: Type.Array(StockRow) },
+    })
+    .get("/reservations/:order_id", ({ params }) => onLookUp(params.order_id), {
+      params: Type.Object({ order_id: OrderId }),
+      response: { 200: Reservation },
+    });
+
+  /** Idempotent by order id: the first decision is the answer for ever. */
+  async function onReserve(order: Static<typeof Reserve>) {
+    const { order_id, kitchen, items } = order;
+    const sku = repeatedSku(items);
+    if (sku !== undefined) {
+      throw new Problem("invalid_request", `${sku} stands twice in items`);
+    }
+    await faults.strike();
+    const decision = await store.commit(() =>
+      inventory.reserve(order_id, kitchen, items),
+    );
+    log.debug("stock_reserved", { order_id, ...decision });
+    switch (decision.kind) {
+      case "reserved":
+        return { order_id, state: "reserved" as const };
+      case "rejected":
+        throw new Problem(decision.reason, decision.detail, {
+          orderId: order_id,
+        });
+      default:
+        return decision satisfies never;
+    }
+  }
+
+  async function onRelease({ order_id }: Static<typeof Release>) {
+    await store.commit(() => inventory.release(order_id));
+    log.debug("stock_released", { order_id });
+    return { order_id, state: "released" as const };
+  }
+
+  function onLookUp(orderId: string): Reservation {
+    const reservation = inventory.reservation(orderId);
+    if (!reservation)
+      throw new Problem("order_not_found", orderId, { orderId });
+    return reservation;
+  }
+
+  return {
+    name: "inventory-service",
+    url: listen(app, config),
+    database: config.database,
+    async stop() {
+      await app.stop();
+      store.close();
+    },
+  };
+}
+
+const Reserved = Type.Object({
+  order_id: OrderId,
+  state: Type.Literal("reserved"),
+});
+const Released = Type.Object({
+  order_id: OrderId,
+  state: Type.Literal("released"),
+});
+
+if (import.meta.main) await runService(startInventory, Config);

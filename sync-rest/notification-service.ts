@@ -1,0 +1,76 @@
+/**
+ * Notification of the synchronous model.
+ *
+ * Hears: POST /send from the order service.
+ * Says:  nothing by itself; the answer is all it says.
+ * Keeps: one row for each confirmation that went out.
+ *
+ * Notice: when this service is down the order stands all the same; the order
+ * service keeps the confirmation and sends it later, and sending is idempotent
+ * by order id, so that "later" may mean "again".
+ */
+import { OrderId } from "@lab/contracts/ids";
+import { NotificationPage, Send } from "@lab/contracts/order";
+import { serviceKnobs } from "@lab/runtime/env";
+import { createFaults, faultKnobs } from "@lab/runtime/faults";
+import { createApp } from "@lab/runtime/http";
+import { createLog } from "@lab/runtime/log";
+import { PageQuery } from "@lab/runtime/queries";
+import { listen, runService, type Service } from "@lab/runtime/service";
+import { Notifications, NOTIFICATIONS_SCHEMA } from "@lab/store/notifications";
+import { Store } from "@lab/store/store";
+import { type Static, Type } from "@sinclair/typebox";
+
+export const Config = Type.Object({
+  ...serviceKnobs({
+    port: 8003,
+    database: ".lab/data/sync-rest/notification.sqlite",
+  }),
+  ...faultKnobs("notification"),
+});
+
+export async function startNotification(
+  config: Static<typeof Config>,
+): Promise<Service> {
+  const log = createLog("notification-service", config.logLevel);
+  const faults = createFaults("notification", config);
+  const store = new Store(config.database, NOTIFICATIONS_SCHEMA);
+  const notifications = new Notifications(store.db);
+
+  const app = createApp("notification-service", {
+    faults,
+    log,
+    health: () => ({ database: store.healthy() }),
+  })
+    // 3. Tell the customer
+    .post("/send", ({ body }) => onSend(body), {
+      body: Send,
+      response: { 200: Sent },
+      detail: { summary: "Tell the customer, once per order" },
+    })
+    .get("/notifications", ({ query }) => notifications.page(query), {
+      query: PageQuery,
+      response: { 200: NotificationPage },
+    });
+
+  async function onSend(order: Static<typeof Send>) {
+    await faults.strike();
+    const first = await store.commit(() => notifications.send(order));
+    if (first) log.debug("customer_told", { order_id: order.order_id });
+    return { order_id: order.order_id, state: "sent" as const };
+  }
+
+  return {
+    name: "notification-service",
+    url: listen(app, config),
+    database: config.database,
+    async stop() {
+      await app.stop();
+      store.close();
+    },
+  };
+}
+
+const Sent = Type.Object({ order_id: OrderId, state: Type.Literal("sent") });
+
+if (import.meta.main) await runService(startNotification, Config);

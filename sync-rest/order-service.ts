@@ -1,0 +1,321 @@
+/**
+ * Orders of the synchronous model: the customer waits for all three hops.
+ *
+ * Hears: POST /order from the customer.
+ * Says:  POST /reserve and /release to Inventory, POST /send to Notification.
+ * Keeps: orders, their steps, and the releases that Inventory has not answered.
+ *
+ * Notice: Inventory down is the customer's problem here (503 at once, 504 after
+ * the timeout). Not knowing is not "no": an order that is given up is released
+ * until Inventory has answered, however long that takes.
+ */
+import { OrderId } from "@lab/contracts/ids";
+import {
+  IdempotencyKey,
+  Order,
+  OrderConfirmed,
+  OrderPage,
+  PlaceOrder,
+} from "@lab/contracts/order";
+import { Problem, type ProblemCode } from "@lab/contracts/problem";
+import { serviceKnobs } from "@lab/runtime/env";
+import { createFaults, faultKnobs } from "@lab/runtime/faults";
+import { createApp } from "@lab/runtime/http";
+import { createLog, reasonOf } from "@lab/runtime/log";
+import { Repeater } from "@lab/runtime/repeater";
+import { OrderQuery } from "@lab/runtime/queries";
+import { listen, runService, type Service } from "@lab/runtime/service";
+import { childTrace } from "@lab/runtime/trace";
+import { Orders, ORDERS_SCHEMA } from "@lab/store/orders";
+import { Releases, RELEASES_SCHEMA } from "@lab/store/releases";
+import { Store } from "@lab/store/store";
+import { type Static, Type } from "@sinclair/typebox";
+
+export const Config = Type.Object({
+  ...serviceKnobs({ port: 8001, database: ".lab/data/sync-rest/order.sqlite" }),
+  ...faultKnobs("order"),
+  inventoryUrl: Type.String({ default: "http://127.0.0.1:8002" }),
+  inventoryTimeoutMs: Type.Integer({ minimum: 1, default: 5000 }),
+  notificationUrl: Type.String({ default: "http://127.0.0.1:8003" }),
+  notificationTimeoutMs: Type.Integer({ minimum: 1, default: 2000 }),
+  /** Pause between two attempts to finish what a neighbour left open. */
+  retryEveryMs: Type.Integer({ minimum: 1, default: 500 }),
+});
+
+export async function startOrder(
+  config: Static<typeof Config>,
+): Promise<Service> {
+  const log = createLog("order-service", config.logLevel);
+  const faults = createFaults("order", config);
+  const store = new Store(config.database, [
+    ...ORDERS_SCHEMA,
+    ...RELEASES_SCHEMA,
+  ]);
+  const orders = new Orders(store.db);
+  const releases = new Releases(store.db);
+  /** Orders that a request is working on: not the repair's business. */
+  const inFlight = new Set<string>();
+
+  const app = createApp("order-service", {
+    faults,
+    log,
+    health: () => ({
+      database: store.healthy(),
+      releases_owed: releases.count(),
+    }),
+  })
+    .post(
+      "/order",
+      ({ body, headers, status }) =>
+        onOrder(body, headers["idempotency-key"], headers["traceparent"]).then(
+          (order) => status(201, order),
+        ),
+      {
+        body: PlaceOrder,
+        headers: OrderHeaders,
+        response: { 201: OrderConfirmed },
+        detail: { summary: "Order, and wait for the whole workflow" },
+      },
+    )
+    .get("/orders", ({ query }) => orders.page(query), {
+      query: OrderQuery,
+      response: { 200: OrderPage },
+    })
+    .get("/orders/:order_id", ({ params }) => orders.get(params.order_id), {
+      params: OrderParams,
+      response: { 200: Order },
+    });
+
+  async function onOrder(
+    body: Static<typeof PlaceOrder>,
+    idempotencyKey: string | undefined,
+    traceparent: string | undefined,
+  ) {
+    // 1. Accept the order: it is stored before anybody else hears of it.
+    await faults.strike();
+    const accepted = await store.commit(() =>
+      orders.placeOnce(body, idempotencyKey),
+    );
+    const { order } = accepted;
+    if (accepted.kind === "known") return answerAgain(order);
+    inFlight.add(order.order_id);
+    try {
+      const trace = childTrace(traceparent);
+      const reserved = await askInventory(order, trace);
+
+      // 2. Reserve stock: yes, no, or not known, and each is told apart.
+      if (reserved.kind !== "reserved") {
+        await giveUp(order, reserved);
+        throw new Problem(reserved.code, reserved.detail, {
+          orderId: order.order_id,
+          headers: RETRY_AFTER[reserved.kind] ?? {},
+        });
+      }
+
+      // 3. Tell the customer: if that fails the order stands, and is told later.
+      const told = await tellCustomer(order, trace);
+      await finish(order, reserved.at, told);
+      return confirmed(order.order_id, told.kind === "told");
+    } finally {
+      inFlight.delete(order.order_id);
+    }
+  }
+
+  /** POST /reserve, whose answer may be yes, no, an error, or never come. */
+  async function askInventory(order: Order, trace: string) {
+    const { order_id, kitchen, items } = order;
+    try {
+      const response = await fetch(`${config.inventoryUrl}/reserve`, {
+        method: "POST",
+        headers: { "content-type": "application/json", traceparent: trace },
+        body: JSON.stringify({ order_id, kitchen, items }),
+        signal: AbortSignal.timeout(config.inventoryTimeoutMs),
+      });
+      const answer = (await response.json()) as {
+        code: ProblemCode;
+        detail: string;
+      };
+      if (response.ok) return { kind: "reserved", at: now() } as const;
+      if (response.status === 409) {
+        return { kind: "rejected", ...answer } as const;
+      }
+      // An error may come after its effect: as unknown as no answer.
+      return {
+        kind: "unknown",
+        code: "inventory_error",
+        detail: `Inventory answered ${response.status}`,
+      } as const;
+    } catch (error) {
+      log.debug("call_failed", { order_id, reason: reasonOf(error) });
+      if (neverArrived(error)) {
+        return {
+          kind: "unreachable",
+          code: "inventory_unreachable",
+          detail: "nothing was reserved; try again",
+        } as const;
+      }
+      return {
+        kind: "unknown",
+        code: "inventory_timeout",
+        detail: `no answer within ${config.inventoryTimeoutMs} ms; the order is cancelled`,
+      } as const;
+    }
+  }
+
+  /** Fails the order and, if Inventory may hold stock for it, owes a release. */
+  async function giveUp(
+    { order_id }: Order,
+    { kind, code }: { kind: string; code: string },
+  ): Promise<void> {
+    await store.commit(() => {
+      orders.advance(order_id, "failed", now(), code);
+      if (kind === "unknown") releases.add(order_id);
+    });
+    log.debug("order_advanced", { order_id, status: "failed", reason: code });
+    if (kind === "unknown") repair.wake();
+  }
+
+  /** POST /send: idempotent by order id, so a doubt is settled by asking again. */
+  async function tellCustomer(order: Order, trace: string) {
+    const { order_id, user_id, kitchen } = order;
+    try {
+      const response = await fetch(`${config.notificationUrl}/send`, {
+        method: "POST",
+        headers: { "content-type": "application/json", traceparent: trace },
+        body: JSON.stringify({ order_id, user_id, kitchen }),
+        signal: AbortSignal.timeout(config.notificationTimeoutMs),
+      });
+      await response.arrayBuffer();
+      if (response.ok) return { kind: "told", at: now() } as const;
+      log.debug("call_failed", {
+        order_id,
+        reason: `send: ${response.status}`,
+      });
+    } catch (error) {
+      log.debug("call_failed", { order_id, reason: reasonOf(error) });
+    }
+    return { kind: "pending" } as const;
+  }
+
+  async function finish(
+    { order_id }: Order,
+    reservedAt: string,
+    told: { kind: "told"; at: string } | { kind: "pending" },
+  ): Promise<void> {
+    // One commit for both steps. Killed before it, the order is still `placed`
+    // and the repair asks Inventory and Notification again; both know it.
+    await store.commit(() => {
+      orders.advance(order_id, "reserved", reservedAt);
+      if (told.kind === "told") orders.advance(order_id, "confirmed", told.at);
+    });
+    log.debug("order_advanced", { order_id, notification: told.kind });
+  }
+
+  /**
+   * Finishes what is open: releases that Inventory has not answered, orders
+   * that an earlier process left half-way, confirmations that are owed. Stops
+   * at the first neighbour that does not answer, and comes back later.
+   */
+  const repair = new Repeater(config.retryEveryMs, async () => {
+    const trace = childTrace(undefined);
+    for (const orderId of releases.pending(100)) {
+      if (!(await release(orderId, trace))) break;
+    }
+    for (const order of orders.list({ status: "placed", limit: 500 })) {
+      if (inFlight.has(order.order_id)) continue;
+      const reserved = await askInventory(order, trace);
+      if (reserved.kind === "reserved") {
+        await finish(order, reserved.at, await tellCustomer(order, trace));
+      } else if (reserved.kind === "rejected") {
+        await giveUp(order, reserved);
+      } else break;
+    }
+    for (const order of orders.list({ status: "reserved", limit: 500 })) {
+      if (inFlight.has(order.order_id)) continue;
+      const told = await tellCustomer(order, trace);
+      if (told.kind === "pending") break;
+      await finish(order, now(), told);
+    }
+  });
+
+  /** POST /release; true once Inventory has answered. */
+  async function release(orderId: string, trace: string): Promise<boolean> {
+    try {
+      const response = await fetch(`${config.inventoryUrl}/release`, {
+        method: "POST",
+        headers: { "content-type": "application/json", traceparent: trace },
+        body: JSON.stringify({ order_id: orderId }),
+        signal: AbortSignal.timeout(config.inventoryTimeoutMs),
+      });
+      await response.arrayBuffer();
+      if (!response.ok) return false;
+    } catch (error) {
+      log.debug("call_failed", { order_id: orderId, reason: reasonOf(error) });
+      return false;
+    }
+    await store.commit(() => releases.done(orderId));
+    log.debug("stock_released", { order_id: orderId });
+    return true;
+  }
+
+  return {
+    name: "order-service",
+    url: listen(app, config),
+    database: config.database,
+    async stop() {
+      await app.stop();
+      await repair.stop();
+      store.close();
+    },
+  };
+}
+
+/** What the first request with this key was answered. */
+function answerAgain(order: Order) {
+  switch (order.status) {
+    case "placed":
+      throw new Problem("order_in_progress", "ask again in a moment", {
+        orderId: order.order_id,
+        headers: { "retry-after": "1" },
+      });
+    case "reserved":
+    case "confirmed":
+      return confirmed(order.order_id, order.status === "confirmed");
+    case "failed":
+      throw new Problem(order.reason as ProblemCode, "as answered before", {
+        orderId: order.order_id,
+      });
+    default:
+      return order.status satisfies never;
+  }
+}
+
+function confirmed(orderId: string, told: boolean) {
+  return {
+    order_id: orderId,
+    status: told ? ("confirmed" as const) : ("reserved" as const),
+    notification: told ? ("sent" as const) : ("pending" as const),
+  };
+}
+
+/** Errors after which the request surely was not executed. */
+function neverArrived(error: unknown): boolean {
+  const code = (error as { code?: string }).code ?? "";
+  return ["ConnectionRefused", "ECONNREFUSED", "ENOTFOUND"].includes(code);
+}
+
+function now(): string {
+  return new Date().toISOString();
+}
+
+const RETRY_AFTER: Record<string, Record<string, string>> = {
+  unreachable: { "retry-after": "1" },
+};
+
+const OrderParams = Type.Object({ order_id: OrderId });
+const OrderHeaders = Type.Object({
+  "idempotency-key": Type.Optional(IdempotencyKey),
+  traceparent: Type.Optional(Type.String()),
+});
+
+if (import.meta.main) await runService(startOrder, Config);
