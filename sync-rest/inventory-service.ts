@@ -68,10 +68,14 @@ export async function startInventory(
       query: Type.Object({ kitchen: Type.Optional(Type.String()) }),
       response: { 200: Type.Array(StockRow) },
     })
-    .get("/reservations/:order_id", ({ params }) => onLookUp(params.order_id), {
-      params: Type.Object({ order_id: OrderId }),
-      response: { 200: Reservation },
-    });
+    .get(
+      "/reservations/:order_id",
+      ({ params }) => inventory.reservation(params.order_id),
+      {
+        params: Type.Object({ order_id: OrderId }),
+        response: { 200: Reservation },
+      },
+    );
 
   /** Idempotent by order id: the first decision is the answer for ever. */
   async function onReserve(order: Static<typeof Reserve>) {
@@ -101,13 +105,6 @@ export async function startInventory(
     await store.commit(() => inventory.release(order_id));
     log.debug("stock_released", { order_id });
     return { order_id, state: "released" as const };
-  }
-
-  function onLookUp(orderId: string): Reservation {
-    const reservation = inventory.reservation(orderId);
-    if (!reservation)
-      throw new Problem("order_not_found", orderId, { orderId });
-    return reservation;
   }
 
   return {

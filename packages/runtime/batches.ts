@@ -1,7 +1,7 @@
 /**
  * Gathers what arrives one by one into batches: while one batch is worked on,
- * the next gathers. One `work` at a time, in order; an error of `work` is the
- * caller's to handle inside it, for what escapes ends the process.
+ * the next gathers. One `work` at a time, in order. `work` handles its own
+ * errors; what escapes is a bug and ends the process.
  */
 export class Batches<T> {
   readonly #work: (batch: T[]) => Promise<void>;
@@ -9,6 +9,7 @@ export class Batches<T> {
   #waiting: T[] = [];
   #running: Promise<void> | undefined;
 
+  /** `limit` gives the largest batch, asked anew for each. */
   constructor(limit: () => number, work: (batch: T[]) => Promise<void>) {
     this.#limit = limit;
     this.#work = work;
@@ -19,7 +20,7 @@ export class Batches<T> {
     this.#running ??= this.#run();
   }
 
-  /** Forgets what waits: its deliveries went with their channel. */
+  /** Forgets what waits. */
   clear(): void {
     this.#waiting = [];
   }

@@ -5,6 +5,7 @@ import type {
   Reservation,
   StockRow,
 } from "@lab/contracts/order";
+import { Problem } from "@lab/contracts/problem";
 import { KITCHENS, SKUS } from "@lab/workflow/menu";
 import { type Decision, decideReservation } from "@lab/workflow/reservation";
 import type { Migration } from "./store.ts";
@@ -105,9 +106,10 @@ export class Inventory {
     }
   }
 
-  reservation(orderId: string): Reservation | undefined {
+  /** Throws a `Problem` for an order that was never heard of here. */
+  reservation(orderId: string): Reservation {
     const row = this.#row(orderId);
-    if (!row) return undefined;
+    if (!row) throw new Problem("order_not_found", orderId, { orderId });
     return {
       order_id: row.order_id,
       state: row.state,

@@ -20,7 +20,7 @@ export const OUTBOX_SCHEMA: Migration[] = [
 export interface OutboxRow {
   seq: number;
   event_id: string;
-  /** Routing key (RabbitMQ) or record key (Kafka). */
+  /** Whose order matters: the record key in Kafka. */
   key: string;
   /** The event as JSON. */
   body: string;

@@ -1,0 +1,183 @@
+/**
+ * Inventory of the asynchronous model.
+ *
+ * Hears: OrderPlaced.
+ * Says:  InventoryReserved or InventoryFailed.
+ * Keeps: stock, reservations, and the ledger of processed messages with the
+ *        answer that each was given.
+ *
+ * Notice: dead for a minute, this service loses nothing: orders wait in its
+ * queue. Killed between commit and answer, it is delivered the order again,
+ * finds it in the ledger, and says the stored answer under the same id.
+ */
+import {
+  causedEvent,
+  decodeEvent,
+  encodeEvent,
+  type OrderPlaced,
+} from "@lab/contracts/events";
+import { OrderId } from "@lab/contracts/ids";
+import { Reservation, StockRow } from "@lab/contracts/order";
+import { serviceKnobs } from "@lab/runtime/env";
+import { createFaults, faultKnobs } from "@lab/runtime/faults";
+import { createApp } from "@lab/runtime/http";
+import { createLog, reasonOf } from "@lab/runtime/log";
+import { listen, runService, type Service } from "@lab/runtime/service";
+import { Inventory, INVENTORY_SCHEMA } from "@lab/store/inventory";
+import { Ledger, LEDGER_SCHEMA } from "@lab/store/ledger";
+import { Store } from "@lab/store/store";
+import { OPENING_STOCK } from "@lab/workflow/menu";
+import { type Static, Type } from "@sinclair/typebox";
+import type { ConfirmChannel, ConsumeMessage } from "amqplib";
+import {
+  connectBroker,
+  consumeBatches,
+  type Consumer,
+  type Delivery,
+  PREFETCH,
+  Publisher,
+  requeueLater,
+  topology,
+} from "./topology.ts";
+
+export const Config = Type.Object({
+  ...serviceKnobs({
+    port: 8012,
+    database: ".lab/data/async-rabbitmq/inventory.sqlite",
+  }),
+  ...faultKnobs("inventory"),
+  amqpUrl: Type.String({ default: "amqp://127.0.0.1:5672" }),
+  labNamespace: Type.String({ default: "" }),
+  /** Units of everything in every kitchen, when the database is new. */
+  openingStock: Type.Integer({ minimum: 0, default: OPENING_STOCK }),
+});
+
+export async function startInventory(
+  config: Static<typeof Config>,
+): Promise<Service> {
+  const log = createLog("inventory-service", config.logLevel);
+  const faults = createFaults("inventory", config);
+  const store = new Store(config.database, [
+    ...INVENTORY_SCHEMA,
+    ...LEDGER_SCHEMA,
+  ]);
+  const inventory = new Inventory(store.db);
+  const ledger = new Ledger(store.db, "inventory-service");
+  await store.commit(() => inventory.open(config.openingStock));
+  const names = topology(config.labNamespace);
+
+  const app = createApp("inventory-service", {
+    faults,
+    log,
+    health: () => ({
+      database: store.healthy(),
+      broker: broker.connected(),
+    }),
+  })
+    .get("/stock", ({ query }) => inventory.stock(query.kitchen), {
+      query: Type.Object({ kitchen: Type.Optional(Type.String()) }),
+      response: { 200: Type.Array(StockRow) },
+    })
+    .get(
+      "/reservations/:order_id",
+      ({ params }) => inventory.reservation(params.order_id),
+      {
+        params: Type.Object({ order_id: OrderId }),
+        response: { 200: Reservation },
+      },
+    );
+
+  /** 2. Reserve stock: one transaction for the batch, then the answers, then the acks. */
+  async function onOrderPlaced(
+    channel: ConfirmChannel,
+    publisher: Publisher,
+    batch: ConsumeMessage[],
+  ) {
+    const work: Delivery<OrderPlaced>[] = [];
+    for (const message of batch) {
+      const decoded = decodeEvent(message.content, ["OrderPlaced"]);
+      if (decoded.kind === "invalid") {
+        // Never valid, however often it comes: to the dead queue at once.
+        log.warn("message_refused", decoded);
+        channel.reject(message, false);
+        continue;
+      }
+      try {
+        await faults.strike();
+        work.push({ message, event: decoded.event });
+      } catch (error) {
+        log.warn("message_retried", { reason: reasonOf(error) });
+        requeueLater(channel, message);
+      }
+    }
+    try {
+      const answers = await store.commit(() =>
+        work.map(({ event }) => ledger.once(event.id, () => reserve(event))),
+      );
+      await Promise.all(
+        answers.map(({ outcome }) => publisher.publish(outcome)),
+      );
+      // One by one: an `allUpTo` would take those along that wait for a retry.
+      for (const { message } of work) channel.ack(message);
+    } catch (error) {
+      log.warn("message_retried", { reason: reasonOf(error) });
+      for (const { message } of work) requeueLater(channel, message);
+    }
+  }
+
+  /** Decides, and returns the answer as it will be stored and said. */
+  function reserve(event: OrderPlaced): string {
+    const { order_id, user_id, kitchen, items } = event.data;
+    const order = { order_id, user_id, kitchen };
+    const decision = inventory.reserve(order_id, kitchen, items);
+    log.debug("stock_reserved", { order_id, ...decision });
+    switch (decision.kind) {
+      case "reserved":
+        return encodeEvent(
+          causedEvent(event, "inventory-service", "InventoryReserved", {
+            ...order,
+            items,
+          }),
+        );
+      case "rejected":
+        return encodeEvent(
+          causedEvent(event, "inventory-service", "InventoryFailed", {
+            ...order,
+            reason: decision.reason,
+          }),
+        );
+      default:
+        return decision satisfies never;
+    }
+  }
+
+  let consumer: Consumer | undefined;
+  const broker = await connectBroker({
+    url: config.amqpUrl,
+    names,
+    log,
+    async setup(channel) {
+      const publisher = new Publisher(channel, names.exchange);
+      consumer = await consumeBatches(
+        channel,
+        names.inventoryQueue,
+        () => faults.batchLimit(PREFETCH),
+        (batch) => onOrderPlaced(channel, publisher, batch),
+      );
+    },
+  });
+
+  return {
+    name: "inventory-service",
+    url: listen(app, config),
+    database: config.database,
+    async stop() {
+      await consumer?.stop();
+      await broker.close();
+      await app.stop();
+      store.close();
+    },
+  };
+}
+
+if (import.meta.main) await runService(startInventory, Config);

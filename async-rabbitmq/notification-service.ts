@@ -1,0 +1,150 @@
+/**
+ * Notification of the asynchronous model.
+ *
+ * Hears: InventoryReserved.
+ * Says:  ConfirmationSent.
+ * Keeps: one row for each confirmation that went out, and the ledger.
+ *
+ * Notice: it knows neither the order service nor Inventory, only an event. Down
+ * for a while it delays confirmations; nobody else notices.
+ */
+import {
+  causedEvent,
+  decodeEvent,
+  encodeEvent,
+  type InventoryReserved,
+} from "@lab/contracts/events";
+import { NotificationPage } from "@lab/contracts/order";
+import { serviceKnobs } from "@lab/runtime/env";
+import { createFaults, faultKnobs } from "@lab/runtime/faults";
+import { createApp } from "@lab/runtime/http";
+import { createLog, reasonOf } from "@lab/runtime/log";
+import { PageQuery } from "@lab/runtime/queries";
+import { listen, runService, type Service } from "@lab/runtime/service";
+import { Ledger, LEDGER_SCHEMA } from "@lab/store/ledger";
+import { Notifications, NOTIFICATIONS_SCHEMA } from "@lab/store/notifications";
+import { Store } from "@lab/store/store";
+import { type Static, Type } from "@sinclair/typebox";
+import type { ConfirmChannel, ConsumeMessage } from "amqplib";
+import {
+  connectBroker,
+  consumeBatches,
+  type Consumer,
+  type Delivery,
+  PREFETCH,
+  Publisher,
+  requeueLater,
+  topology,
+} from "./topology.ts";
+
+export const Config = Type.Object({
+  ...serviceKnobs({
+    port: 8013,
+    database: ".lab/data/async-rabbitmq/notification.sqlite",
+  }),
+  ...faultKnobs("notification"),
+  amqpUrl: Type.String({ default: "amqp://127.0.0.1:5672" }),
+  labNamespace: Type.String({ default: "" }),
+});
+
+export async function startNotification(
+  config: Static<typeof Config>,
+): Promise<Service> {
+  const log = createLog("notification-service", config.logLevel);
+  const faults = createFaults("notification", config);
+  const store = new Store(config.database, [
+    ...NOTIFICATIONS_SCHEMA,
+    ...LEDGER_SCHEMA,
+  ]);
+  const notifications = new Notifications(store.db);
+  const ledger = new Ledger(store.db, "notification-service");
+  const names = topology(config.labNamespace);
+
+  const app = createApp("notification-service", {
+    faults,
+    log,
+    health: () => ({
+      database: store.healthy(),
+      broker: broker.connected(),
+    }),
+  }).get("/notifications", ({ query }) => notifications.page(query), {
+    query: PageQuery,
+    response: { 200: NotificationPage },
+  });
+
+  /** 3. Tell the customer: one transaction for the batch, then the events, then the acks. */
+  async function onInventoryReserved(
+    channel: ConfirmChannel,
+    publisher: Publisher,
+    batch: ConsumeMessage[],
+  ) {
+    const work: Delivery<InventoryReserved>[] = [];
+    for (const message of batch) {
+      const decoded = decodeEvent(message.content, ["InventoryReserved"]);
+      if (decoded.kind === "invalid") {
+        // Never valid, however often it comes: to the dead queue at once.
+        log.warn("message_refused", decoded);
+        channel.reject(message, false);
+        continue;
+      }
+      try {
+        await faults.strike();
+        work.push({ message, event: decoded.event });
+      } catch (error) {
+        log.warn("message_retried", { reason: reasonOf(error) });
+        requeueLater(channel, message);
+      }
+    }
+    try {
+      const sent = await store.commit(() =>
+        work.map(({ event }) => ledger.once(event.id, () => tell(event))),
+      );
+      await Promise.all(sent.map(({ outcome }) => publisher.publish(outcome)));
+      // One by one: an `allUpTo` would take those along that wait for a retry.
+      for (const { message } of work) channel.ack(message);
+    } catch (error) {
+      log.warn("message_retried", { reason: reasonOf(error) });
+      for (const { message } of work) requeueLater(channel, message);
+    }
+  }
+
+  /** Sends the confirmation, and returns what will be stored and said of it. */
+  function tell(event: InventoryReserved): string {
+    const { order_id, user_id, kitchen } = event.data;
+    const order = { order_id, user_id, kitchen };
+    if (notifications.send(order)) log.debug("customer_told", { order_id });
+    return encodeEvent(
+      causedEvent(event, "notification-service", "ConfirmationSent", order),
+    );
+  }
+
+  let consumer: Consumer | undefined;
+  const broker = await connectBroker({
+    url: config.amqpUrl,
+    names,
+    log,
+    async setup(channel) {
+      const publisher = new Publisher(channel, names.exchange);
+      consumer = await consumeBatches(
+        channel,
+        names.notificationQueue,
+        () => faults.batchLimit(PREFETCH),
+        (batch) => onInventoryReserved(channel, publisher, batch),
+      );
+    },
+  });
+
+  return {
+    name: "notification-service",
+    url: listen(app, config),
+    database: config.database,
+    async stop() {
+      await consumer?.stop();
+      await broker.close();
+      await app.stop();
+      store.close();
+    },
+  };
+}
+
+if (import.meta.main) await runService(startNotification, Config);

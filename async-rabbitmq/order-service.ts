@@ -1,0 +1,239 @@
+/**
+ * Orders of the asynchronous model: the customer gets a receipt at once.
+ *
+ * Hears: POST /order from the customer; InventoryReserved, InventoryFailed,
+ *        ConfirmationSent.
+ * Says:  OrderPlaced.
+ * Keeps: orders, their steps, and the outbox of events to be published.
+ *
+ * Notice: Inventory down, or RabbitMQ down, is not the customer's problem here:
+ * the order is stored and answered 202, and goes out when they are back.
+ */
+import {
+  type ConfirmationSent,
+  decodeEvent,
+  type InventoryFailed,
+  type InventoryReserved,
+  newEvent,
+} from "@lab/contracts/events";
+import { OrderId } from "@lab/contracts/ids";
+import {
+  IdempotencyKey,
+  Order,
+  OrderAccepted,
+  OrderPage,
+  PlaceOrder,
+} from "@lab/contracts/order";
+import { serviceKnobs } from "@lab/runtime/env";
+import { createFaults, faultKnobs } from "@lab/runtime/faults";
+import { createApp } from "@lab/runtime/http";
+import { createLog, reasonOf } from "@lab/runtime/log";
+import { OrderQuery } from "@lab/runtime/queries";
+import { Repeater } from "@lab/runtime/repeater";
+import { listen, runService, type Service } from "@lab/runtime/service";
+import { childTrace } from "@lab/runtime/trace";
+import { Orders, ORDERS_SCHEMA } from "@lab/store/orders";
+import { Outbox, OUTBOX_SCHEMA } from "@lab/store/outbox";
+import { Store } from "@lab/store/store";
+import { type Static, Type } from "@sinclair/typebox";
+import type { ConfirmChannel, ConsumeMessage } from "amqplib";
+import {
+  connectBroker,
+  consumeBatches,
+  type Consumer,
+  type Delivery,
+  PREFETCH,
+  Publisher,
+  requeueLater,
+  topology,
+} from "./topology.ts";
+
+export const Config = Type.Object({
+  ...serviceKnobs({
+    port: 8011,
+    database: ".lab/data/async-rabbitmq/order.sqlite",
+  }),
+  ...faultKnobs("order"),
+  amqpUrl: Type.String({ default: "amqp://127.0.0.1:5672" }),
+  labNamespace: Type.String({ default: "" }),
+  /** Pause between two attempts to publish what waits. */
+  retryEveryMs: Type.Integer({ minimum: 1, default: 500 }),
+});
+
+/** Events published at once, each confirmed on its own. */
+const PUBLISH_BATCH = 500;
+
+export async function startOrder(
+  config: Static<typeof Config>,
+): Promise<Service> {
+  const log = createLog("order-service", config.logLevel);
+  const faults = createFaults("order", config);
+  const store = new Store(config.database, [
+    ...ORDERS_SCHEMA,
+    ...OUTBOX_SCHEMA,
+  ]);
+  const orders = new Orders(store.db);
+  const outbox = new Outbox(store.db);
+  const names = topology(config.labNamespace);
+  let publisher: Publisher | undefined;
+
+  const app = createApp("order-service", {
+    faults,
+    log,
+    health: () => ({
+      database: store.healthy(),
+      broker: broker.connected(),
+      outbox: outbox.depth(),
+    }),
+  })
+    .post(
+      "/order",
+      ({ body, headers, status, set }) =>
+        onOrder(body, headers["idempotency-key"], headers["traceparent"]).then(
+          (order) => {
+            set.headers["location"] = `/orders/${order.order_id}`;
+            return status(202, order);
+          },
+        ),
+      {
+        body: PlaceOrder,
+        headers: OrderHeaders,
+        response: { 202: OrderAccepted },
+        detail: { summary: "Order, and get a receipt" },
+      },
+    )
+    .get("/orders", ({ query }) => orders.page(query), {
+      query: OrderQuery,
+      response: { 200: OrderPage },
+    })
+    .get("/orders/:order_id", ({ params }) => orders.get(params.order_id), {
+      params: OrderParams,
+      response: { 200: Order },
+    });
+
+  // 1. Accept the order: order and event in one transaction, then the receipt.
+  async function onOrder(
+    body: Static<typeof PlaceOrder>,
+    idempotencyKey: string | undefined,
+    traceparent: string | undefined,
+  ) {
+    await faults.strike();
+    const { order } = await store.commit(() => {
+      const accepted = orders.placeOnce(body, idempotencyKey);
+      if (accepted.kind === "placed") {
+        const { order_id, user_id, kitchen, items } = accepted.order;
+        outbox.add(
+          kitchen,
+          newEvent(
+            "OrderPlaced",
+            "order-service",
+            { order_id, user_id, kitchen, items },
+            childTrace(traceparent),
+          ),
+        );
+      }
+      return accepted;
+    });
+    log.debug("order_placed", { order_id: order.order_id });
+    outboxSender.wake();
+    return { order_id: order.order_id, status: order.status };
+  }
+
+  /** Publishes what waits, oldest first, and marks it after the broker's word. */
+  const outboxSender = new Repeater(config.retryEveryMs, async () => {
+    for (;;) {
+      const rows = publisher ? outbox.unsent(PUBLISH_BATCH) : [];
+      if (rows.length === 0) return;
+      const words = await Promise.allSettled(
+        rows.map((row) => publisher?.publish(row.body)),
+      );
+      const sent = rows.filter((_, n) => words[n]?.status === "fulfilled");
+      // Killed here, the events go out again under the same ids.
+      await store.commit(() => outbox.markSent(sent));
+      const refused = words.find((word) => word.status === "rejected");
+      if (refused) {
+        log.warn("call_failed", { reason: reasonOf(refused.reason) });
+        return;
+      }
+    }
+  });
+
+  /** 2. and 3. are done elsewhere: follow what became of the orders. */
+  async function onOutcomes(channel: ConfirmChannel, batch: ConsumeMessage[]) {
+    const work: Delivery<
+      InventoryReserved | InventoryFailed | ConfirmationSent
+    >[] = [];
+    for (const message of batch) {
+      const decoded = decodeEvent(message.content, [
+        "InventoryReserved",
+        "InventoryFailed",
+        "ConfirmationSent",
+      ]);
+      if (decoded.kind === "event")
+        work.push({ message, event: decoded.event });
+      else {
+        log.warn("message_refused", decoded);
+        channel.reject(message, false);
+      }
+    }
+    try {
+      await store.commit(() => {
+        for (const { event } of work) {
+          const { type, time, data } = event;
+          const reason =
+            type === "InventoryFailed" ? event.data.reason : undefined;
+          // A step that is known changes nothing, so this needs no ledger.
+          orders.advance(data.order_id, STATUS_AFTER[type], time, reason);
+        }
+      });
+      for (const { message } of work) channel.ack(message);
+    } catch (error) {
+      log.warn("message_retried", { reason: reasonOf(error) });
+      for (const { message } of work) requeueLater(channel, message);
+    }
+  }
+
+  let consumer: Consumer | undefined;
+  const broker = await connectBroker({
+    url: config.amqpUrl,
+    names,
+    log,
+    async setup(channel) {
+      publisher = new Publisher(channel, names.exchange);
+      consumer = await consumeBatches(
+        channel,
+        names.orderQueue,
+        () => PREFETCH,
+        (batch) => onOutcomes(channel, batch),
+      );
+      outboxSender.wake();
+    },
+  });
+
+  return {
+    name: "order-service",
+    url: listen(app, config),
+    database: config.database,
+    async stop() {
+      await app.stop();
+      await consumer?.stop();
+      await outboxSender.stop();
+      await broker.close();
+      store.close();
+    },
+  };
+}
+
+const STATUS_AFTER = {
+  InventoryReserved: "reserved",
+  InventoryFailed: "failed",
+  ConfirmationSent: "confirmed",
+} as const;
+
+const OrderParams = Type.Object({ order_id: OrderId });
+const OrderHeaders = Type.Object({
+  "idempotency-key": Type.Optional(IdempotencyKey),
+  traceparent: Type.Optional(Type.String()),
+});
+
+if (import.meta.main) await runService(startOrder, Config);

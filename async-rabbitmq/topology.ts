@@ -1,0 +1,259 @@
+/**
+ * What the three services agree on: exchange, queues, dead queues, and how a
+ * connection is kept and a message published.
+ */
+import {
+  CONTENT_TYPE,
+  type EventType,
+  type LabEvent,
+} from "@lab/contracts/events";
+import { Batches } from "@lab/runtime/batches";
+import { type Log, reasonOf } from "@lab/runtime/log";
+import {
+  type Channel,
+  type ChannelModel,
+  type ConfirmChannel,
+  connect,
+  type ConsumeMessage,
+} from "amqplib";
+
+/** A message is delivered this often at most, and once more: then it is dead. */
+export const DELIVERY_LIMIT = 5;
+
+/**
+ * Deliveries outstanding at a consumer. Modest, because a message that crashes
+ * its consumer takes all that are outstanding a step towards their limit.
+ */
+export const PREFETCH = 300;
+
+/** How each event is addressed on the topic exchange. */
+export const ROUTING_KEYS: Record<EventType, string> = {
+  OrderPlaced: "order.placed",
+  InventoryReserved: "inventory.reserved",
+  InventoryFailed: "inventory.failed",
+  ConfirmationSent: "notification.sent",
+};
+
+/** The names, each behind `namespace`, so that two labs can share a broker. */
+export function topology(namespace: string) {
+  return {
+    exchange: `${namespace}orders`,
+    inventoryQueue: `${namespace}inventory.order-placed`,
+    notificationQueue: `${namespace}notification.inventory-reserved`,
+    orderQueue: `${namespace}order.inventory-events`,
+  };
+}
+export type Topology = ReturnType<typeof topology>;
+
+/** The queue where a queue's dead letters go. */
+export function deadQueue(queue: string): string {
+  return `${queue}.dead`;
+}
+
+/** Declares all of it. Every service does, so that none must start first. */
+export async function declareTopology(
+  channel: Channel,
+  names: Topology,
+): Promise<void> {
+  await channel.assertExchange(names.exchange, "topic", { durable: true });
+  const bindings = [
+    [names.inventoryQueue, ["order.placed"]],
+    [names.notificationQueue, ["inventory.reserved"]],
+    [names.orderQueue, ["inventory.*", "notification.sent"]],
+  ] as const;
+  for (const [queue, keys] of bindings) {
+    await channel.assertQueue(deadQueue(queue), {
+      durable: true,
+      arguments: { "x-queue-type": "quorum" },
+    });
+    await channel.assertQueue(queue, {
+      durable: true,
+      arguments: {
+        "x-queue-type": "quorum",
+        // RabbitMQ 4 has a limit of 20 by default, 3.x has none.
+        "x-delivery-limit": DELIVERY_LIMIT,
+        // The default exchange routes by queue name.
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": deadQueue(queue),
+        // A dead letter must not get lost on its way; this needs reject-publish.
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+      },
+    });
+    for (const key of keys) {
+      await channel.bindQueue(queue, names.exchange, key);
+    }
+  }
+}
+
+/** A connection that comes back by itself. */
+export interface Broker {
+  connected(): boolean;
+  close(): Promise<void>;
+}
+
+/**
+ * Connects, now or as soon as the broker is there, and again whenever the
+ * connection is lost; each time `setup` gets a fresh channel with the topology
+ * declared. Channels die with their connection, so keep none across `setup`.
+ */
+export async function connectBroker(options: {
+  url: string;
+  names: Topology;
+  log: Log;
+  setup: (channel: ConfirmChannel) => Promise<void>;
+}): Promise<Broker> {
+  const { url, names, log, setup } = options;
+  let connected = false;
+  const address = new URL(url);
+  // A broker that went silent is noticed after two of these, in seconds.
+  address.searchParams.set("heartbeat", "10");
+  const connection = await connect(address.href, {
+    timeout: 5000,
+    recovery: {
+      initialDelay: 100,
+      maxDelay: 2000,
+      factor: 2,
+      jitter: 0.2,
+      maxRetries: Infinity,
+      // Orders are accepted while the broker is down, so a start goes on too.
+      waitForConnect: false,
+      async setup(model: ChannelModel) {
+        model.on("error", (error: unknown) => {
+          log.warn("broker_disconnected", { reason: reasonOf(error) });
+        });
+        const channel = await model.createConfirmChannel();
+        channel.on("error", (error: unknown) => {
+          log.warn("broker_disconnected", { reason: reasonOf(error) });
+        });
+        // A channel that dies alone (406, a deleted queue) takes its connection
+        // along: one way to recover is enough.
+        channel.on("close", () => void model.close().catch(() => {}));
+        await declareTopology(channel, names);
+        await setup(channel);
+      },
+    },
+  });
+  connection.on("connect", () => {
+    connected = true;
+    log.info("broker_connected");
+  });
+  connection.on("disconnect", (error) => {
+    connected = false;
+    log.warn("broker_disconnected", { reason: reasonOf(error) });
+  });
+  connection.on("connect-failed", (error) => {
+    log.warn("broker_disconnected", { reason: reasonOf(error) });
+  });
+  connection.on("error", (error) => {
+    log.warn("broker_disconnected", { reason: reasonOf(error) });
+  });
+  return { connected: () => connected, close: () => connection.close() };
+}
+
+/** Publishes on one channel; each message is settled by the broker's word. */
+export class Publisher {
+  readonly #channel: ConfirmChannel;
+  readonly #exchange: string;
+  readonly #returned = new Set<string>();
+
+  constructor(channel: ConfirmChannel, exchange: string) {
+    this.#channel = channel;
+    this.#exchange = exchange;
+    // An unroutable message is returned, and then confirmed all the same.
+    channel.on("return", (message) =>
+      this.#returned.add(message.properties.messageId),
+    );
+  }
+
+  /**
+   * Publishes an encoded event. Resolves once the broker has stored it in a queue. Rejects when it
+   * was returned, refused, or the channel closed: then it may be stored or not.
+   */
+  publish(body: string): Promise<void> {
+    const { id, type } = JSON.parse(body) as LabEvent;
+    const key = ROUTING_KEYS[type];
+    return new Promise((resolve, reject) => {
+      const settle = (error: unknown) => {
+        if (error) reject(error as Error);
+        else if (this.#returned.delete(id)) {
+          reject(new Error(`no queue for ${key}`));
+        } else resolve();
+      };
+      this.#channel.publish(
+        this.#exchange,
+        key,
+        Buffer.from(body),
+        {
+          mandatory: true,
+          persistent: true,
+          messageId: id,
+          contentType: CONTENT_TYPE,
+        },
+        settle,
+      );
+    });
+  }
+}
+
+/** A message that met its contract, and what it says. */
+export interface Delivery<E extends LabEvent> {
+  message: ConsumeMessage;
+  event: E;
+}
+
+/** A consumer that takes deliveries in batches. */
+export interface Consumer {
+  /** Takes no more, and resolves when what was taken is settled. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Consumes a queue in batches: what arrives while one batch is worked on is
+ * the next. `work` acknowledges or rejects each message of its batch itself.
+ */
+export async function consumeBatches(
+  channel: ConfirmChannel,
+  queue: string,
+  limit: () => number,
+  work: (batch: ConsumeMessage[]) => Promise<void>,
+): Promise<Consumer> {
+  const batches = new Batches<ConsumeMessage>(limit, work);
+  // The broker takes its deliveries back with the channel.
+  channel.on("close", () => batches.clear());
+  await channel.prefetch(PREFETCH);
+  const { consumerTag } = await channel.consume(
+    queue,
+    (message) => {
+      if (message) batches.push(message);
+      // Cancelled by the broker: the queue was deleted. Begin again.
+      else void channel.close().catch(() => {});
+    },
+    { noAck: false },
+  );
+  return {
+    async stop() {
+      await channel.cancel(consumerTag).catch(() => {});
+      await batches.idle();
+    },
+  };
+}
+
+const RETRY_PAUSE_MS = 100;
+
+/**
+ * Puts a message back after a pause that doubles with each delivery. `reject`,
+ * not `nack`: on every broker version it counts towards the delivery limit,
+ * after which the message is dead.
+ */
+export function requeueLater(channel: Channel, message: ConsumeMessage): void {
+  const deliveries = Number(message.properties.headers?.["x-delivery-count"]);
+  const pauseMs = RETRY_PAUSE_MS * 2 ** Math.min(deliveries || 0, 5);
+  setTimeout(() => {
+    try {
+      channel.reject(message, true);
+    } catch {
+      // The channel is gone, and the broker took the message back with it.
+    }
+  }, pauseMs).unref();
+}
