@@ -1,17 +1,29 @@
-import { externalBroker } from './external.ts';
-import { startKafka, upKafka } from './kafka.ts';
-import { startRabbitmq, upRabbitmq } from './rabbitmq.ts';
+import { provide, type Tool } from "./doctor.ts";
+import { externalBroker } from "./external.ts";
+import { greetKafka, hasKafkaJars, planKafka } from "./kafka.ts";
+import {
+  type NativePlan,
+  attachNative,
+  freshFolder,
+  nativePid,
+  runNative,
+} from "./native.ts";
+import { freePorts } from "./ports.ts";
+import { greetRabbitmq, planRabbitmq } from "./rabbitmq.ts";
+import { readState } from "./state.ts";
 
-export type BrokerName = 'rabbitmq' | 'kafka';
+export type BrokerName = "rabbitmq" | "kafka";
 
 /** A broker that answers, and the means to hurt it. */
 export interface Broker extends AsyncDisposable {
-  readonly kind: 'external' | 'compose' | 'native';
+  readonly kind: "external" | "compose" | "native";
   readonly name: BrokerName;
   /** `amqp://user:password@127.0.0.1:port`, or `127.0.0.1:port`. */
   readonly address: string;
   /** RabbitMQ's management page and API: `http://127.0.0.1:port`, with the user and password of `address`. */
   readonly managementUrl?: string;
+  /** Of a native one: its data, its settings and its log. */
+  readonly folder?: string;
   /** `{rabbitmq, erlang}`, or `{kafka, java}`; what is known of it. */
   readonly versions: Record<string, string>;
   /** SIGKILL. Throws for an external broker, which isn't ours to kill. */
@@ -26,29 +38,151 @@ export interface Broker extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
+/** The environment variable with the address of a broker that somebody else runs. */
+export const addressVariable = {
+  rabbitmq: "AMQP_URL",
+  kafka: "KAFKA_BROKERS",
+} as const;
+
+/** The variable with the folder of the broker that `lab run` shares among its experiments. */
+export const folderVariable = {
+  rabbitmq: "LAB_RABBITMQ_FOLDER",
+  kafka: "LAB_KAFKA_FOLDER",
+} as const;
+
 /**
- * A running broker: the one of `AMQP_URL` or `KAFKA_BROKERS`, else what `lab up` left running, else a private one that ends with this process.
- * `LAB_BROKERS` (external, compose or native) forces one of them. Throws with the commands to type when there is no way.
+ * A running broker: the one of `AMQP_URL` or `KAFKA_BROKERS`; else the one that
+ * `lab run` or `lab up` has running; else a private one that ends with this
+ * process. `LAB_BROKERS` (external, compose or native) forces one kind. Throws
+ * with the commands to type when there is no way.
  */
 export async function startBroker(name: BrokerName): Promise<Broker> {
-  const forced = process.env['LAB_BROKERS'] || undefined;
-  const address = process.env[name === 'rabbitmq' ? 'AMQP_URL' : 'KAFKA_BROKERS'] || undefined;
-  switch (forced) {
-    case 'external':
-    case 'native':
-    case undefined:
-      break;
-    case 'compose':
-      throw new Error('LAB_BROKERS=compose: the compose files are not there yet');
-    default:
-      throw new Error(`LAB_BROKERS must be external, compose or native, not ${forced}`);
+  const forced = forcedKind();
+  const address = process.env[addressVariable[name]];
+  if (forced === "external" && !address) {
+    throw new Error(
+      `LAB_BROKERS=external needs ${addressVariable[name]}, the address of a running ${name}`,
+    );
   }
-  if (forced === 'external' && address === undefined) {
-    throw new Error(`LAB_BROKERS=external needs ${name === 'rabbitmq' ? 'AMQP_URL=amqp://user:password@host:5672' : 'KAFKA_BROKERS=host:9092'}`);
+  if (address && (forced ?? "external") === "external") {
+    return externalBroker(name, address);
   }
-  if (address !== undefined && forced !== 'native') return externalBroker(name, address);
-  const up = name === 'rabbitmq' ? await upRabbitmq() : await upKafka();
-  if (up !== undefined) return up;
+  const shared = await findShared(name);
+  if (shared !== undefined) return shared;
   // Docker Compose, where an engine answers, comes here.
-  return name === 'rabbitmq' ? startRabbitmq() : startKafka();
+  if (forced === "compose") {
+    throw new Error("LAB_BROKERS=compose: the compose files aren't there yet");
+  }
+  const plan = await planNative(name, await freshFolder(name));
+  return runNative(plan, "lifeline", greet);
+}
+
+/**
+ * A native broker for `lab up`: its data goes into that folder, and it goes on
+ * after this process has ended. The ports are those, as far as they are given.
+ */
+export async function startLastingBroker(
+  name: BrokerName,
+  folder: string,
+  ports: BrokerPorts = {},
+): Promise<Broker> {
+  return runNative(await planNative(name, folder, ports), "lasting", greet);
+}
+
+/**
+ * Sees to it that those brokers can be started, before anything else takes its
+ * time: installs what is missing or throws one error with all the commands to
+ * type. What runs already needs nothing.
+ */
+export async function prepareBrokers(
+  names: readonly BrokerName[],
+): Promise<void> {
+  const tools: Tool[] = [];
+  for (const name of names) {
+    if (process.env[addressVariable[name]] || (await runsAlready(name))) {
+      continue;
+    }
+    if (name === "rabbitmq") tools.push("rabbitmq");
+    else tools.push("java", ...(hasKafkaJars() ? [] : ["maven" as const]));
+  }
+  await provide(tools);
+}
+
+/**
+ * Where a broker answers that is running already: by environment or by `lab up`.
+ * Throws with what to type when there is none.
+ */
+export async function addressOf(
+  name: BrokerName,
+): Promise<{ address: string; managementUrl?: string }> {
+  const address = process.env[addressVariable[name]];
+  if (address) return { address };
+  const up = (await readState()).brokers[name];
+  if (up !== undefined && (up.kind !== "native" || (await nativePid(up.folder))))
+    return up;
+  const model = name === "rabbitmq" ? "async" : "stream";
+  throw new Error(
+    `${name} isn't up. Type: scripts/lab up ${model}   (or set ${addressVariable[name]})`,
+  );
+}
+
+export interface BrokerPorts {
+  client?: number | undefined;
+  management?: number | undefined;
+}
+
+async function runsAlready(name: BrokerName): Promise<boolean> {
+  const up = (await readState()).brokers[name];
+  return up?.kind === "native" && (await nativePid(up.folder)) !== undefined;
+}
+
+/** A broker that is running already and is native; undefined when there is none. */
+async function findShared(name: BrokerName): Promise<Broker | undefined> {
+  const passedOn = process.env[folderVariable[name]];
+  if (passedOn) return attachNative(passedOn, greet);
+  const up = (await readState()).brokers[name];
+  return up?.kind === "native" ? attachNative(up.folder, greet) : undefined;
+}
+
+function forcedKind(): Broker["kind"] | undefined {
+  const kind = process.env["LAB_BROKERS"];
+  switch (kind) {
+    case undefined:
+    case "":
+      return undefined;
+    case "external":
+    case "compose":
+    case "native":
+      return kind;
+    default:
+      throw new Error(
+        `LAB_BROKERS must be external, compose or native, not ${kind}`,
+      );
+  }
+}
+
+async function planNative(
+  name: BrokerName,
+  folder: string,
+  ports: BrokerPorts = {},
+): Promise<NativePlan> {
+  const [client, second, distribution] = (await freePorts(3)) as [
+    number,
+    number,
+    number,
+  ];
+  const client_ = ports.client ?? client;
+  return name === "rabbitmq"
+    ? planRabbitmq(folder, {
+        amqp: client_,
+        management: ports.management ?? second,
+        distribution,
+      })
+    : planKafka(folder, { client: client_, controller: second });
+}
+
+function greet(plan: NativePlan): Promise<Record<string, string>> {
+  return plan.name === "rabbitmq"
+    ? greetRabbitmq(plan.address, plan.managementUrl)
+    : greetKafka(plan.address);
 }

@@ -242,6 +242,11 @@ async function writeJson(file: string, value: unknown): Promise<void> {
   }
 }
 
+/** A copy of the value as JSON keeps it. */
+export function storableCopy(value: unknown): unknown {
+  return JSON.parse(JSON.stringify(value, storable) ?? "null");
+}
+
 /** What a check compared may be no JSON: keep what it says, lose nothing silently. */
 function storable(_key: string, value: unknown): unknown {
   if (value === undefined) return null;

@@ -1,20 +1,34 @@
-import type { Broker, BrokerName } from './brokers.ts';
-import { greetKafka } from './kafka.ts';
-import { greetRabbitmq } from './rabbitmq.ts';
+import type { Broker, BrokerName } from "./brokers.ts";
+import { greetKafka } from "./kafka.ts";
+import { greetRabbitmq } from "./rabbitmq.ts";
 
 /** The broker that somebody else runs at that address. Throws when it doesn't answer. */
-export async function externalBroker(name: BrokerName, address: string): Promise<Broker> {
-  const variable = name === 'rabbitmq' ? 'AMQP_URL' : 'KAFKA_BROKERS';
-  const managementUrl = name === 'rabbitmq' ? process.env['RABBITMQ_MANAGEMENT_URL'] || undefined : undefined;
-  const versions = await (name === 'rabbitmq' ? greetRabbitmq(address, managementUrl) : greetKafka(address)).catch((error: Error) => {
-    throw new Error(`${variable} is set, but ${name} doesn't answer there: ${error.message}`);
+export async function externalBroker(
+  name: BrokerName,
+  address: string,
+): Promise<Broker> {
+  const variable = name === "rabbitmq" ? "AMQP_URL" : "KAFKA_BROKERS";
+  const managementUrl =
+    name === "rabbitmq"
+      ? process.env["RABBITMQ_MANAGEMENT_URL"] || undefined
+      : undefined;
+  const versions = await (
+    name === "rabbitmq"
+      ? greetRabbitmq(address, managementUrl)
+      : greetKafka(address)
+  ).catch((error: Error) => {
+    throw new Error(
+      `${variable} is set, but ${name} doesn't answer there: ${error.message}`,
+    );
   });
   const notOurs = async () => {
-    throw new Error(`${name} is an external broker (${variable}): the lab doesn't stop it. Unset ${variable} for a private one.`);
+    throw new Error(
+      `${name} is an external broker (${variable}): the lab doesn't stop it. Unset ${variable} for a private one.`,
+    );
   };
   const nothing = async () => {};
   return {
-    kind: 'external',
+    kind: "external",
     name,
     address,
     ...(managementUrl === undefined ? {} : { managementUrl }),

@@ -67,7 +67,7 @@ export class History implements AsyncDisposable {
   /** Ends the file. What hasn't ended by now is recorded as unknown. */
   async close(): Promise<void> {
     if (this.#closed) return;
-    for (const id of [...this.#open.keys()]) {
+    for (const id of this.#open.keys()) {
       this.#end(id, { kind: "unknown", code: "not_ended" });
     }
     this.#closed = true;
@@ -94,6 +94,7 @@ export class History implements AsyncDisposable {
       request,
     };
     this.operations.push(operation);
-    this.#sink.write(`${JSON.stringify(operation)}\n`);
+    // A disk that is full fails in `close`.
+    void this.#sink.write(`${JSON.stringify(operation)}\n`);
   }
 }

@@ -1,13 +1,17 @@
-import { closeSync, openSync } from 'node:fs';
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
-import { join } from 'node:path';
-import type { Broker, BrokerName } from './brokers.ts';
-import { labFolder } from './folders.ts';
-import { eventually } from './waiting.ts';
+import { closeSync, constants, openSync } from "node:fs";
+import { mkdir, readFile, readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { Broker, BrokerName } from "./brokers.ts";
+import { labFolder } from "./folders.ts";
+import { isAlive, startStamp } from "./process-id.ts";
+import { eventually } from "./waiting.ts";
 
 const startTimeoutMs = 120_000;
 
-/** How to run one broker as a process of our own. */
+/**
+ * How to run one broker as a process of our own. Plain data: it stands in the
+ * broker's folder, so that another process can kill it and start it again.
+ */
 export interface NativePlan {
   name: BrokerName;
   /** Its data, its settings and its log. */
@@ -16,156 +20,259 @@ export interface NativePlan {
   managementUrl?: string;
   command: string[];
   env: Record<string, string>;
-  /** Does what a client does first; the versions that the broker tells. Throws while it isn't up. */
-  greet: () => Promise<Record<string, string>>;
+  /** As far as they are known before it runs. */
+  versions: Record<string, string>;
 }
 
-export interface NativeOptions {
-  /** What goes on after this process has ended, as `lab up` wants it; otherwise the broker ends and its folder goes with this process. */
-  outlives?: boolean;
-  /** The process that runs already, for a handle on what `lab up` left. */
-  pid?: number;
-  /** Called with the process id after each start. */
-  onStart?: (pid: number) => Promise<void>;
-}
+/** Ends with the process that made it, together with its folder; or goes on, as `lab up` wants it. */
+type Lifetime = "lifeline" | "lasting";
 
-/** A new, empty folder for a broker that lives no longer than this process; removes those whose process is gone. */
+/** What a client does first, which tells the broker's versions; throws while it isn't up. */
+type Greet = (plan: NativePlan) => Promise<Record<string, string>>;
+
+/** A new, empty folder for a broker that lives no longer than this process. Removes those whose process is gone. */
 export async function freshFolder(name: BrokerName): Promise<string> {
-  const parent = join(labFolder, 'brokers');
+  const parent = join(labFolder, "brokers");
   await mkdir(parent, { recursive: true });
   for (const entry of await readdir(parent)) {
-    const owner = Number(entry.split('-')[1]);
-    if (!isAlive(owner)) await rm(join(parent, entry), { recursive: true, force: true });
+    const owner = Number(entry.split("-")[1]);
+    if (!isAlive(owner)) await removeFolder(join(parent, entry));
   }
-  const folder = join(parent, `${name}-${process.pid}-${crypto.randomUUID().slice(0, 8)}`);
+  const id = crypto.randomUUID().slice(0, 8);
+  const folder = join(parent, `${name}-${process.pid}-${id}`);
   await mkdir(folder);
   return folder;
 }
 
-/** Whether a process of that id exists. */
-export function isAlive(pid: number): boolean {
+/** Starts the broker and returns when it answers. Throws with the end of its log when it doesn't. */
+export async function runNative(
+  plan: NativePlan,
+  lifetime: Lifetime,
+  greet: Greet,
+): Promise<Broker> {
+  if (lifetime === "lifeline") holdLifeline(plan.folder);
+  await Bun.write(planFile(plan.folder), JSON.stringify({ plan, lifetime }));
+  const ours = new NativeBroker(plan, lifetime, greet);
+  const stop = async () => {
+    await ours.kill();
+    releaseLifeline(plan.folder);
+    await removeFolder(plan.folder);
+  };
   try {
-    process.kill(pid, 0);
-    return true;
+    await ours.start();
   } catch (error) {
-    // EPERM: it exists and is somebody else's.
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
+    await stop();
+    throw error;
   }
+  // A lasting one is ended by `lab down`, not by whoever started it.
+  return lifetime === "lifeline" ? ours.ownedBy(stop) : ours;
 }
 
-/** Starts the broker (unless `pid` says that it runs) and returns when it answers; throws with the end of its log when it doesn't. */
-export async function runNative(plan: NativePlan, options: NativeOptions = {}): Promise<Broker> {
-  const reused = options.pid !== undefined;
-  const logFile = join(plan.folder, `${plan.name}.log`);
-  let running: Running | undefined = reused ? { pid: options.pid!, hasEnded: () => !isAlive(options.pid!) } : undefined;
+/** The broker of that folder, which another process has started and will end; undefined when it doesn't run. */
+export async function attachNative(
+  folder: string,
+  greet: Greet,
+): Promise<Broker | undefined> {
+  if ((await runningProcess(folder)) === undefined) return undefined;
+  const { plan, lifetime } = JSON.parse(
+    await readFile(planFile(folder), "utf8"),
+  ) as { plan: NativePlan; lifetime: Lifetime };
+  const broker = new NativeBroker(plan, lifetime, greet);
+  await broker.untilItAnswers();
+  return broker;
+}
 
-  async function start(): Promise<Record<string, string>> {
-    if (running?.hasEnded() === false) throw new Error(`${plan.name} runs already`);
-    running = options.outlives === true ? spawnDetached(plan, logFile) : spawnUnderLifeline(plan, logFile);
-    const { hasEnded, pid } = running;
+/** SIGKILL for the broker of that folder, if it runs; returns when it's gone. */
+export async function killNative(folder: string): Promise<void> {
+  const running = await runningProcess(folder);
+  if (running === undefined) return;
+  // Its group: the watcher of its lifeline too.
+  process.kill(-running.pid, "SIGKILL");
+  await eventually(`process ${running.pid} ends`, () => !runs(running));
+}
+
+/** Process id of the broker of that folder; undefined when it doesn't run. */
+export async function nativePid(folder: string): Promise<number | undefined> {
+  return (await runningProcess(folder))?.pid;
+}
+
+class NativeBroker implements Broker {
+  readonly kind = "native";
+  readonly name: BrokerName;
+  readonly address: string;
+  readonly managementUrl?: string;
+  readonly folder: string;
+  readonly #plan: NativePlan;
+  readonly #lifetime: Lifetime;
+  readonly #greet: Greet;
+  #told: Record<string, string> = {};
+  #stop = async () => {};
+
+  constructor(plan: NativePlan, lifetime: Lifetime, greet: Greet) {
+    this.name = plan.name;
+    this.address = plan.address;
+    this.folder = plan.folder;
+    if (plan.managementUrl) this.managementUrl = plan.managementUrl;
+    this.#plan = plan;
+    this.#lifetime = lifetime;
+    this.#greet = greet;
+  }
+
+  get versions(): Record<string, string> {
+    return { ...this.#plan.versions, ...this.#told };
+  }
+
+  async start(): Promise<void> {
+    const { folder, name } = this.#plan;
+    if ((await nativePid(folder)) !== undefined) {
+      throw new Error(`${name} runs already`);
+    }
+    await spawnNative(this.#plan, this.#lifetime);
     try {
-      const versions = await eventually(
-        `${plan.name} answers at ${new URL(`tcp://${plan.address.replace(/^.*[/@]/, '')}`).host}`,
-        () => (hasEnded() ? 'ended' : plan.greet()),
-        { timeoutMs: startTimeoutMs, everyMs: 50 },
-      );
-      if (versions === 'ended') throw new Error(`${plan.name} ended instead of starting`);
-      await options.onStart?.(pid);
-      return versions;
+      await this.untilItAnswers();
     } catch (error) {
-      await kill();
-      const log = await readFile(logFile, 'utf8').catch(() => '');
-      throw new Error(`${(error as Error).message}\n${log.split('\n').slice(-25).join('\n')}`);
+      await killNative(folder);
+      const log = await readFile(logFile(this.#plan), "utf8");
+      const end = Bun.stripANSI(log).trimEnd().split("\n").slice(-40);
+      throw new Error(`${(error as Error).message}\n${end.join("\n")}`);
     }
   }
 
-  async function kill(): Promise<void> {
-    if (running === undefined) return;
-    const { hasEnded, pid } = running;
-    running = undefined;
-    killGroup(pid);
-    await eventually(`${plan.name} (process ${pid}) ends`, () => hasEnded());
+  /** Returns once a client is answered; throws when the process ends before. */
+  async untilItAnswers(): Promise<void> {
+    const told = await eventually(
+      `${this.name} answers`,
+      async () => {
+        const runs = await nativePid(this.#plan.folder);
+        if (runs === undefined) return "ended";
+        return this.#greet(this.#plan);
+      },
+      { timeoutMs: startTimeoutMs },
+    );
+    if (told === "ended") throw new Error(`${this.name} ended`);
+    this.#told = told as Record<string, string>;
   }
 
-  function signal(name: 'SIGSTOP' | 'SIGCONT'): void {
-    if (running === undefined) throw new Error(`${plan.name} doesn't run`);
+  kill(): Promise<void> {
+    return killNative(this.#plan.folder);
+  }
+
+  pause(): Promise<void> {
+    return this.#signal("SIGSTOP");
+  }
+
+  resume(): Promise<void> {
+    return this.#signal("SIGCONT");
+  }
+
+  /** Makes `stop` end it. */
+  ownedBy(stop: () => Promise<void>): this {
+    this.#stop = stop;
+    return this;
+  }
+
+  stop(): Promise<void> {
+    return this.#stop();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#stop();
+  }
+
+  async #signal(signal: "SIGSTOP" | "SIGCONT"): Promise<void> {
+    const pid = await nativePid(this.#plan.folder);
+    if (pid === undefined) throw new Error(`${this.name} doesn't run`);
     // The process alone, not its group: its watcher must go on.
-    process.kill(running.pid, name);
+    process.kill(pid, signal);
   }
-
-  async function stop(): Promise<void> {
-    if (reused) return;
-    await kill();
-    if (options.outlives !== true) await rm(plan.folder, { recursive: true, force: true, maxRetries: 5 });
-  }
-
-  const versions = reused ? await plan.greet() : await start().catch(async (error) => {
-    await rm(plan.folder, { recursive: true, force: true });
-    throw error;
-  });
-  return {
-    kind: 'native',
-    name: plan.name,
-    address: plan.address,
-    ...(plan.managementUrl === undefined ? {} : { managementUrl: plan.managementUrl }),
-    versions,
-    kill,
-    start: async () => void (await start()),
-    pause: async () => signal('SIGSTOP'),
-    resume: async () => signal('SIGCONT'),
-    stop,
-    [Symbol.asyncDispose]: stop,
-  };
 }
 
-interface Running {
+/** A process, told from a later one with the same id. */
+interface Identity {
   pid: number;
-  hasEnded: () => boolean;
+  stamp: string | undefined;
 }
 
-/** Ends the process and all that belongs to its group, at once. */
-export function killGroup(pid: number): void {
+function runs({ pid, stamp }: Identity): boolean {
+  return stamp !== undefined && startStamp(pid) === stamp;
+}
+
+async function runningProcess(folder: string): Promise<Identity | undefined> {
   try {
-    process.kill(-pid, 'SIGKILL');
+    const text = await readFile(processFile(folder), "utf8");
+    const identity = JSON.parse(text) as Identity;
+    return runs(identity) ? identity : undefined;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
   }
 }
 
-// The pipes that hold the brokers' lifelines: collected as garbage, they would close.
-const lifelines = new Map<number, unknown>();
+const planFile = (folder: string) => join(folder, "plan.json");
+const processFile = (folder: string) => join(folder, "process.json");
+const logFile = ({ folder, name }: NativePlan) => join(folder, `${name}.log`);
 
-function spawnUnderLifeline(plan: NativePlan, logFile: string): Running {
-  const child = spawn(['sh', join(import.meta.dir, 'lifeline.sh'), plan.folder, ...plan.command], plan, logFile, 'pipe');
-  lifelines.set(child.pid, child.stdin);
-  void child.exited.then(() => {
-    // A watcher whose broker has ended by itself has nothing more to do, and must not remove the data of the next start.
-    killGroup(child.pid);
-    lifelines.delete(child.pid);
-  });
-  return { pid: child.pid, hasEnded: () => child.exitCode !== null || child.signalCode !== null };
-}
-
-function spawnDetached(plan: NativePlan, logFile: string): Running {
-  const child = spawn(plan.command, plan, logFile, 'ignore');
-  child.unref();
-  return { pid: child.pid, hasEnded: () => child.exitCode !== null || child.signalCode !== null };
-}
-
-function spawn(command: string[], plan: NativePlan, logFile: string, stdin: 'pipe' | 'ignore') {
-  const log = openSync(logFile, 'a');
+async function spawnNative(
+  plan: NativePlan,
+  lifetime: Lifetime,
+): Promise<void> {
+  const wrapper = ["sh", join(import.meta.dir, "lifeline.sh"), plan.folder];
+  const log = openSync(logFile(plan), "a");
   try {
-    return Bun.spawn(command, {
-      cwd: plan.folder,
-      // Nothing of the caller's settings: a RABBITMQ_… or JAVA_TOOL_OPTIONS meant for another broker would reach ours.
-      env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin', LANG: 'C.UTF-8', HOME: plan.folder, ...plan.env },
-      stdin,
-      stdout: log,
-      stderr: log,
-      // A session of its own, so that Ctrl-C in the terminal reaches the lab alone, which then ends its brokers in order.
-      detached: true,
-    });
+    const child = Bun.spawn(
+      [...(lifetime === "lifeline" ? wrapper : []), ...plan.command],
+      {
+        cwd: plan.folder,
+        // Nothing of the caller's settings: a RABBITMQ_… or JAVA_TOOL_OPTIONS
+        // that is meant for another broker would reach ours.
+        env: {
+          PATH: process.env["PATH"] ?? "/usr/bin:/bin",
+          LANG: "C.UTF-8",
+          HOME: plan.folder,
+          ...plan.env,
+        },
+        stdin: "ignore",
+        stdout: log,
+        stderr: log,
+        // A session of its own: Ctrl-C in the terminal reaches the lab alone,
+        // which then ends its brokers in order.
+        detached: true,
+      },
+    );
+    child.unref();
+    const identity: Identity = {
+      pid: child.pid,
+      stamp: startStamp(child.pid),
+    };
+    await Bun.write(processFile(plan.folder), JSON.stringify(identity));
   } finally {
     closeSync(log);
   }
+}
+
+const lifelines = new Map<string, number>();
+
+function holdLifeline(folder: string): void {
+  const pipe = join(folder, "lifeline");
+  const { success, stderr } = Bun.spawnSync(["mkfifo", pipe]);
+  if (!success) throw new Error(`mkfifo ${pipe}: ${stderr.toString()}`);
+  // For reading too, or opening it would wait for a reader.
+  lifelines.set(folder, openSync(pipe, constants.O_RDWR));
+}
+
+function releaseLifeline(folder: string): void {
+  const pipe = lifelines.get(folder);
+  if (pipe === undefined) return;
+  lifelines.delete(folder);
+  closeSync(pipe);
+}
+
+// A broker that was killed a moment ago may still have written a file behind our back.
+async function removeFolder(folder: string): Promise<void> {
+  await rm(folder, {
+    recursive: true,
+    force: true,
+    maxRetries: 10,
+    retryDelay: 50,
+  });
 }

@@ -1,4 +1,4 @@
-import { createServer, type Server } from 'node:net';
+import { createServer, type Server } from "node:net";
 
 // Below the range from which Linux (32768 and up) and macOS (49152 and up) take the ports of outgoing connections. A broker that is down for a
 // while would otherwise find its port in use by a client, or a client could even connect to itself.
@@ -19,21 +19,27 @@ export async function freePorts(count: number): Promise<number[]> {
     }
     return ports;
   } finally {
-    await Promise.all(held.map((server) => new Promise((done) => server.close(done))));
+    await Promise.all(
+      held.map((server) => new Promise((done) => server.close(done))),
+    );
   }
 }
 
 /** Whether nobody listens on that port of 127.0.0.1. */
 export async function isFree(port: number): Promise<boolean> {
   const server = await listen(port);
-  await new Promise((done) => (server === undefined ? done(undefined) : server.close(done)));
+  await new Promise((done) =>
+    server === undefined ? done(undefined) : server.close(done),
+  );
   return server !== undefined;
 }
 
 function listen(port: number): Promise<Server | undefined> {
   const server = createServer();
   return new Promise((done) => {
-    server.once('error', () => done(undefined));
-    server.listen({ port, host: '127.0.0.1', exclusive: true }, () => done(server));
+    server.once("error", () => done(undefined));
+    server.listen({ port, host: "127.0.0.1", exclusive: true }, () =>
+      done(server),
+    );
   });
 }

@@ -34,8 +34,10 @@ export interface ServiceOptions {
   env?: Record<string, string>;
   /** Where its database and its log go. */
   folder: string;
-  /** Goes on after the caller's end, in a session of its own, as `lab up` wants it. */
+  /** Goes on after the caller's end, as `lab up` wants it. */
   detached?: boolean;
+  /** Called with each process's id at once, long before it is ready. */
+  onSpawn?: (pid: number) => void;
 }
 
 /**
@@ -66,6 +68,7 @@ export class ServiceProcess implements AsyncDisposable {
   readonly logFile: string;
   readonly #env: Record<string, string>;
   readonly #detached: boolean;
+  readonly #onSpawn: ServiceOptions["onSpawn"];
   #child: Child | undefined;
   #url = "";
   /** Whether it ends because somebody here wanted it to. */
@@ -80,6 +83,7 @@ export class ServiceProcess implements AsyncDisposable {
     this.logFile = join(options.folder, `${options.service}.log`);
     this.#env = env;
     this.#detached = options.detached ?? false;
+    this.#onSpawn = options.onSpawn;
   }
 
   get url(): string {
@@ -100,7 +104,7 @@ export class ServiceProcess implements AsyncDisposable {
     this.#endWanted = true;
     this.#running().kill("SIGKILL");
     await this.exited;
-    this.#endGuard();
+    await this.#endGuard();
   }
 
   /** SIGSTOP: it lives and answers nothing. */
@@ -113,7 +117,7 @@ export class ServiceProcess implements AsyncDisposable {
   /** SIGCONT. */
   async resume(): Promise<void> {
     process.kill(this.pid, "SIGCONT");
-    this.#endGuard();
+    await this.#endGuard();
   }
 
   /** SIGTERM; returns its exit code. Throws, after SIGKILL, when it doesn't end by itself. */
@@ -145,6 +149,7 @@ export class ServiceProcess implements AsyncDisposable {
     if (this.#child !== undefined) await this.stop();
     const logStart = sizeOf(this.logFile);
     this.#child = this.#spawn({ ...this.#env, ...env });
+    this.#onSpawn?.(this.pid);
     this.#endWanted = false;
     try {
       this.#url = await this.#untilReady(this.#child, logStart);
@@ -192,6 +197,7 @@ export class ServiceProcess implements AsyncDisposable {
     try {
       // A .env file is for people who start a service by hand.
       return spawnChild([process.execPath, "--no-env-file", file], {
+        name: this.name,
         env: this.#detached ? env : { ...env, LAB_LIFELINE: "stdin" },
         log,
         detached: this.#detached,
@@ -224,9 +230,11 @@ export class ServiceProcess implements AsyncDisposable {
     return log.trimEnd().split("\n").slice(-20).join("\n");
   }
 
-  #endGuard(): void {
-    this.#guard?.kill("SIGKILL");
+  async #endGuard(): Promise<void> {
+    const guard = this.#guard;
     this.#guard = undefined;
+    guard?.kill("SIGKILL");
+    await guard?.exited;
   }
 }
 
@@ -255,6 +263,8 @@ export interface ModelOptions {
   /** Prefix of queues, topics and groups. */
   namespace?: string;
   detached?: boolean;
+  /** Called with a service's name and process id at once, long before it is ready. */
+  onSpawn?: (service: string, pid: number) => void;
 }
 
 /**
@@ -278,6 +288,7 @@ export async function startModel(
         folder: options.folder,
         detached: options.detached ?? false,
         env: env(service),
+        onSpawn: (pid) => options.onSpawn?.(service, pid),
       }),
     ),
   );
@@ -315,9 +326,11 @@ export async function startModel(
   };
 }
 
-/** Kills everything that this process has started and that isn't detached. */
-export function killServices(): void {
-  for (const child of children) child.kill("SIGKILL");
+/** Kills every service that this process has started and that isn't detached; gives the names of those that still ran. */
+export function killServices(): string[] {
+  const names = [...children.values()];
+  for (const child of children.keys()) child.kill("SIGKILL");
+  return names;
 }
 
 async function modelEnv(
@@ -362,12 +375,17 @@ async function disposeAll(services: ServiceProcess[]): Promise<void> {
 type Child = Subprocess<"pipe" | "ignore", number, number>;
 
 // Whoever is in here holds a lifeline: a pipe that nobody refers to would be collected, and closed.
-const children = new Set<Child>();
+const children = new Map<Child, string>();
 let forgetExit: (() => void) | undefined;
 
 function spawnChild(
   command: string[],
-  options: { env: Record<string, string>; log: number; detached: boolean },
+  options: {
+    name: string;
+    env: Record<string, string>;
+    log: number;
+    detached: boolean;
+  },
 ): Child {
   const { PATH = "/usr/bin:/bin", HOME, TMPDIR } = process.env;
   const child = Bun.spawn(command, {
@@ -383,14 +401,15 @@ function spawnChild(
     stdin: options.detached ? "ignore" : "pipe",
     stdout: options.log,
     stderr: options.log,
-    detached: options.detached,
+    // A session of its own: Ctrl-C in the terminal reaches the lab alone, which stops them in order.
+    detached: true,
   });
   if (options.detached) {
     child.unref();
     return child;
   }
-  children.add(child);
-  forgetExit ??= atExit(killServices);
+  children.set(child, options.name);
+  forgetExit ??= atExit(() => void killServices());
   void child.exited.then(() => {
     children.delete(child);
     if (children.size > 0) return;
@@ -405,7 +424,12 @@ function spawnGuard(pid: number): Child {
   const log = openSync("/dev/null", "w");
   try {
     const script = `trap '' HUP INT TERM; read -r _; kill -CONT ${pid}`;
-    return spawnChild(["sh", "-c", script], { env: {}, log, detached: false });
+    return spawnChild(["sh", "-c", script], {
+      name: `guard of ${pid}`,
+      env: {},
+      log,
+      detached: false,
+    });
   } finally {
     closeSync(log);
   }

@@ -4,6 +4,7 @@ import { draw } from "@lab/workflow/random";
 import { ConfigError, variableName } from "./env.ts";
 
 const MAX_MS = 600_000;
+const KEEP_ALIVE_MS = 500;
 
 /** Body of `PUT /faults`: what is left out is off. */
 export const FaultSettings = Type.Object(
@@ -97,17 +98,24 @@ export class Faults {
   /**
    * Where a unit of work may be struck: hangs while `hang` is on, waits the
    * delay and the throttle, throws `InjectedFailure` where the seed says so.
+   * `keepAlive` is called while it waits.
    */
-  async strike(): Promise<void> {
+  async strike(keepAlive?: () => Promise<void>): Promise<void> {
     if (!this.enabled) return;
-    const { delay_ms, throttle_ms } = this.#settings;
+    const settings = this.#settings;
     const call = ++this.#calls;
-    const fails = failsAt(this.#settings, call);
-    while (this.#settings.hang) await this.#changed.promise;
-    const waitMs = delay_ms + throttle_ms;
-    if (waitMs > 0) {
-      await Promise.race([Bun.sleep(waitMs), this.#changed.promise]);
+    let until = performance.now() + settings.delay_ms + settings.throttle_ms;
+    while (this.#settings.hang || performance.now() < until) {
+      const leftMs = this.#settings.hang ? Infinity : until - performance.now();
+      await Promise.race([
+        Bun.sleep(Math.min(leftMs, KEEP_ALIVE_MS)),
+        this.#changed.promise,
+      ]);
+      // New faults end the wait for the old ones.
+      if (this.#settings !== settings) until = 0;
+      await keepAlive?.();
     }
+    const fails = failsAt(settings, call);
     if (fails) throw new InjectedFailure(call);
   }
 }

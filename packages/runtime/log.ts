@@ -13,6 +13,7 @@ export type LogEvent =
   | "call_failed"
   | "broker_connected"
   | "broker_disconnected"
+  | "broker_says"
   | "message_refused"
   | "message_retried"
   | "faults_set"

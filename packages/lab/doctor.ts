@@ -1,0 +1,164 @@
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, globSync, realpathSync } from "node:fs";
+
+/** A program that the lab runs but doesn't bring along. */
+export type Tool = "rabbitmq" | "java" | "maven";
+
+export interface Found {
+  path: string;
+  version: string;
+}
+
+interface ToolFacts {
+  title: string;
+  find: () => Found | undefined;
+  apt: () => string;
+  brew: string;
+}
+
+export const tools: Record<Tool, ToolFacts> = {
+  rabbitmq: {
+    title: "RabbitMQ 3.10 or newer",
+    find: findRabbitmq,
+    apt: () => "rabbitmq-server",
+    brew: "rabbitmq",
+  },
+  java: {
+    title: "Java 17 or newer",
+    find: findJava,
+    apt: javaPackage,
+    brew: "openjdk",
+  },
+  maven: {
+    title: "Maven (once, for Kafka’s jars)",
+    find: findMaven,
+    apt: () => "maven",
+    brew: "maven",
+  },
+};
+
+/**
+ * Where each of those programs is. On Debian and Ubuntu, as root and unless LAB_INSTALL=no, what is missing is installed with apt, after saying so.
+ * Otherwise throws one error with the commands to type.
+ */
+export async function provide<T extends Tool>(
+  wanted: readonly T[],
+): Promise<Record<T, Found>> {
+  let missing = wanted.filter((tool) => tools[tool].find() === undefined);
+  if (missing.length > 0 && canInstall()) {
+    await install(missing.map((tool) => tools[tool].apt()));
+    missing = wanted.filter((tool) => tools[tool].find() === undefined);
+  }
+  if (missing.length > 0) throw new Error(whatToType(missing));
+  return Object.fromEntries(
+    wanted.map((tool) => [tool, tools[tool].find()!]),
+  ) as Record<T, Found>;
+}
+
+/** Says what is missing and how to get it. */
+export function whatToType(missing: readonly Tool[]): string {
+  return [
+    `missing: ${missing.map((tool) => tools[tool].title).join(", ")}`,
+    `  Debian, Ubuntu:  sudo apt-get install -y ${missing.map((tool) => tools[tool].apt()).join(" ")}`,
+    `  Homebrew:        brew install ${missing.map((tool) => tools[tool].brew).join(" ")}`,
+  ].join("\n");
+}
+
+function canInstall(): boolean {
+  return (
+    process.getuid?.() === 0 &&
+    existsSync("/usr/bin/apt-get") &&
+    process.env["LAB_INSTALL"] !== "no"
+  );
+}
+
+async function install(packages: string[]): Promise<void> {
+  console.error(
+    `installing with apt-get: ${packages.join(" ")} (LAB_INSTALL=no forbids it)`,
+  );
+  const aptGet = (...words: string[]) =>
+    runQuietly("apt-get", ["-qq", "-o", "DPkg::Lock::Timeout=120", ...words]);
+  await aptGet("update");
+  // Debian's RabbitMQ may start a node of its own on port 5672: the lab neither uses nor touches it.
+  await aptGet("install", "-y", "--no-install-recommends", ...packages);
+}
+
+/** Runs a command whose output is of interest only when it fails; throws with it then. */
+export async function runQuietly(
+  command: string,
+  args: string[],
+  env: Record<string, string> = {},
+): Promise<string> {
+  const child = spawn(command, args, {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, DEBIAN_FRONTEND: "noninteractive", ...env },
+  });
+  let output = "";
+  child.stdout.on("data", (chunk) => (output += chunk));
+  child.stderr.on("data", (chunk) => (output += chunk));
+  const code = await new Promise<number | null>((done, failed) =>
+    child.once("close", done).once("error", failed),
+  );
+  if (code !== 0)
+    throw new Error(
+      `${command} ${args.join(" ")} ended with ${code}:\n${output.split("\n").slice(-25).join("\n")}`,
+    );
+  return output;
+}
+
+function findRabbitmq(): Found | undefined {
+  // Not /usr/sbin/rabbitmq-server: Debian's is a wrapper that changes to the user of the system's own node.
+  const candidates = [
+    ...globSync("/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server"),
+    "/opt/homebrew/opt/rabbitmq/sbin/rabbitmq-server",
+    "/usr/local/opt/rabbitmq/sbin/rabbitmq-server",
+    "/home/linuxbrew/.linuxbrew/opt/rabbitmq/sbin/rabbitmq-server",
+  ];
+  return candidates.flatMap((path) => {
+    if (!existsSync(path)) return [];
+    const version = /rabbitmq(?:_server)?[-/](\d+\.\d+\.\d+)/.exec(
+      realpathSync(path),
+    )?.[1];
+    return version === undefined || Bun.semver.order(version, "3.10.0") < 0
+      ? []
+      : [{ path, version }];
+  })[0];
+}
+
+function findJava(): Found | undefined {
+  const candidates = [
+    ...(process.env["JAVA_HOME"]
+      ? [`${process.env["JAVA_HOME"]}/bin/java`]
+      : []),
+    ...(Bun.which("java") === null ? [] : [Bun.which("java")!]),
+    "/opt/homebrew/opt/openjdk/bin/java",
+    "/usr/local/opt/openjdk/bin/java",
+    ...globSync("/usr/lib/jvm/*/bin/java"),
+  ];
+  for (const path of candidates) {
+    if (!existsSync(path)) continue;
+    const version = /version "(\d+[^"]*)"/.exec(
+      spawnSync(path, ["-version"], { encoding: "utf8" }).stderr,
+    )?.[1];
+    if (version !== undefined && Number.parseInt(version) >= 17)
+      return { path: realpathSync(path), version };
+  }
+  return undefined;
+}
+
+function findMaven(): Found | undefined {
+  const path = Bun.which("mvn");
+  if (path === null) return undefined;
+  // `mvn --version` starts a JVM, and fails where there is no Java yet: the version isn't worth it.
+  return { path, version: "" };
+}
+
+// The default JRE of an older Ubuntu is Java 11, though a newer one is in the same archive.
+function javaPackage(): string {
+  const known = (name: string) =>
+    spawnSync("apt-cache", ["show", name], { stdio: "ignore" }).status === 0;
+  return (
+    ["openjdk-21-jre-headless", "openjdk-17-jre-headless"].find(known) ??
+    "default-jre-headless"
+  );
+}

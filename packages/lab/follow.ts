@@ -1,0 +1,48 @@
+import { closeSync, openSync, readSync, watchFile, unwatchFile } from "node:fs";
+
+/**
+ * Calls `onLine` with each line that a file has and gets from now on; a file
+ * that isn't there yet is waited for. Returns the function that ends it, after
+ * the last lines.
+ */
+export function follow(
+  file: string,
+  onLine: (line: string) => void,
+): () => void {
+  const buffer = Buffer.alloc(64 * 1024);
+  const decoder = new TextDecoder();
+  let position = 0;
+  let rest = "";
+
+  function read(): void {
+    let handle: number;
+    try {
+      handle = openSync(file, "r");
+    } catch {
+      return;
+    }
+    try {
+      for (;;) {
+        const length = readSync(handle, buffer, 0, buffer.length, position);
+        if (length === 0) return;
+        position += length;
+        const text = decoder.decode(buffer.subarray(0, length), {
+          stream: true,
+        });
+        const lines = (rest + text).split("\n");
+        rest = lines.pop() ?? "";
+        for (const line of lines) onLine(line);
+      }
+    } finally {
+      closeSync(handle);
+    }
+  }
+
+  read();
+  watchFile(file, { interval: 100 }, read);
+  return () => {
+    unwatchFile(file, read);
+    read();
+    if (rest !== "") onLine(rest);
+  };
+}

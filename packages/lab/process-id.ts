@@ -1,0 +1,28 @@
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+
+/** Whether a process of that id runs. One that has ended counts as such even if nobody has collected its exit code yet. */
+export function isAlive(pid: number): boolean {
+  return startStamp(pid) !== undefined;
+}
+
+/** What tells a process from a later one with the same id; undefined when there is no such process. */
+export function startStamp(pid: number): string | undefined {
+  if (process.platform !== "linux") {
+    // `ps` is on every macOS. A minimal Debian lacks it, but has /proc.
+    const ps = spawnSync("ps", ["-o", "stat=,lstart=", "-p", String(pid)], {
+      encoding: "utf8",
+    });
+    const [state = "Z", ...started] = ps.stdout.trim().split(/\s+/);
+    return state.startsWith("Z") ? undefined : started.join(" ");
+  }
+  let stat: string;
+  try {
+    stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  } catch {
+    return undefined;
+  }
+  // The name, field 2, may contain spaces and brackets. Field 3 is the state, field 22 the start time.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return fields[0] === "Z" ? undefined : fields[19];
+}

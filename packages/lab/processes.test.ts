@@ -1,0 +1,153 @@
+import { afterAll, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { isAlive } from "./process-id.ts";
+import { killServices, startModel, startService } from "./processes.ts";
+import { eventually, settled } from "./waiting.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "lab-processes-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const inventory = (env: Record<string, string> = {}) =>
+  startService({
+    model: "sync-rest",
+    service: "inventory-service",
+    folder: mkdtempSync(join(folder, "service-")),
+    env,
+  });
+
+const status = async (url: string) => (await fetch(`${url}/health`)).status;
+
+test("a service can be killed and started again on its port and database", async () => {
+  await using service = await inventory();
+  const { url, pid, database } = service;
+  expect(await status(url)).toBe(200);
+  await service.kill();
+  expect(await service.exited).toBe(137);
+  expect(isAlive(pid)).toBe(false);
+  await service.restart();
+  expect(service.pid).not.toBe(pid);
+  expect([service.url, service.database]).toEqual([url, database]);
+  expect(await status(url)).toBe(200);
+  expect(await service.stop()).toBe(0);
+});
+
+test("an environment given to restart is for that start only", async () => {
+  await using service = await inventory({ LAB_FAULTS: "off" });
+  const faults = async () => (await fetch(`${service.url}/faults`)).status;
+  expect(await faults()).toBe(404);
+  await service.restart({ LAB_FAULTS: "on" });
+  expect(await faults()).toBe(200);
+  await service.restart();
+  expect(await faults()).toBe(404);
+});
+
+test("a paused service answers once it is resumed, and can be stopped while paused", async () => {
+  await using service = await inventory();
+  await service.pause();
+  let answer: number | undefined;
+  const answered = status(service.url).then((code) => (answer = code));
+  await settled("no answer", () => answer, { forMs: 50, everyMs: 5 });
+  await service.resume();
+  expect(await answered).toBe(200);
+  await service.pause();
+  expect(await service.stop()).toBe(0);
+});
+
+test("a service that doesn't start says why, and leaves nothing running", async () => {
+  expect(inventory({ PORT: "99999" })).rejects.toThrow(
+    /^inventory-service ended before it was ready, with exit code 2:\nbad environment:\n {2}PORT=/,
+  );
+  expect(killServices()).toEqual([]);
+});
+
+test("a service that ends by itself is an error when it is disposed", async () => {
+  const service = await inventory();
+  process.kill(service.pid, "SIGTERM");
+  await service.exited;
+  expect(service[Symbol.asyncDispose]()).rejects.toThrow(
+    /^inventory-service had ended by itself with exit code 0:\n.*"event":"stopped"/s,
+  );
+});
+
+test("a model starts side by side, with faults on, and stops together", async () => {
+  const campus = await startModel("sync-rest", {
+    folder: mkdtempSync(join(folder, "model-")),
+  });
+  const { order, third, services } = campus;
+  expect(services.map(({ name }) => name)).toEqual([
+    "order-service",
+    "inventory-service",
+    "notification-service",
+  ]);
+  const placed = await fetch(`${order.url}/order`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({
+      user_id: "u1",
+      items: [{ sku: "burger", qty: 1 }],
+    }),
+  });
+  expect(placed.status).toBe(201);
+  expect((await fetch(`${third.url}/faults`)).status).toBe(200);
+  await campus[Symbol.asyncDispose]();
+  expect(services.map(({ pid }) => isAlive(pid))).toEqual([
+    false,
+    false,
+    false,
+  ]);
+});
+
+test("when one of a model's services doesn't start, none stays", async () => {
+  expect(
+    startModel("sync-rest", {
+      folder: mkdtempSync(join(folder, "model-")),
+      env: { INVENTORY_TIMEOUT_MS: "soon" },
+    }),
+  ).rejects.toThrow("INVENTORY_TIMEOUT_MS");
+  expect(killServices()).toEqual([]);
+});
+
+/** A script that starts a service, prints its pid, and stays. */
+function parent(options: { detached: boolean; extra: string }) {
+  const data = mkdtempSync(join(folder, "parent-"));
+  const script = `
+    import { startService } from ${JSON.stringify(join(import.meta.dir, "processes.ts"))};
+    const service = await startService({ model: "sync-rest", service: "inventory-service",
+      folder: ${JSON.stringify(data)}, detached: ${options.detached} });
+    ${options.extra};
+    console.log(service.pid);
+    setInterval(() => {}, 1_000);`;
+  return Bun.spawn([process.execPath, "-e", script], { stdout: "pipe" });
+}
+
+async function firstLine(stream: ReadableStream<Uint8Array>) {
+  for await (const bytes of stream)
+    return Number(Buffer.from(bytes).toString());
+  throw new Error("it printed nothing");
+}
+
+test.each(["SIGKILL", "SIGINT", "SIGTERM"] as const)(
+  "no service outlives a parent that ends by %s, not even a paused one",
+  async (signal) => {
+    for (const extra of ["", "await service.pause()"]) {
+      await using starter = parent({ detached: false, extra });
+      const pid = await firstLine(starter.stdout);
+      expect(isAlive(pid)).toBe(true);
+      starter.kill(signal);
+      await eventually(`process ${pid} ends`, () => !isAlive(pid));
+    }
+  },
+);
+
+test("a detached service outlives its parent, in a session of its own", async () => {
+  await using starter = parent({ detached: true, extra: "" });
+  const pid = await firstLine(starter.stdout);
+  starter.kill("SIGINT");
+  await starter.exited;
+  expect(isAlive(pid)).toBe(true);
+  // It leads a group of its own, so this reaches it.
+  process.kill(-pid, "SIGTERM");
+  await eventually(`process ${pid} ends`, () => !isAlive(pid));
+});

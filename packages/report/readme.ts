@@ -1,0 +1,170 @@
+import type { Evidence } from "@lab/lab/evidence";
+import { comparisonTable } from "./comparison.ts";
+import {
+  figuresTable,
+  inOrder,
+  requirementsTable,
+  settingTable,
+  summaryTable,
+} from "./compose.ts";
+import { type ShownTable, showTable } from "./document.ts";
+import { experiments, models } from "./experiments.ts";
+import { Figures } from "./figure-reader.ts";
+import { formatFigure } from "./format.ts";
+import { chartToMarkdown, tableToMarkdown } from "./markdown.ts";
+
+/** Published results, and where a README finds them from its own folder. */
+export interface Published {
+  evidence: Evidence[];
+  /** Relative link to the full report (report.md). */
+  report: string;
+  chart: (evidence: Evidence, seriesId: string) => string;
+}
+
+const block =
+  /(<!-- results:(?<name>\S+) -->)(?<body>[^]*?)(<!-- \/results -->)/g;
+
+/**
+ * A README with what stands between `<!-- results:NAME -->` and `<!-- /results -->` made anew. NAME is one of
+ *
+ * - `summary`, `summary/<model>`: question, result and key figures of every experiment
+ * - `requirements`: each line of the assignment, and where it is answered
+ * - `comparison`: the three models compared (D5)
+ * - `latency`: the latency tables of baseline-latency and slow-inventory
+ * - `machine`: what it was measured on
+ * - `<experiment>` or `<model>/<experiment>`: all its figures
+ * - `<model>/<experiment>/<table id>`: one table
+ * - `<model>/<experiment>/chart/<series id>`: one chart
+ * - `figure/<experiment>/<figure>`: one figure, within a sentence (not at the start of a line)
+ *
+ * Throws for a name that isn't one of these, and for an opening mark without a closing one.
+ */
+export function fillBlocks(readme: string, published: Published): string {
+  const opened = readme.match(/<!-- results:/g)?.length ?? 0;
+  const whole = readme.match(block)?.length ?? 0;
+  if (opened !== whole) {
+    throw new Error(
+      `${opened} results blocks are opened, but ${whole} are complete: each ends with <!-- /results -->`,
+    );
+  }
+  return readme.replace(block, (...found) => {
+    const [, open, name, , close] = found as string[];
+    const content = resultsFor(name ?? "", published);
+    return name?.startsWith("figure/")
+      ? `${open}${content}${close}`
+      : `${open}\n\n${content}\n\n${close}`;
+  });
+}
+
+/** The names of the blocks whose content isn't what the published results give. Throws as `fillBlocks` does. */
+export function staleBlocks(readme: string, published: Published): string[] {
+  const bodies = (text: string): { name: string; body: string }[] =>
+    [...text.matchAll(block)].map(({ groups }) => ({
+      name: groups?.["name"] ?? "",
+      body: normalized(groups?.["body"] ?? ""),
+    }));
+  const fresh = bodies(fillBlocks(readme, published));
+  return bodies(readme)
+    .filter(({ body }, i) => body !== fresh[i]?.body)
+    .map(({ name }) => name);
+}
+
+const latencyExperiments = ["baseline-latency", "slow-inventory"];
+
+/** Stands where results will be. */
+const notYet = "_not published yet_";
+
+/** What a formatter may change without changing what is said: spaces, the rule of a table, the sign of emphasis. */
+function normalized(body: string): string {
+  return body
+    .replace(/[ \t]+/g, " ")
+    .replace(/-{3,}/g, "---")
+    .trim();
+}
+
+function resultsFor(name: string, published: Published): string {
+  const { evidence, report } = published;
+  const figures = new Figures(evidence);
+  const path = name.split("/");
+  const [first = "", second = "", third = ""] = path;
+  if (first === "figure") return figureOf(evidence, second, third);
+
+  const ofModel = evidence.filter(({ model }) => model === second);
+  const tables: Record<string, () => ShownTable> = {
+    summary: () => summaryTable(evidence, figures, report),
+    ...Object.fromEntries(
+      models.map(({ model }) => [
+        `summary/${model}`,
+        () => summaryTable(ofModel, figures, report),
+      ]),
+    ),
+    requirements: () => requirementsTable(evidence, report),
+    comparison: () => comparisonTable(figures),
+    latency: () => latencyTable(evidence),
+    machine: () => settingTable(inOrder(evidence)),
+  };
+  const table = tables[name]?.();
+  if (table) return table.rows.length > 0 ? tableToMarkdown(table) : notYet;
+
+  const [experiment = "", ...parts] = models.some(
+    ({ model }) => model === first,
+  )
+    ? path.slice(1)
+    : path;
+  if (!Object.hasOwn(experiments, experiment)) {
+    throw new Error(
+      `<!-- results:${name} --> names nothing that the lab publishes`,
+    );
+  }
+  const found = evidence.find((one) => one.experiment === experiment);
+  if (!found) return notYet;
+  const [part, id] = parts;
+  if (part === undefined) return tableToMarkdown(figuresTable(found));
+  if (part !== "chart") return tableOf(found, part);
+  const series = found.series.find((one) => one.id === id);
+  if (!series) throw unknown("series", id, found.series);
+  return chartToMarkdown(series, published.chart(found, series.id));
+}
+
+/** The latency tables of baseline-latency and slow-inventory, one under the other. */
+function latencyTable(evidence: Evidence[]): ShownTable {
+  const tables = evidence
+    .filter(({ experiment }) => latencyExperiments.includes(experiment))
+    .flatMap(({ tables }) => tables.filter(({ id }) => id === "latency"));
+  const [first] = tables;
+  if (!first) return { title: "", columns: [], rows: [] };
+  const heads = tables.map(({ columns }) => JSON.stringify(columns));
+  if (new Set(heads).size > 1) {
+    throw new Error(
+      `the latency tables differ in their columns: ${heads.join(" and ")}`,
+    );
+  }
+  const rows = tables.flatMap((table) => table.rows);
+  return showTable({ ...first, rows });
+}
+
+function figureOf(
+  evidence: Evidence[],
+  experiment: string,
+  figure: string,
+): string {
+  const found = evidence.find((one) => one.experiment === experiment);
+  if (!found) return notYet;
+  const value = found.figures[figure];
+  if (value !== undefined) return formatFigure(figure, value);
+  const known = Object.keys(found.figures).map((id) => ({ id }));
+  throw unknown("figure", figure, known);
+}
+
+function tableOf(one: Evidence, id: string): string {
+  const table = one.tables.find((candidate) => candidate.id === id);
+  if (!table) throw unknown("table", id, one.tables);
+  const { note, ...shown } = showTable(table);
+  return [tableToMarkdown(shown), ...(note ? [note] : [])].join("\n\n");
+}
+
+function unknown(kind: string, id = "", known: { id: string }[]): Error {
+  return new Error(
+    `no ${kind} "${id}" in the published results; there is: ${known.map((one) => one.id).join(", ") || "none"}`,
+  );
+}

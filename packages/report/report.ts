@@ -1,0 +1,66 @@
+import { type Evidence, readRun } from "@lab/lab/evidence";
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { chartFile } from "./chart.ts";
+import { composeReport, findShortfalls, type Layout } from "./compose.ts";
+import { slug } from "./document.ts";
+import { toHtml } from "./html.ts";
+import { toMarkdown } from "./markdown.ts";
+
+/** The name of a chart's file among those of its model. */
+export function chartName(evidence: Evidence, seriesId: string): string {
+  return `${slug(evidence.experiment)}-${slug(seriesId)}.svg`;
+}
+
+/**
+ * Writes a run's report into a folder: report.md with charts/*.svg, report.html (all in one file) and the
+ * evidence as it is. Returns the two reports' paths and what fell short (experiments that didn't hold or
+ * left nothing, figures that are missing). What an earlier report left in the folder is replaced. Throws
+ * when the run has no readable evidence.
+ */
+export async function writeReport(
+  runFolder: string,
+  outFolder: string,
+): Promise<{ markdown: string; html: string; shortfalls: string[] }> {
+  const { evidence } = await readRun(runFolder);
+  const layout: Layout = {
+    chart: (one, id) => `charts/${one.model}/${chartName(one, id)}`,
+    evidence: (one) => `evidence/${one.model}/${one.experiment}.json`,
+  };
+  for (const part of ["charts", "evidence"]) {
+    await rm(join(outFolder, part), { recursive: true, force: true });
+  }
+  for (const one of evidence) {
+    const file = join(one.model, `${one.experiment}.json`);
+    await Bun.write(
+      join(outFolder, "evidence", file),
+      Bun.file(join(runFolder, file)),
+    );
+    for (const series of one.series) {
+      await Bun.write(
+        join(outFolder, layout.chart(one, series.id)),
+        chartFile(series),
+      );
+    }
+  }
+  const reports = await writeReports(outFolder, evidence, layout);
+  return { ...reports, shortfalls: findShortfalls(evidence) };
+}
+
+/** Writes report.md and report.html and nothing else; returns their paths. */
+export async function writeReports(
+  outFolder: string,
+  evidence: Evidence[],
+  layout: Layout,
+): Promise<{ markdown: string; html: string }> {
+  const title = "One campus order, three ways to talk";
+  const lead =
+    "What happens to a food order when a service is slow, dead or told the same thing twice: measured with synchronous REST, with RabbitMQ and with Kafka.";
+  const blocks = composeReport(evidence, layout);
+  const markdown = join(outFolder, "report.md");
+  const html = join(outFolder, "report.html");
+  await mkdir(outFolder, { recursive: true });
+  await Bun.write(markdown, `# ${title}\n\n${lead}\n\n${toMarkdown(blocks)}`);
+  await Bun.write(html, toHtml(title, lead, blocks));
+  return { markdown, html };
+}

@@ -1,0 +1,48 @@
+const signals = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
+
+/**
+ * Does a job that Ctrl-C may interrupt: `signal` is aborted then, the job cleans
+ * up and returns or throws, and the exit code is 130 (128 + the signal's number)
+ * whatever it was. A second Ctrl-C ends the process at once.
+ */
+export async function interruptible(
+  job: (signal: AbortSignal) => Promise<number>,
+): Promise<number> {
+  const interrupted = new AbortController();
+  let code: number | undefined;
+  const listeners = Object.entries(signals).map(([name, number]) => {
+    const listener = () => {
+      if (code !== undefined) process.exit(code);
+      code = 128 + number;
+      process.stderr.write("\ninterrupted: taking everything down …\n");
+      interrupted.abort();
+    };
+    process.on(name, listener);
+    return () => process.off(name, listener);
+  });
+  try {
+    const own = await job(interrupted.signal);
+    return code ?? own;
+  } catch (error) {
+    if (code !== undefined) return code;
+    throw error;
+  } finally {
+    for (const remove of listeners) remove();
+  }
+}
+
+/** The promise's value; throws as soon as `signal` is aborted, without waiting for it. */
+export async function unlessAborted<T>(
+  signal: AbortSignal,
+  promise: Promise<T>,
+): Promise<T> {
+  signal.throwIfAborted();
+  const aborted = Promise.withResolvers<never>();
+  const listener = () => aborted.reject(signal.reason);
+  signal.addEventListener("abort", listener);
+  try {
+    return await Promise.race([promise, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", listener);
+  }
+}

@@ -1,0 +1,91 @@
+// The lab's command line: finds the command, shows help, and turns errors into exit codes.
+// 0 all well, 1 something fell short, 2 the command line is wrong, 130 interrupted.
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { type Command, parseInput, unknown, UsageError } from "./command.ts";
+
+const folder = join(import.meta.dir, "commands");
+const names = readdirSync(folder)
+  .map((file) => file.replace(/\.ts$/, ""))
+  .toSorted();
+
+process.exitCode = await main(process.argv.slice(2));
+
+async function main(args: string[]): Promise<number> {
+  // A pipe that is closed early, as by `head`, ends the output and not the work.
+  process.stdout.on("error", () => {});
+  // Without a command it is the main job.
+  const [name = "all", ...rest] = args;
+  try {
+    if (["help", "--help", "-h"].includes(name)) {
+      const [about] = rest;
+      console.log(about ? helpOn(about, await load(about)) : await overview());
+      return 0;
+    }
+    const command = await load(name);
+    if (rest.some((arg) => ["--help", "-h"].includes(arg))) {
+      console.log(helpOn(name, command));
+      return 0;
+    }
+    return await command.run(parseInput(rest, command.options));
+  } catch (error) {
+    if (error instanceof UsageError) {
+      console.error(`lab: ${error.message}`);
+      const about = names.includes(name) ? `${name} ` : "";
+      console.error(`See: scripts/lab ${about}--help`);
+      return 2;
+    }
+    // An error that was thrown to be read needs no stack; a bug does.
+    const meant = error instanceof Error && error.constructor === Error;
+    console.error(`lab: ${meant ? error.message : Bun.inspect(error)}`);
+    return 1;
+  }
+}
+
+async function load(name: string): Promise<Command> {
+  if (!names.includes(name)) {
+    throw new UsageError(unknown("command", name, names));
+  }
+  const module = (await import(join(folder, `${name}.ts`))) as {
+    command: Command;
+  };
+  return module.command;
+}
+
+async function overview(): Promise<string> {
+  const lines = await Promise.all(
+    names.map(async (name) => {
+      const { summary } = await load(name);
+      return `  ${name.padEnd(8)}  ${summary}`;
+    }),
+  );
+  return `The campus food ordering lab: one order, three ways for services to talk.
+
+Usage: scripts/lab [COMMAND] [--help]
+
+Without a command it does the main job (all).
+
+${lines.join("\n")}
+
+Environment:
+  AMQP_URL, KAFKA_BROKERS  brokers that run already, instead of private ones
+  LAB_BROKERS              external, compose or native: this kind of broker and no other
+  LAB_INSTALL=no           install nothing, not even as root on Debian
+  LAB_OUTAGE_S             how long Inventory is away in backlog-drain (60)
+  LAB_SEED                 the seed of the experiments (1)
+  LAB_RUN_DIR              where a run's evidence goes (.lab/runs/<time>)`;
+}
+
+function helpOn(name: string, command: Command): string {
+  const { details, options = {}, summary, usage } = command;
+  const lines = Object.entries(options).map(
+    ([option, about]) => `  --${option.padEnd(12)}  ${about.summary}`,
+  );
+  return [
+    summary,
+    "",
+    `Usage: scripts/lab ${name} ${usage}`.trimEnd(),
+    ...(details === undefined ? [] : ["", details]),
+    ...(lines.length === 0 ? [] : ["", ...lines]),
+  ].join("\n");
+}

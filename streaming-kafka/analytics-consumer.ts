@@ -1,0 +1,252 @@
+/**
+ * Analytics of the streaming model: a pure fold over the log.
+ *
+ * Hears: OrderPlaced, InventoryReserved, InventoryFailed, from both topics.
+ * Says:  nothing.
+ * Keeps: counters, the offsets that they stand for, and the ids of the events
+ *        that were counted, in one transaction; in generations.
+ *
+ * Notice: because the log keeps everything and the fold depends on the events
+ * alone, the metrics can be thrown away and computed again, and are the same.
+ * What depends on the clock of the reader is not: see `processing_time`.
+ */
+import { decodeEvent } from "@lab/contracts/events";
+import { Problem } from "@lab/contracts/problem";
+import { serviceKnobs } from "@lab/runtime/env";
+import { createFaults, faultKnobs } from "@lab/runtime/faults";
+import { createApp } from "@lab/runtime/http";
+import { createLog } from "@lab/runtime/log";
+import { listen, runService, type Service } from "@lab/runtime/service";
+import {
+  Analytics,
+  ANALYTICS_SCHEMA,
+  type Generation,
+  type Positions,
+  reached,
+} from "@lab/store/analytics";
+import { Store } from "@lab/store/store";
+import { canonicalJson, digestOf, prometheusText } from "@lab/workflow/metrics";
+import { type Static, Type } from "@sinclair/typebox";
+import type { EachBatchPayload, KafkaMessage } from "kafkajs";
+import {
+  connectPersistently,
+  createConsumer,
+  createKafka,
+  declareTopics,
+  SEND_BATCH,
+  topics,
+  watchGroup,
+} from "./topics.ts";
+
+export const Config = Type.Object({
+  ...serviceKnobs({
+    port: 8023,
+    database: ".lab/data/streaming-kafka/analytics.sqlite",
+  }),
+  ...faultKnobs("analytics"),
+  kafkaBrokers: Type.String({ default: "127.0.0.1:9092" }),
+  labNamespace: Type.String({ default: "" }),
+});
+
+export async function startAnalytics(
+  config: Static<typeof Config>,
+): Promise<Service> {
+  const log = createLog("analytics-consumer", config.logLevel);
+  const faults = createFaults("analytics", config);
+  const store = new Store(config.database, ANALYTICS_SCHEMA);
+  const analytics = new Analytics(store.db);
+  await store.commit(() => analytics.open());
+
+  const names = topics(config.labNamespace);
+  const sources = [names.orderEvents, names.inventoryEvents];
+  const kafka = createKafka(config.kafkaBrokers, "analytics-consumer", log);
+  const admin = kafka.admin();
+  const consumer = createConsumer(kafka, names.analyticsGroup);
+  const following = watchGroup(consumer, log);
+  let stopping = false;
+
+  const app = createApp("analytics-consumer", {
+    faults,
+    log,
+    health: () => ({ database: store.healthy(), broker: following() }),
+  })
+    .get("/metrics", ({ headers }) => onMetrics(headers.accept), {
+      detail: { summary: "The fold of the log: JSON, or Prometheus text" },
+    })
+    .post("/replay", ({ status }) => onReplay().then((r) => status(202, r)), {
+      detail: {
+        summary: "Compute the metrics again from the start of the log",
+      },
+    })
+    .get("/replay", () => {
+      const replay = analytics.lastReplay();
+      if (!replay) throw new Problem("not_found", "there was no replay yet");
+      return replayView(replay);
+    });
+
+  function onMetrics(accept = ""): Response {
+    const { generation } = analytics.live();
+    const metrics = analytics.metrics(generation);
+    const rate = analytics.processingTimeRate(generation);
+    if (accept.startsWith("text/plain")) {
+      return new Response(prometheusText(metrics, rate), {
+        headers: { "content-type": "text/plain; version=0.0.4" },
+      });
+    }
+    const body = {
+      digest: digestOf(metrics),
+      generation,
+      metrics,
+      offsets: analytics.positions(generation),
+      processing_time: { orders_per_minute: rate },
+      replaying: analytics.replaying() !== undefined,
+    };
+    return new Response(canonicalJson(body), {
+      headers: { "content-type": "application/json" },
+    });
+  }
+
+  /** Folds one batch: counters and offset in one transaction, then the group's offset. */
+  async function onEvents(payload: EachBatchPayload): Promise<void> {
+    const { batch, heartbeat, isRunning, isStale, resolveOffset } = payload;
+    const { topic, partition } = batch;
+    let rest = batch.messages;
+    while (rest.length > 0 && isRunning() && !isStale()) {
+      const replay = analytics.replaying();
+      const target = replay?.targets[topic]?.[partition] ?? 0;
+      // A replay ends where the live metrics stood; what is behind comes after.
+      const due = replay
+        ? rest.filter(({ offset }) => Number(offset) < target)
+        : rest;
+      const slice = due.slice(0, faults.batchLimit(SEND_BATCH));
+      if (slice.length === 0) {
+        consumer.pause([{ topic, partitions: [partition] }]);
+        break;
+      }
+      rest = rest.slice(slice.length);
+      for (const _ of slice) await faults.strike(heartbeat);
+      const next = Number(slice.at(-1)?.offset) + 1;
+      await store.commit(() => {
+        const { generation } = replay ?? analytics.live();
+        const records = slice.map(readRecord);
+        analytics.fold(generation, topic, partition, records, next);
+      });
+      resolveOffset(String(next - 1));
+      await consumer.commitOffsets([{ topic, partition, offset: `${next}` }]);
+      await heartbeat();
+      if (replay) await finishReplay(replay);
+    }
+  }
+
+  function readRecord({ value, offset }: KafkaMessage) {
+    const decoded = decodeEvent(value ?? new Uint8Array(), [
+      "OrderPlaced",
+      "InventoryReserved",
+      "InventoryFailed",
+    ]);
+    if (decoded.kind === "event") {
+      return { offset: Number(offset), event: decoded.event };
+    }
+    // Inventory puts it into the dead topic; here it counts nothing.
+    log.warn("message_refused", { offset, ...decoded });
+    return { offset: Number(offset), event: undefined };
+  }
+
+  /** Leaves the group, and folds the log again into a fresh generation. */
+  async function onReplay() {
+    if (!following()) throw new Problem("broker_unavailable", "try again");
+    if (analytics.replaying()) {
+      throw new Problem("replay_in_progress", "see GET /replay");
+    }
+    // The broker refuses to set the offsets of a group that has members.
+    await consumer.stop();
+    // Nothing is folded now: the metrics stand still where they are noted.
+    await store.commit(() => analytics.beginReplay());
+    const replay = analytics.replaying() as Generation;
+    log.info("replay_started", { generation: replay.generation });
+    connecting = connectPersistently(log, () => stopping, consume);
+    return replayView(replay);
+  }
+
+  /** Sets the group's offsets to where a replay stands: the start, or where it was when it was killed. */
+  async function rewind({ generation }: Generation): Promise<void> {
+    const stands = analytics.positions(generation);
+    const resetTo: Positions = {};
+    for (const topic of sources) {
+      const partitions = await admin.fetchTopicOffsets(topic);
+      const own = (resetTo[topic] = Object.fromEntries(
+        partitions.map(({ partition, low }) => [
+          partition,
+          stands[topic]?.[partition] ?? Number(low),
+        ]),
+      ));
+      await admin.setOffsets({
+        groupId: names.analyticsGroup,
+        topic,
+        partitions: partitions.map(({ partition }) => ({
+          partition,
+          offset: String(own[partition]),
+        })),
+      });
+    }
+    await store.commit(() => analytics.noteReset(generation, resetTo));
+  }
+
+  /** Once every partition is where the old metrics stood: compare, and swap. */
+  async function finishReplay({ generation, targets }: Generation) {
+    if (!reached(analytics.positions(generation), targets)) return;
+    const done = await store.commit(() => analytics.finishReplay());
+    log.info("replay_finished", { ...replayView(done) });
+    consumer.resume(sources.map((topic) => ({ topic })));
+  }
+
+  function replayView(replay: Generation) {
+    return {
+      ...replay,
+      equal:
+        replay.digest_after && replay.digest_after === replay.digest_before,
+      positions: analytics.positions(replay.generation),
+    };
+  }
+
+  async function consume(): Promise<void> {
+    const replay = analytics.replaying();
+    if (replay) await rewind(replay);
+    await consumer.run({
+      autoCommit: false,
+      eachBatchAutoResolve: false,
+      eachBatch: onEvents,
+    });
+    if (replay) await finishReplay(replay);
+  }
+
+  let connecting = connectPersistently(
+    log,
+    () => stopping,
+    async () => {
+      await admin.connect();
+      await declareTopics(admin, names);
+      await consumer.connect();
+      for (const topic of sources) {
+        await consumer.subscribe({ topic, fromBeginning: true });
+      }
+      await consume();
+    },
+  );
+
+  return {
+    name: "analytics-consumer",
+    url: listen(app, config),
+    database: config.database,
+    async stop() {
+      stopping = true;
+      await connecting;
+      await consumer.disconnect();
+      await admin.disconnect();
+      await app.stop();
+      store.close();
+    },
+  };
+}
+
+if (import.meta.main) await runService(startAnalytics, Config);

@@ -1,0 +1,254 @@
+/**
+ * Inventory of the streaming model.
+ *
+ * Hears: OrderPlaced, from `order-events`.
+ * Says:  InventoryReserved or InventoryFailed, to `inventory-events`; records
+ *        that can never be valid, to `order-events.dead`.
+ * Keeps: stock, reservations, and the ledger of processed events with the
+ *        answer that each was given.
+ *
+ * Notice: dead for a minute, its lag grows and then drains; the log keeps all.
+ * Killed anywhere in between, it reads again from its last committed offset,
+ * and the ledger makes "again" harmless.
+ */
+import {
+  causedEvent,
+  CONTENT_TYPE,
+  decodeEvent,
+  encodeEvent,
+  type OrderPlaced,
+} from "@lab/contracts/events";
+import { OrderId } from "@lab/contracts/ids";
+import { Reservation, StockRow } from "@lab/contracts/order";
+import { serviceKnobs } from "@lab/runtime/env";
+import { createFaults, faultKnobs } from "@lab/runtime/faults";
+import { createApp } from "@lab/runtime/http";
+import { createLog, reasonOf } from "@lab/runtime/log";
+import { listen, runService, type Service } from "@lab/runtime/service";
+import { Inventory, INVENTORY_SCHEMA } from "@lab/store/inventory";
+import { Ledger, LEDGER_SCHEMA } from "@lab/store/ledger";
+import { Store } from "@lab/store/store";
+import { OPENING_STOCK } from "@lab/workflow/menu";
+import { type Static, Type } from "@sinclair/typebox";
+import type { EachBatchPayload, KafkaMessage, Message } from "kafkajs";
+import {
+  connectPersistently,
+  createConsumer,
+  createKafka,
+  createProducer,
+  declareTopics,
+  PARTITIONS,
+  SEND_BATCH,
+  topics,
+  watchGroup,
+} from "./topics.ts";
+
+export const Config = Type.Object({
+  ...serviceKnobs({
+    port: 8022,
+    database: ".lab/data/streaming-kafka/inventory.sqlite",
+  }),
+  ...faultKnobs("inventory"),
+  kafkaBrokers: Type.String({ default: "127.0.0.1:9092" }),
+  labNamespace: Type.String({ default: "" }),
+  /** Units of everything in every kitchen, when the database is new. */
+  openingStock: Type.Integer({ minimum: 0, default: OPENING_STOCK }),
+});
+
+/** A record that fails this often is dead. */
+const MAX_ATTEMPTS = 5;
+const RETRY_PAUSE_MS = 100;
+
+export async function startInventory(
+  config: Static<typeof Config>,
+): Promise<Service> {
+  const log = createLog("inventory-consumer", config.logLevel);
+  const faults = createFaults("inventory", config);
+  const store = new Store(config.database, [
+    ...INVENTORY_SCHEMA,
+    ...LEDGER_SCHEMA,
+  ]);
+  const inventory = new Inventory(store.db);
+  const ledger = new Ledger(store.db, "inventory-consumer");
+  await store.commit(() => inventory.open(config.openingStock));
+
+  const names = topics(config.labNamespace);
+  const kafka = createKafka(config.kafkaBrokers, "inventory-consumer", log);
+  const admin = kafka.admin();
+  const producer = createProducer(kafka);
+  const consumer = createConsumer(kafka, names.inventoryGroup);
+  const following = watchGroup(consumer, log);
+  let stopping = false;
+
+  const app = createApp("inventory-consumer", {
+    faults,
+    log,
+    health: () => ({ database: store.healthy(), broker: following() }),
+  })
+    .get("/stock", ({ query }) => inventory.stock(query.kitchen), {
+      query: Type.Object({ kitchen: Type.Optional(Type.String()) }),
+      response: { 200: Type.Array(StockRow) },
+    })
+    .get(
+      "/reservations/:order_id",
+      ({ params }) => inventory.reservation(params.order_id),
+      {
+        params: Type.Object({ order_id: OrderId }),
+        response: { 200: Reservation },
+      },
+    );
+
+  /** 2. Reserve stock: one transaction for the slice, then the answers, then the offset. */
+  async function onOrderPlaced(payload: EachBatchPayload): Promise<void> {
+    const { batch, heartbeat, isRunning, isStale, resolveOffset } = payload;
+    let rest = batch.messages;
+    while (rest.length > 0 && isRunning() && !isStale()) {
+      const limit = faults.batchLimit(SEND_BATCH);
+      const slice = rest.slice(0, limit);
+      rest = rest.slice(limit);
+
+      const events: OrderPlaced[] = [];
+      const dead: Message[] = [];
+      for (const record of slice) {
+        const read = await readRecord(record, heartbeat);
+        if (read.kind === "event") events.push(read.event);
+        else dead.push(deadLetter(batch.partition, record, read));
+      }
+      const answers = await store.commit(() =>
+        events.map((event) => ledger.once(event.id, () => reserve(event))),
+      );
+      await producer.sendBatch({
+        acks: -1,
+        topicMessages: [
+          {
+            topic: names.inventoryEvents,
+            messages: answers.map(({ outcome }, n) => ({
+              key: events[n]?.data.kitchen ?? null,
+              value: outcome,
+              headers: { "content-type": CONTENT_TYPE },
+            })),
+          },
+          { topic: names.deadLetters, messages: dead },
+        ].filter(({ messages }) => messages.length > 0),
+      });
+      const last = slice.at(-1) as KafkaMessage;
+      resolveOffset(last.offset);
+      await consumer.commitOffsets([
+        {
+          topic: batch.topic,
+          partition: batch.partition,
+          offset: String(Number(last.offset) + 1),
+        },
+      ]);
+      await heartbeat();
+    }
+  }
+
+  /** The event of a record; `invalid` when it can never be one, or has failed too often. */
+  async function readRecord(
+    record: KafkaMessage,
+    heartbeat: () => Promise<void>,
+  ) {
+    const decoded = decodeEvent(record.value ?? new Uint8Array(), [
+      "OrderPlaced",
+    ]);
+    if (decoded.kind === "invalid") return decoded;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await faults.strike(heartbeat);
+        return decoded;
+      } catch (error) {
+        const detail = reasonOf(error);
+        log.warn("message_retried", { attempt, reason: detail });
+        if (attempt === MAX_ATTEMPTS) {
+          return {
+            kind: "invalid",
+            reason: "failed_too_often",
+            detail,
+          } as const;
+        }
+        await Bun.sleep(RETRY_PAUSE_MS * 2 ** (attempt - 1));
+        await heartbeat();
+      }
+    }
+  }
+
+  /** The record as it came, with where it came from and why it is dead. */
+  function deadLetter(
+    partition: number,
+    { key, value, offset }: KafkaMessage,
+    { reason, detail }: { reason: string; detail: string },
+  ): Message {
+    log.warn("message_refused", { partition, offset, reason, detail });
+    const topic = names.orderEvents;
+    return {
+      key,
+      value,
+      headers: { reason, detail, topic, partition: `${partition}`, offset },
+    };
+  }
+
+  /** Decides, and returns the answer as it will be stored and said. */
+  function reserve(event: OrderPlaced): string {
+    const { order_id, user_id, kitchen, items } = event.data;
+    const order = { order_id, user_id, kitchen };
+    const decision = inventory.reserve(order_id, kitchen, items);
+    log.debug("stock_reserved", { order_id, ...decision });
+    switch (decision.kind) {
+      case "reserved":
+        return encodeEvent(
+          causedEvent(event, "inventory-consumer", "InventoryReserved", {
+            ...order,
+            items,
+          }),
+        );
+      case "rejected":
+        return encodeEvent(
+          causedEvent(event, "inventory-consumer", "InventoryFailed", {
+            ...order,
+            reason: decision.reason,
+          }),
+        );
+      default:
+        return decision satisfies never;
+    }
+  }
+
+  const connecting = connectPersistently(
+    log,
+    () => stopping,
+    async () => {
+      await admin.connect();
+      await declareTopics(admin, names);
+      await producer.connect();
+      await consumer.connect();
+      await consumer.subscribe({
+        topic: names.orderEvents,
+        fromBeginning: true,
+      });
+      await consumer.run({
+        autoCommit: false,
+        eachBatchAutoResolve: false,
+        partitionsConsumedConcurrently: PARTITIONS,
+        eachBatch: onOrderPlaced,
+      });
+    },
+  );
+
+  return {
+    name: "inventory-consumer",
+    url: listen(app, config),
+    database: config.database,
+    async stop() {
+      stopping = true;
+      await connecting;
+      await consumer.disconnect();
+      await producer.disconnect();
+      await admin.disconnect();
+      await app.stop();
+      store.close();
+    },
+  };
+}
+
+if (import.meta.main) await runService(startInventory, Config);

@@ -1,0 +1,289 @@
+/**
+ * Orders of the streaming model: the customer gets a receipt at once, and the
+ * order becomes a record in a log that anybody may read, now or next year.
+ *
+ * Hears: POST /order, POST /orders/bulk; InventoryReserved, InventoryFailed,
+ *        from `inventory-events`.
+ * Says:  OrderPlaced, to `order-events`, keyed by kitchen.
+ * Keeps: orders, their steps, bulk streams, and the outbox.
+ *
+ * Notice: Inventory down, or Kafka down, is not the customer's problem here:
+ * the order is stored and answered 202, and goes out when they are back.
+ */
+import {
+  CONTENT_TYPE,
+  decodeEvent,
+  type InventoryFailed,
+  type InventoryReserved,
+  newEvent,
+} from "@lab/contracts/events";
+import { OrderId } from "@lab/contracts/ids";
+import {
+  IdempotencyKey,
+  Order,
+  OrderAccepted,
+  OrderPage,
+  PlaceOrder,
+} from "@lab/contracts/order";
+import { serviceKnobs } from "@lab/runtime/env";
+import { createFaults, faultKnobs } from "@lab/runtime/faults";
+import { createApp } from "@lab/runtime/http";
+import { createLog, reasonOf } from "@lab/runtime/log";
+import { OrderQuery } from "@lab/runtime/queries";
+import { Repeater } from "@lab/runtime/repeater";
+import { listen, runService, type Service } from "@lab/runtime/service";
+import { childTrace } from "@lab/runtime/trace";
+import { Bulk, BulkRequest, Bulks, BULKS_SCHEMA } from "@lab/store/bulks";
+import { Orders, ORDERS_SCHEMA } from "@lab/store/orders";
+import { Outbox, OUTBOX_SCHEMA } from "@lab/store/outbox";
+import { Store } from "@lab/store/store";
+import { bulkOrder } from "@lab/workflow/bulk";
+import { type Static, Type } from "@sinclair/typebox";
+import type { EachBatchPayload } from "kafkajs";
+import {
+  connectPersistently,
+  createConsumer,
+  createKafka,
+  createProducer,
+  declareTopics,
+  SEND_BATCH,
+  topics,
+  watchGroup,
+} from "./topics.ts";
+
+export const Config = Type.Object({
+  ...serviceKnobs({
+    port: 8021,
+    database: ".lab/data/streaming-kafka/order.sqlite",
+  }),
+  ...faultKnobs("order"),
+  kafkaBrokers: Type.String({ default: "127.0.0.1:9092" }),
+  labNamespace: Type.String({ default: "" }),
+  /** Pause between two attempts to send what waits. */
+  retryEveryMs: Type.Integer({ minimum: 1, default: 500 }),
+});
+
+export async function startOrder(
+  config: Static<typeof Config>,
+): Promise<Service> {
+  const log = createLog("order-producer", config.logLevel);
+  const faults = createFaults("order", config);
+  const store = new Store(config.database, [
+    ...ORDERS_SCHEMA,
+    ...OUTBOX_SCHEMA,
+    ...BULKS_SCHEMA,
+  ]);
+  const orders = new Orders(store.db);
+  const outbox = new Outbox(store.db);
+  const bulks = new Bulks(store.db);
+
+  const names = topics(config.labNamespace);
+  const kafka = createKafka(config.kafkaBrokers, "order-producer", log);
+  const admin = kafka.admin();
+  const producer = createProducer(kafka);
+  const consumer = createConsumer(kafka, names.statusGroup);
+  const following = watchGroup(consumer, log);
+  let connected = false;
+  let stopping = false;
+
+  const app = createApp("order-producer", {
+    faults,
+    log,
+    health: () => ({
+      database: store.healthy(),
+      broker: following(),
+      outbox: outbox.depth(),
+    }),
+  })
+    .post(
+      "/order",
+      ({ body, headers, status, set }) =>
+        onOrder(body, headers["idempotency-key"], headers["traceparent"]).then(
+          (order) => {
+            set.headers["location"] = `/orders/${order.order_id}`;
+            return status(202, order);
+          },
+        ),
+      {
+        body: PlaceOrder,
+        headers: OrderHeaders,
+        response: { 202: OrderAccepted },
+        detail: { summary: "Order, and get a receipt" },
+      },
+    )
+    .post(
+      "/orders/bulk",
+      async ({ body, status, set }) => {
+        const bulk = await store.commit(() => bulks.begin(body));
+        set.headers["location"] = `/orders/bulk/${bulk.bulk_id}`;
+        bulkPlacer.wake();
+        return status(202, bulk);
+      },
+      {
+        body: BulkRequest,
+        response: { 202: Bulk },
+        detail: {
+          summary: "Place a stream of orders; a seed gives the same again",
+        },
+      },
+    )
+    .get("/orders/bulk/:bulk_id", ({ params }) => bulks.get(params.bulk_id), {
+      params: Type.Object({ bulk_id: OrderId }),
+      response: { 200: Bulk },
+    })
+    .get("/orders", ({ query }) => orders.page(query), {
+      query: OrderQuery,
+      response: { 200: OrderPage },
+    })
+    .get("/orders/:order_id", ({ params }) => orders.get(params.order_id), {
+      params: Type.Object({ order_id: OrderId }),
+      response: { 200: Order },
+    });
+
+  // 1. Accept the order: order and event in one transaction, then the receipt.
+  async function onOrder(
+    body: Static<typeof PlaceOrder>,
+    idempotencyKey: string | undefined,
+    traceparent: string | undefined,
+  ) {
+    await faults.strike();
+    const order = await store.commit(() =>
+      placeOrder(body, idempotencyKey, traceparent),
+    );
+    log.debug("order_placed", { order_id: order.order_id });
+    outboxSender.wake();
+    return { order_id: order.order_id, status: order.status };
+  }
+
+  /** Call it inside `store.commit`. */
+  function placeOrder(
+    body: Static<typeof PlaceOrder>,
+    idempotencyKey?: string,
+    traceparent?: string,
+  ): Order {
+    const { kind, order } = orders.placeOnce(body, idempotencyKey);
+    if (kind === "placed") {
+      const { order_id, user_id, kitchen, items } = order;
+      const data = { order_id, user_id, kitchen, items };
+      const trace = childTrace(traceparent);
+      outbox.add(
+        kitchen,
+        newEvent("OrderPlaced", "order-producer", data, trace),
+      );
+    }
+    return order;
+  }
+
+  /** Places what is due of the bulk streams; a restart goes on where it was. */
+  const bulkPlacer = new Repeater(20, async () => {
+    while (!stopping) {
+      const [next] = bulks.due(SEND_BATCH);
+      if (!next) return;
+      const { bulk_id, plan, due } = next;
+      const bulk = await store.commit(() => {
+        for (const n of due) placeOrder(bulkOrder(plan, n));
+        return bulks.advance(bulk_id, due.length);
+      });
+      outboxSender.wake();
+      if (bulk.state === "finished") log.info("bulk_finished", { ...bulk });
+    }
+  });
+
+  /** Sends what waits, oldest first, and marks it after the broker's word. */
+  const outboxSender = new Repeater(config.retryEveryMs, async () => {
+    for (;;) {
+      const rows = connected ? outbox.unsent(SEND_BATCH) : [];
+      if (rows.length === 0) return;
+      try {
+        await producer.send({
+          topic: names.orderEvents,
+          acks: -1,
+          messages: rows.map(({ key, body }) => ({
+            key,
+            value: body,
+            headers: { "content-type": CONTENT_TYPE },
+          })),
+        });
+      } catch (error) {
+        log.warn("call_failed", { reason: reasonOf(error) });
+        return;
+      }
+      // Killed here, the events go out again under the same ids.
+      await store.commit(() => outbox.markSent(rows));
+    }
+  });
+
+  /** 2. is done elsewhere: follow what became of the orders. */
+  async function onOutcomes(payload: EachBatchPayload): Promise<void> {
+    const { batch, resolveOffset, heartbeat } = payload;
+    const events: (InventoryReserved | InventoryFailed)[] = [];
+    for (const { value, offset } of batch.messages) {
+      const decoded = decodeEvent(value ?? new Uint8Array(), [
+        "InventoryReserved",
+        "InventoryFailed",
+      ]);
+      if (decoded.kind === "event") events.push(decoded.event);
+      else log.warn("message_refused", { offset, ...decoded });
+    }
+    await store.commit(() => {
+      for (const event of events) {
+        // A step that is known changes nothing, so this needs no ledger.
+        if (event.type === "InventoryFailed") {
+          const { order_id, reason } = event.data;
+          orders.advance(order_id, "failed", event.time, reason);
+        } else orders.advance(event.data.order_id, "reserved", event.time);
+      }
+    });
+    const { topic, partition } = batch;
+    resolveOffset(batch.lastOffset());
+    const offset = String(Number(batch.lastOffset()) + 1);
+    await consumer.commitOffsets([{ topic, partition, offset }]);
+    await heartbeat();
+  }
+
+  const connecting = connectPersistently(
+    log,
+    () => stopping,
+    async () => {
+      await admin.connect();
+      await declareTopics(admin, names);
+      await producer.connect();
+      await consumer.connect();
+      await consumer.subscribe({
+        topic: names.inventoryEvents,
+        fromBeginning: true,
+      });
+      await consumer.run({
+        autoCommit: false,
+        eachBatchAutoResolve: false,
+        eachBatch: onOutcomes,
+      });
+      connected = true;
+      outboxSender.wake();
+    },
+  );
+
+  return {
+    name: "order-producer",
+    url: listen(app, config),
+    database: config.database,
+    async stop() {
+      stopping = true;
+      await app.stop();
+      await bulkPlacer.stop();
+      await outboxSender.stop();
+      await connecting;
+      await consumer.disconnect();
+      await producer.disconnect();
+      await admin.disconnect();
+      store.close();
+    },
+  };
+}
+
+const OrderHeaders = Type.Object({
+  "idempotency-key": Type.Optional(IdempotencyKey),
+  traceparent: Type.Optional(Type.String()),
+});
+
+if (import.meta.main) await runService(startOrder, Config);

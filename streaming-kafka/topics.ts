@@ -1,0 +1,142 @@
+/**
+ * What the three services agree on: topics, keys, consumer groups, and how a
+ * client is set up.
+ */
+import { type Log, reasonOf } from "@lab/runtime/log";
+import {
+  type Admin,
+  type Consumer,
+  Kafka,
+  logLevel,
+  Partitioners,
+} from "kafkajs";
+
+/**
+ * Both topics have as many, so the same kitchen has the same partition number
+ * in both.
+ */
+export const PARTITIONS = 6;
+
+/**
+ * A member that was killed is missed after this long, and its partitions stand
+ * still until then. The shortest that a broker allows by default.
+ */
+export const SESSION_TIMEOUT_MS = 6000;
+export const HEARTBEAT_MS = 1000;
+
+/** Records sent at once. */
+export const SEND_BATCH = 1000;
+
+/** The names, each behind `namespace`, so that two labs can share a broker. */
+export function topics(namespace: string) {
+  return {
+    orderEvents: `${namespace}order-events`,
+    inventoryEvents: `${namespace}inventory-events`,
+    deadLetters: `${namespace}order-events.dead`,
+    /** Consumer groups. */
+    inventoryGroup: `${namespace}inventory`,
+    analyticsGroup: `${namespace}analytics`,
+    statusGroup: `${namespace}order-status`,
+  };
+}
+export type Topics = ReturnType<typeof topics>;
+
+/** Creates what is missing. Every service does, so that none must start first. */
+export async function declareTopics(
+  admin: Admin,
+  names: Topics,
+): Promise<void> {
+  await admin.createTopics({
+    waitForLeaders: true,
+    topics: [
+      { topic: names.orderEvents, numPartitions: PARTITIONS },
+      { topic: names.inventoryEvents, numPartitions: PARTITIONS },
+      { topic: names.deadLetters, numPartitions: 1 },
+    ],
+  });
+}
+
+/** A client for `brokers`, `host:port` with commas between. */
+export function createKafka(
+  brokers: string,
+  clientId: string,
+  log: Log,
+): Kafka {
+  return new Kafka({
+    clientId,
+    brokers: brokers.split(","),
+    connectionTimeout: 3000,
+    requestTimeout: 10_000,
+    enforceRequestTimeout: true,
+    retry: { initialRetryTime: 100, maxRetryTime: 2000, retries: 8 },
+    // Its errors include what is none ("topic exists"); what matters here is
+    // told by `watchGroup` and by the calls that fail.
+    logLevel: logLevel.WARN,
+    logCreator: () => (entry) =>
+      log.debug("broker_says", { reason: entry.log.message }),
+  });
+}
+
+/** The producer of every service here: a retry of its own is not written twice. */
+export function createProducer(kafka: Kafka) {
+  return kafka.producer({
+    createPartitioner: Partitioners.DefaultPartitioner,
+    allowAutoTopicCreation: false,
+    idempotent: true,
+    maxInFlightRequests: 1,
+  });
+}
+
+/** A consumer whose offsets are committed by hand, after the work. */
+export function createConsumer(kafka: Kafka, groupId: string) {
+  return kafka.consumer({
+    groupId,
+    sessionTimeout: SESSION_TIMEOUT_MS,
+    heartbeatInterval: HEARTBEAT_MS,
+    // Small batches are not kept waiting for more.
+    minBytes: 1,
+    maxWaitTimeInMs: 100,
+    allowAutoTopicCreation: false,
+    retry: {
+      initialRetryTime: 100,
+      maxRetryTime: 2000,
+      // Whatever stopped it, it comes back and reads on from its last commit.
+      restartOnFailure: async () => true,
+    },
+  });
+}
+
+/** Whether a consumer is a member of its group, as its own events tell. */
+export function watchGroup(consumer: Consumer, log: Log): () => boolean {
+  let member = false;
+  const { GROUP_JOIN, HEARTBEAT, CRASH, STOP, DISCONNECT } = consumer.events;
+  const joined = (is: boolean) => () => {
+    if (is !== member)
+      log.info(is ? "broker_connected" : "broker_disconnected");
+    member = is;
+  };
+  for (const event of [GROUP_JOIN, HEARTBEAT] as const) {
+    consumer.on(event, joined(true));
+  }
+  for (const event of [CRASH, STOP, DISCONNECT] as const) {
+    consumer.on(event, joined(false));
+  }
+  return () => member;
+}
+
+/** Tries `connect` until it works or `stopped`: a start does not need the broker. */
+export async function connectPersistently(
+  log: Log,
+  stopped: () => boolean,
+  connect: () => Promise<void>,
+): Promise<void> {
+  while (!stopped()) {
+    try {
+      await connect();
+      return;
+    } catch (error) {
+      log.warn("broker_disconnected", { reason: reasonOf(error) });
+      await Bun.sleep(500);
+    }
+  }
+}
