@@ -1,23 +1,16 @@
 // What `up`, `down` and `status` share: the models that a person has started.
-import {
-  type Broker,
-  type BrokerName,
-  prepareBrokers,
-  startBroker,
-  startLastingBroker,
-} from "@lab/lab/brokers";
+import { type Broker, prepareBrokers, startBroker } from "@lab/lab/brokers";
 import type { Model } from "@lab/lab/evidence";
 import { labFolder } from "@lab/lab/folders";
-import { killNative, nativePid } from "@lab/lab/native";
+import { killNative } from "@lab/lab/native";
 import { isFree } from "@lab/lab/ports";
 import { startStamp } from "@lab/lab/process-id";
-import { type Campus, startModel } from "@lab/lab/processes";
+import { type Campus, SERVICES, startModel } from "@lab/lab/processes";
 import {
   changeState,
   readState,
   serviceRuns,
   type UpService,
-  type UpState,
 } from "@lab/lab/state";
 import { eventually } from "@lab/lab/waiting";
 import { mkdir, rm } from "node:fs/promises";
@@ -26,26 +19,31 @@ import { brokerOf, MODELS } from "./models.ts";
 
 const upFolder = join(labFolder, "up");
 /** Where people expect RabbitMQ's management page. */
-const managementPort = 15672;
+const MANAGEMENT_PORT = 15672;
 /** A service gives up its own stop after 10 s. */
-const stopTimeoutMs = 12_000;
-
-export interface StartOptions {
-  /** Goes on after this process has ended. */
-  lasting: boolean;
-}
+const STOP_TIMEOUT_MS = 12_000;
 
 /** A model that this process has started. */
 export interface Started {
   campus: Campus;
-  /** Undefined when there is none, or when it ran before. */
   broker: Broker | undefined;
 }
 
+/** The models all of whose services run. */
+export function modelsUp(state: { services: UpService[] }): Model[] {
+  return Object.values(MODELS)
+    .map(({ model }) => model)
+    .filter(
+      (model) =>
+        state.services.filter((one) => one.model === model && serviceRuns(one))
+          .length === SERVICES[model].length,
+    );
+}
+
 /**
- * Says what stands in the way of starting those models, before anything is
- * started: throws for a port in use or a program that is missing. What is left
- * of an earlier start that has half ended is ended here.
+ * Makes ready for starting those models, before anything is started: ends what
+ * an earlier start has left half running, and throws for a port in use or a
+ * program that is missing.
  */
 export async function prepare(names: readonly string[]): Promise<void> {
   const models = names.map((name) => MODELS[name]!.model);
@@ -55,7 +53,7 @@ export async function prepare(names: readonly string[]): Promise<void> {
     for (const [service, port] of Object.entries(portsOf(name))) {
       if (await isFree(port)) continue;
       taken.push(
-        `port ${port} is in use: ${service} of ${name} can't have it. Stop what runs there, or set ${portVariable(service)}`,
+        `port ${port} is in use, and ${service} of ${name} is to have it: stop what runs there, or set ${portVariable(service)}`,
       );
     }
   }
@@ -63,72 +61,150 @@ export async function prepare(names: readonly string[]): Promise<void> {
   await prepareBrokers(models.flatMap((model) => brokerOf(model) ?? []));
 }
 
-/** Whether all services of the model run. */
-export async function isUp(name: string): Promise<boolean> {
-  const { model, ports } = MODELS[name]!;
-  const { services } = await readState();
-  const running = services.filter(
-    (one) => one.model === model && serviceRuns(one),
-  );
-  return running.length === Object.keys(ports).length;
-}
-
-/** Starts a model with its broker on the fixed ports, faults on, with an empty database; returns when it is healthy. */
-export async function start(
-  name: string,
-  { lasting }: StartOptions,
-): Promise<Started> {
+/**
+ * Starts a model and its broker on the fixed ports, with faults on and empty
+ * databases; returns when it is healthy. With `lasting` it goes on after this
+ * process has ended. Whatever happens, `takeDown` ends what was started.
+ */
+export async function start(name: string, lasting: boolean): Promise<Started> {
   const { model } = MODELS[name]!;
-  const folder = join(upFolder, model);
-  await rm(folder, { recursive: true, force: true });
-  await mkdir(folder, { recursive: true });
-  const brokerName = brokerOf(model);
-  const broker = brokerName && (await startItsBroker(brokerName, lasting));
+  const folder = await emptyFolder(model);
+  const broker = await startItsBroker(model, lasting);
   const ports = portsOf(name);
+  const host = process.env["HOST"] || "127.0.0.1";
   const campus = await startModel(model, {
     folder,
     detached: lasting,
     ports,
-    env: knobs(),
-    ...(brokerName === "rabbitmq" ? { amqpUrl: broker!.address } : {}),
-    ...(brokerName === "kafka" ? { kafkaBrokers: broker!.address } : {}),
+    env: settings(),
+    ...(broker?.name === "rabbitmq" ? { amqpUrl: broker.address } : {}),
+    ...(broker?.name === "kafka" ? { kafkaBrokers: broker.address } : {}),
     onSpawn: (service, pid) => {
-      void note({
+      const started: UpService = {
         model,
         name: service,
-        url: `http://${process.env["HOST"] || "127.0.0.1"}:${ports[service]}`,
+        url: `http://${host}:${ports[service]}`,
         pid,
         stamp: startStamp(pid),
         database: join(folder, `${service}.sqlite`),
         log: join(folder, `${service}.log`),
-      });
+      };
+      void changeState(({ services }) => void services.push(started));
     },
   });
   return { campus, broker };
 }
 
-async function startItsBroker(
-  name: BrokerName,
-  lasting: boolean,
-): Promise<Broker> {
-  const external = process.env["LAB_BROKERS"] === "external";
-  const ours = !external && lasting && !process.env[variable(name)];
-  if (!ours) {
-    const broker = await startBroker(name);
-    await noteBroker(broker);
-    return broker;
+/** Ends those models and their brokers, and all that `up` has written down of them; gives what was ended. */
+export async function takeDown(models: readonly Model[]): Promise<string[]> {
+  const { brokers, services } = await readState();
+  const ours = services.filter((one) => models.includes(one.model));
+  const running = ours.filter(serviceRuns);
+  for (const { pid } of running) {
+    // A stopped process hears no SIGTERM.
+    process.kill(pid, "SIGCONT");
+    process.kill(pid, "SIGTERM");
   }
+  await Promise.all(running.map(untilGone));
+  const ended = running.map(({ model, name }) => `${model}/${name}`);
+  const names = models.flatMap((model) => brokerOf(model) ?? []);
+  for (const name of names) {
+    const { kind, folder = join(upFolder, name) } = brokers[name] ?? {};
+    if (await killNative(folder)) ended.push(name);
+    else if (kind === "external") ended.push(`${name} (left running)`);
+  }
+  await changeState((state) => {
+    state.services = state.services.filter(
+      (one) => !models.includes(one.model),
+    );
+    for (const name of names) delete state.brokers[name];
+  });
+  return ended;
+}
+
+async function untilGone(service: UpService): Promise<void> {
+  try {
+    await eventually(`${service.name} stops`, () => !serviceRuns(service), {
+      timeoutMs: STOP_TIMEOUT_MS,
+    });
+  } catch {
+    process.kill(service.pid, "SIGKILL");
+    await eventually(`${service.name} ends`, () => !serviceRuns(service));
+  }
+}
+
+async function startItsBroker(
+  model: Model,
+  lasting: boolean,
+): Promise<Broker | undefined> {
+  const name = brokerOf(model);
+  if (name === undefined) return undefined;
+  const broker = await startBroker(
+    name,
+    lasting
+      ? {
+          folder: await emptyFolder(name),
+          management: (await isFree(MANAGEMENT_PORT))
+            ? MANAGEMENT_PORT
+            : undefined,
+        }
+      : undefined,
+  );
+  const { address, folder, kind, managementUrl, versions } = broker;
+  await changeState(({ brokers }) => {
+    brokers[name] = {
+      kind,
+      address,
+      ...(managementUrl === undefined ? {} : { managementUrl }),
+      ...(folder === undefined ? {} : { folder }),
+      versions,
+    };
+  });
+  return broker;
+}
+
+async function emptyFolder(name: string): Promise<string> {
   const folder = join(upFolder, name);
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
-  // Written down before it starts, so that `down` finds it whatever happens meanwhile.
-  await changeState(({ brokers }) => {
-    brokers[name] = { kind: "native", folder, address: "" };
-  });
-  const management = (await isFree(managementPort))
-    ? managementPort
-    : undefined;
-  const broker = await startLastingBroker(name, folder, { management });
-  await noteBroker(broker);
-  return broker;
+  return folder;
+}
+
+/** The fixed ports of a model's services, or those of the environment. */
+function portsOf(name: string): Record<string, number> {
+  return Object.fromEntries(
+    Object.entries(MODELS[name]!.ports).map(([service, port]) => {
+      const text = process.env[portVariable(service)];
+      if (!text) return [service, port];
+      const chosen = Number(text);
+      if (!Number.isInteger(chosen) || chosen < 1 || chosen > 65535) {
+        throw new Error(
+          `${portVariable(service)} must be a port, 1 to 65535, not ${text}`,
+        );
+      }
+      return [service, chosen];
+    }),
+  );
+}
+
+/** inventory-consumer: INVENTORY_PORT. */
+function portVariable(service: string): string {
+  return `${service.split("-")[0]!.toUpperCase()}_PORT`;
+}
+
+/** The caller's environment for the services, faults included, without what `up` itself decides. */
+function settings(): Record<string, string> {
+  const decided = [
+    "PORT",
+    "DATABASE",
+    "INVENTORY_URL",
+    "NOTIFICATION_URL",
+    "AMQP_URL",
+    "KAFKA_BROKERS",
+  ];
+  return Object.fromEntries(
+    Object.entries(process.env).flatMap(([name, value]) =>
+      value === undefined || decided.includes(name) ? [] : [[name, value]],
+    ),
+  );
 }

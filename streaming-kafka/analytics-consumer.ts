@@ -34,6 +34,7 @@ import {
   createKafka,
   declareTopics,
   SEND_BATCH,
+  setGroupOffsets,
   topics,
   watchGroup,
 } from "./topics.ts";
@@ -172,23 +173,15 @@ export async function startAnalytics(
   async function rewind({ generation }: Generation): Promise<void> {
     const stands = analytics.positions(generation);
     const resetTo: Positions = {};
+    const offsets = [];
     for (const topic of sources) {
-      const partitions = await admin.fetchTopicOffsets(topic);
-      const own = (resetTo[topic] = Object.fromEntries(
-        partitions.map(({ partition, low }) => [
-          partition,
-          stands[topic]?.[partition] ?? Number(low),
-        ]),
-      ));
-      await admin.setOffsets({
-        groupId: names.analyticsGroup,
-        topic,
-        partitions: partitions.map(({ partition }) => ({
-          partition,
-          offset: String(own[partition]),
-        })),
-      });
+      for (const { partition, low } of await admin.fetchTopicOffsets(topic)) {
+        const offset = stands[topic]?.[partition] ?? Number(low);
+        (resetTo[topic] ??= {})[partition] = offset;
+        offsets.push({ topic, partition, offset: `${offset}` });
+      }
     }
+    await setGroupOffsets(kafka, admin, names.analyticsGroup, offsets);
     await store.commit(() => analytics.noteReset(generation, resetTo));
   }
 

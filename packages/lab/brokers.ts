@@ -4,10 +4,10 @@ import { greetKafka, hasKafkaJars, planKafka } from "./kafka.ts";
 import {
   type NativePlan,
   attachNative,
-  freshFolder,
   nativePid,
   runNative,
 } from "./native.ts";
+import { freshFolder } from "./lifeline.ts";
 import { freePorts } from "./ports.ts";
 import { greetRabbitmq, planRabbitmq } from "./rabbitmq.ts";
 import { readState } from "./state.ts";
@@ -53,10 +53,13 @@ export const folderVariable = {
 /**
  * A running broker: the one of `AMQP_URL` or `KAFKA_BROKERS`; else the one that
  * `lab run` or `lab up` has running; else a private one that ends with this
- * process. `LAB_BROKERS` (external, compose or native) forces one kind. Throws
- * with the commands to type when there is no way.
+ * process, unless `lasting` says otherwise. `LAB_BROKERS` (external, compose or
+ * native) forces one kind. Throws with the commands to type when there is no way.
  */
-export async function startBroker(name: BrokerName): Promise<Broker> {
+export async function startBroker(
+  name: BrokerName,
+  lasting?: Lasting,
+): Promise<Broker> {
   const forced = forcedKind();
   const address = process.env[addressVariable[name]];
   if (forced === "external" && !address) {
@@ -73,20 +76,25 @@ export async function startBroker(name: BrokerName): Promise<Broker> {
   if (forced === "compose") {
     throw new Error("LAB_BROKERS=compose: the compose files aren't there yet");
   }
-  const plan = await planNative(name, await freshFolder(name));
-  return runNative(plan, "lifeline", greet);
+  return lasting === undefined
+    ? runNative(
+        await planNative(name, await freshFolder(name)),
+        "lifeline",
+        greet,
+      )
+    : runNative(
+        await planNative(name, lasting.folder, lasting),
+        "lasting",
+        greet,
+      );
 }
 
-/**
- * A native broker for `lab up`: its data goes into that folder, and it goes on
- * after this process has ended. The ports are those, as far as they are given.
- */
-export async function startLastingBroker(
-  name: BrokerName,
-  folder: string,
-  ports: BrokerPorts = {},
-): Promise<Broker> {
-  return runNative(await planNative(name, folder, ports), "lasting", greet);
+/** How `lab up` wants a broker: it goes on after this process has ended. */
+export interface Lasting {
+  /** An empty folder for its data. */
+  folder: string;
+  /** Port of RabbitMQ's management page; a free one when it isn't given. */
+  management?: number | undefined;
 }
 
 /**
@@ -118,22 +126,21 @@ export async function addressOf(
   const address = process.env[addressVariable[name]];
   if (address) return { address };
   const up = (await readState()).brokers[name];
-  if (up !== undefined && (up.kind !== "native" || (await nativePid(up.folder))))
+  if (
+    up !== undefined &&
+    (up.kind === "external" || (await runsAlready(name)))
+  ) {
     return up;
+  }
   const model = name === "rabbitmq" ? "async" : "stream";
   throw new Error(
     `${name} isn't up. Type: scripts/lab up ${model}   (or set ${addressVariable[name]})`,
   );
 }
 
-export interface BrokerPorts {
-  client?: number | undefined;
-  management?: number | undefined;
-}
-
 async function runsAlready(name: BrokerName): Promise<boolean> {
   const up = (await readState()).brokers[name];
-  return up?.kind === "native" && (await nativePid(up.folder)) !== undefined;
+  return up?.folder !== undefined && (await nativePid(up.folder)) !== undefined;
 }
 
 /** A broker that is running already and is native; undefined when there is none. */
@@ -141,7 +148,7 @@ async function findShared(name: BrokerName): Promise<Broker | undefined> {
   const passedOn = process.env[folderVariable[name]];
   if (passedOn) return attachNative(passedOn, greet);
   const up = (await readState()).brokers[name];
-  return up?.kind === "native" ? attachNative(up.folder, greet) : undefined;
+  return up?.folder === undefined ? undefined : attachNative(up.folder, greet);
 }
 
 function forcedKind(): Broker["kind"] | undefined {
@@ -164,21 +171,20 @@ function forcedKind(): Broker["kind"] | undefined {
 async function planNative(
   name: BrokerName,
   folder: string,
-  ports: BrokerPorts = {},
+  { management }: Partial<Lasting> = {},
 ): Promise<NativePlan> {
   const [client, second, distribution] = (await freePorts(3)) as [
     number,
     number,
     number,
   ];
-  const client_ = ports.client ?? client;
   return name === "rabbitmq"
     ? planRabbitmq(folder, {
-        amqp: client_,
-        management: ports.management ?? second,
+        amqp: client,
+        management: management ?? second,
         distribution,
       })
-    : planKafka(folder, { client: client_, controller: second });
+    : planKafka(folder, { client, controller: second });
 }
 
 function greet(plan: NativePlan): Promise<Record<string, string>> {

@@ -1,9 +1,14 @@
-import { closeSync, constants, openSync } from "node:fs";
-import { mkdir, readFile, readdir, rm } from "node:fs/promises";
+import { closeSync, openSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Broker, BrokerName } from "./brokers.ts";
-import { labFolder } from "./folders.ts";
-import { isAlive, startStamp } from "./process-id.ts";
+import {
+  holdLifeline,
+  releaseLifeline,
+  removeFolder,
+  underLifeline,
+} from "./lifeline.ts";
+import { startStamp } from "./process-id.ts";
 import { eventually } from "./waiting.ts";
 
 const startTimeoutMs = 120_000;
@@ -29,20 +34,6 @@ type Lifetime = "lifeline" | "lasting";
 
 /** What a client does first, which tells the broker's versions; throws while it isn't up. */
 type Greet = (plan: NativePlan) => Promise<Record<string, string>>;
-
-/** A new, empty folder for a broker that lives no longer than this process. Removes those whose process is gone. */
-export async function freshFolder(name: BrokerName): Promise<string> {
-  const parent = join(labFolder, "brokers");
-  await mkdir(parent, { recursive: true });
-  for (const entry of await readdir(parent)) {
-    const owner = Number(entry.split("-")[1]);
-    if (!isAlive(owner)) await removeFolder(join(parent, entry));
-  }
-  const id = crypto.randomUUID().slice(0, 8);
-  const folder = join(parent, `${name}-${process.pid}-${id}`);
-  await mkdir(folder);
-  return folder;
-}
 
 /** Starts the broker and returns when it answers. Throws with the end of its log when it doesn't. */
 export async function runNative(
@@ -82,13 +73,14 @@ export async function attachNative(
   return broker;
 }
 
-/** SIGKILL for the broker of that folder, if it runs; returns when it's gone. */
-export async function killNative(folder: string): Promise<void> {
+/** SIGKILL for the broker of that folder; returns when it's gone: whether it ran. */
+export async function killNative(folder: string): Promise<boolean> {
   const running = await runningProcess(folder);
-  if (running === undefined) return;
+  if (running === undefined) return false;
   // Its group: the watcher of its lifeline too.
   process.kill(-running.pid, "SIGKILL");
   await eventually(`process ${running.pid} ends`, () => !runs(running));
+  return true;
 }
 
 /** Process id of the broker of that folder; undefined when it doesn't run. */
@@ -153,8 +145,8 @@ class NativeBroker implements Broker {
     this.#told = told as Record<string, string>;
   }
 
-  kill(): Promise<void> {
-    return killNative(this.#plan.folder);
+  async kill(): Promise<void> {
+    await killNative(this.#plan.folder);
   }
 
   pause(): Promise<void> {
@@ -216,11 +208,12 @@ async function spawnNative(
   plan: NativePlan,
   lifetime: Lifetime,
 ): Promise<void> {
-  const wrapper = ["sh", join(import.meta.dir, "lifeline.sh"), plan.folder];
   const log = openSync(logFile(plan), "a");
   try {
     const child = Bun.spawn(
-      [...(lifetime === "lifeline" ? wrapper : []), ...plan.command],
+      lifetime === "lifeline"
+        ? underLifeline(plan.folder, plan.command)
+        : plan.command,
       {
         cwd: plan.folder,
         // Nothing of the caller's settings: a RABBITMQ_… or JAVA_TOOL_OPTIONS
@@ -248,31 +241,4 @@ async function spawnNative(
   } finally {
     closeSync(log);
   }
-}
-
-const lifelines = new Map<string, number>();
-
-function holdLifeline(folder: string): void {
-  const pipe = join(folder, "lifeline");
-  const { success, stderr } = Bun.spawnSync(["mkfifo", pipe]);
-  if (!success) throw new Error(`mkfifo ${pipe}: ${stderr.toString()}`);
-  // For reading too, or opening it would wait for a reader.
-  lifelines.set(folder, openSync(pipe, constants.O_RDWR));
-}
-
-function releaseLifeline(folder: string): void {
-  const pipe = lifelines.get(folder);
-  if (pipe === undefined) return;
-  lifelines.delete(folder);
-  closeSync(pipe);
-}
-
-// A broker that was killed a moment ago may still have written a file behind our back.
-async function removeFolder(folder: string): Promise<void> {
-  await rm(folder, {
-    recursive: true,
-    force: true,
-    maxRetries: 10,
-    retryDelay: 50,
-  });
 }

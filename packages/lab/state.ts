@@ -5,10 +5,14 @@ import type { Model } from "./evidence.ts";
 import { labFolder } from "./folders.ts";
 import { startStamp } from "./process-id.ts";
 
-/** A broker of `lab up`: a native one is described in its folder. */
-export type UpBroker =
-  | { kind: "native"; folder: string; address: string; managementUrl?: string }
-  | { kind: "external"; address: string; managementUrl?: string };
+/** A broker of `lab up`; of a native one there is more in its folder. */
+export interface UpBroker {
+  kind: "external" | "compose" | "native";
+  address: string;
+  managementUrl?: string;
+  folder?: string;
+  versions: Record<string, string>;
+}
 
 export interface UpService {
   model: Model;

@@ -1,0 +1,189 @@
+import { afterEach, beforeEach, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { newId } from "@lab/contracts/ids";
+import { Inventory, INVENTORY_SCHEMA } from "@lab/store/inventory";
+import { Notifications, NOTIFICATIONS_SCHEMA } from "@lab/store/notifications";
+import { Orders, ORDERS_SCHEMA } from "@lab/store/orders";
+import { Store } from "@lab/store/store";
+import { type Checked, checkOrders, violations } from "./checker.ts";
+import type { Operation } from "./history.ts";
+
+const ITEMS = [{ sku: "burger", qty: 2 }];
+const AT = "2026-01-01T00:00:00.000Z";
+
+let folder: string;
+let checked: Checked;
+let operations: Operation[];
+let orderStore: Store;
+let inventoryStore: Store;
+let notificationStore: Store;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "checker-"));
+  operations = [];
+  checked = {
+    model: "sync-rest",
+    operations,
+    orders: join(folder, "order.sqlite"),
+    inventory: join(folder, "inventory.sqlite"),
+    notification: join(folder, "notification.sqlite"),
+  };
+  orderStore = new Store(checked.orders, ORDERS_SCHEMA);
+  inventoryStore = new Store(checked.inventory, INVENTORY_SCHEMA);
+  notificationStore = new Store(
+    checked.notification as string,
+    NOTIFICATIONS_SCHEMA,
+  );
+  new Inventory(inventoryStore.db).open(100_000);
+});
+
+afterEach(() => {
+  for (const store of [orderStore, inventoryStore, notificationStore]) {
+    store.close();
+  }
+  rmSync(folder, { recursive: true });
+});
+
+/** One order that went right in every store; the tests then spoil something. */
+function honestOrder(): string {
+  const { order } = new Orders(orderStore.db).placeOnce({
+    user_id: "u1",
+    items: ITEMS,
+  });
+  const { order_id } = order;
+  new Inventory(inventoryStore.db).reserve(order_id, "main", ITEMS);
+  new Notifications(notificationStore.db).send(order);
+  advance(order_id, "reserved");
+  advance(order_id, "confirmed");
+  answer("ok", 201, order_id);
+  return order_id;
+}
+
+function advance(orderId: string, status: "reserved" | "confirmed" | "failed") {
+  const reason = status === "failed" ? "out_of_stock" : undefined;
+  new Orders(orderStore.db).advance(orderId, status, AT, reason);
+}
+
+function answer(
+  outcome: Operation["outcome"],
+  status: number,
+  orderId?: string,
+) {
+  operations.push({
+    id: operations.length,
+    kind: "place_order",
+    started_us: 0,
+    ended_us: 1,
+    outcome,
+    status,
+    ...(orderId === undefined ? {} : { order_id: orderId }),
+    request: {},
+  });
+}
+
+test("an honest run has no violations", () => {
+  honestOrder();
+  answer("unknown", 0);
+  const verdict = checkOrders(checked);
+  expect(violations(verdict)).toEqual({});
+  expect(verdict).toMatchObject({
+    attempted: 2,
+    acknowledged: 1,
+    unknown: 1,
+    confirmed: 1,
+    recovered: [],
+    stock_difference_units: 0,
+  });
+});
+
+test("an acknowledged order that is not stored is lost", () => {
+  const id = newId();
+  answer("ok", 202, id);
+  expect(violations(checkOrders(checked))).toEqual({ lost: [id] });
+});
+
+test("an acknowledged order without a terminal state is lost, another is stuck", () => {
+  const place = () =>
+    new Orders(orderStore.db).placeOnce({ user_id: "u1", items: ITEMS }).order
+      .order_id;
+  const acknowledged = place();
+  const unheard = place();
+  answer("ok", 202, acknowledged);
+  expect(violations(checkOrders(checked))).toEqual({
+    lost: [acknowledged],
+    stuck: [unheard],
+  });
+});
+
+test("a confirmation that went out twice is doubled", () => {
+  const id = honestOrder();
+  const { db } = notificationStore;
+  db.run("CREATE TABLE twice AS SELECT * FROM notifications");
+  db.run("INSERT INTO twice SELECT * FROM notifications");
+  db.run("DROP TABLE notifications");
+  db.run("ALTER TABLE twice RENAME TO notifications");
+  expect(violations(checkOrders(checked))).toEqual({ doubled: [id] });
+});
+
+test("stock that a failed order holds is leaked", () => {
+  const { order } = new Orders(orderStore.db).placeOnce({
+    user_id: "u1",
+    items: ITEMS,
+  });
+  new Inventory(inventoryStore.db).reserve(order.order_id, "main", ITEMS);
+  advance(order.order_id, "failed");
+  answer("failed", 504, order.order_id);
+  expect(violations(checkOrders(checked))).toEqual({
+    leaked: [order.order_id],
+  });
+});
+
+test("stock that was taken twice is unbalanced, to the unit", () => {
+  honestOrder();
+  inventoryStore.db.run(
+    "UPDATE stock SET quantity = quantity - 2 WHERE kitchen = 'main' AND sku = 'burger'",
+  );
+  const verdict = checkOrders(checked);
+  expect(violations(verdict)).toEqual({ unbalanced: ["main burger: -2"] });
+  expect(verdict.stock_difference_units).toBe(2);
+});
+
+test("more reserved than there was is oversold", () => {
+  honestOrder();
+  expect(checkOrders({ ...checked, openingStock: 1 }).oversold).toEqual([
+    "main burger",
+  ]);
+});
+
+test("a client that was told no while the order stands is contradicted", () => {
+  const id = honestOrder();
+  operations.pop();
+  answer("failed", 504, id);
+  expect(violations(checkOrders(checked))).toEqual({ contradicted: [id] });
+});
+
+test("a confirmed order without a reservation is contradicted", () => {
+  const id = honestOrder();
+  new Inventory(inventoryStore.db).release(id);
+  expect(violations(checkOrders(checked))).toEqual({ contradicted: [id] });
+});
+
+test("an order that failed and went on is resurrected", () => {
+  const id = honestOrder();
+  orderStore.db.run("INSERT INTO order_steps VALUES (?, 'failed', ?)", [
+    id,
+    AT,
+  ]);
+  expect(violations(checkOrders(checked))).toEqual({ resurrected: [id] });
+});
+
+test("an order whose answer never came, and which ended, is recovered", () => {
+  const id = honestOrder();
+  operations.pop();
+  answer("unknown", 0);
+  const verdict = checkOrders(checked);
+  expect(violations(verdict)).toEqual({});
+  expect(verdict.recovered).toEqual([id]);
+});

@@ -1,0 +1,56 @@
+import { closeSync, constants, openSync } from "node:fs";
+import { mkdir, readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { labFolder } from "./folders.ts";
+import { isAlive } from "./process-id.ts";
+
+/**
+ * A new, empty folder under .lab for something that lives no longer than this
+ * process. Removes those whose process is gone, as after a power cut.
+ */
+export async function freshFolder(name: string): Promise<string> {
+  const parent = join(labFolder, "brokers");
+  await mkdir(parent, { recursive: true });
+  for (const entry of await readdir(parent)) {
+    const owner = Number(entry.split("-")[1]);
+    if (!isAlive(owner)) await removeFolder(join(parent, entry));
+  }
+  const id = crypto.randomUUID().slice(0, 8);
+  const folder = join(parent, `${name}-${process.pid}-${id}`);
+  await mkdir(folder);
+  return folder;
+}
+
+const held = new Map<string, number>();
+
+/** Makes what is started with `underLifeline(folder, …)` end, and the folder go, when this process ends, however it does. */
+export function holdLifeline(folder: string): void {
+  const pipe = join(folder, "lifeline");
+  const { success, stderr } = Bun.spawnSync(["mkfifo", pipe]);
+  if (!success) throw new Error(`mkfifo ${pipe}: ${stderr.toString()}`);
+  // For reading too, or opening it would wait for a reader.
+  held.set(folder, openSync(pipe, constants.O_RDWR));
+}
+
+/** The command that becomes `command` and has a watcher at its side; by any process, while somebody holds the folder's lifeline. */
+export function underLifeline(folder: string, command: string[]): string[] {
+  return ["sh", join(import.meta.dir, "lifeline.sh"), folder, ...command];
+}
+
+/** Ends what still runs under that lifeline. */
+export function releaseLifeline(folder: string): void {
+  const pipe = held.get(folder);
+  if (pipe === undefined) return;
+  held.delete(folder);
+  closeSync(pipe);
+}
+
+/** Removes a folder, also one in which a process that was killed a moment ago still writes. */
+export async function removeFolder(folder: string): Promise<void> {
+  await rm(folder, {
+    recursive: true,
+    force: true,
+    maxRetries: 10,
+    retryDelay: 50,
+  });
+}

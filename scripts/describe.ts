@@ -1,0 +1,116 @@
+import type { BrokerName } from "@lab/lab/brokers";
+import { nativePid } from "@lab/lab/native";
+import {
+  readState,
+  serviceRuns,
+  type UpBroker,
+  type UpService,
+} from "@lab/lab/state";
+
+/** A service of `status --json`. */
+interface ServiceStatus {
+  model: string;
+  service: string;
+  /** healthy, unhealthy (its answer to GET /health isn't 200, or there is none) or ended. */
+  status: "healthy" | "unhealthy" | "ended";
+  url: string;
+  pid: number;
+  database: string;
+  log: string;
+}
+
+/** A broker of `status --json`. */
+interface BrokerStatus {
+  broker: BrokerName;
+  kind: UpBroker["kind"];
+  status: "running" | "ended";
+  /** AMQP URL with user and password, or Kafka's host:port. */
+  address: string;
+  management_url?: string;
+  pid?: number;
+  versions: Record<string, string>;
+}
+
+/** What `lab up` has started and how it is now. */
+export async function statusUp(): Promise<{
+  services: ServiceStatus[];
+  brokers: BrokerStatus[];
+}> {
+  const { brokers, services } = await readState();
+  return {
+    services: await Promise.all(services.map(statusOfService)),
+    brokers: await Promise.all(
+      Object.entries(brokers).map(([name, broker]) =>
+        statusOfBroker(name as BrokerName, broker),
+      ),
+    ),
+  };
+}
+
+/** The same for people. */
+export async function describeUp(): Promise<string> {
+  const { brokers, services } = await statusUp();
+  if (services.length === 0 && brokers.length === 0) return "nothing is up";
+  const lines: string[] = [];
+  for (const model of new Set(services.map((one) => one.model))) {
+    lines.push(model);
+    for (const one of services.filter((one) => one.model === model)) {
+      const { database, log, pid, service, status, url } = one;
+      lines.push(
+        `  ${service.padEnd(20)}  ${status.padEnd(9)}  ${url}  pid ${pid}`,
+        `  ${"".padEnd(20)}  ${database}`,
+      );
+      if (status !== "healthy") lines.push(`  ${"".padEnd(20)}  see ${log}`);
+    }
+  }
+  for (const one of brokers) {
+    const { broker, kind, management_url: management, pid, status } = one;
+    const process = pid === undefined ? "" : `  pid ${pid}`;
+    lines.push(
+      `${broker} (${kind})`,
+      `  ${status.padEnd(9)}  ${one.address}${process}`,
+    );
+    if (management !== undefined) {
+      const { password, username } = new URL(one.address);
+      lines.push(
+        `  management page ${management}  user ${username}, password ${password}`,
+      );
+    }
+  }
+  return lines.join("\n");
+}
+
+async function statusOfService(service: UpService): Promise<ServiceStatus> {
+  const { database, log, model, name, pid, url } = service;
+  const status = !serviceRuns(service)
+    ? "ended"
+    : (await answers(`${url}/health`))
+      ? "healthy"
+      : "unhealthy";
+  return { model, service: name, status, url, pid, database, log };
+}
+
+async function answers(url: string): Promise<boolean> {
+  try {
+    return (await fetch(url, { signal: AbortSignal.timeout(2_000) })).ok;
+  } catch {
+    return false;
+  }
+}
+
+async function statusOfBroker(
+  broker: BrokerName,
+  up: UpBroker,
+): Promise<BrokerStatus> {
+  const { address, folder, kind, managementUrl, versions } = up;
+  const pid = folder === undefined ? undefined : await nativePid(folder);
+  return {
+    broker,
+    kind,
+    status: folder !== undefined && pid === undefined ? "ended" : "running",
+    address,
+    ...(managementUrl === undefined ? {} : { management_url: managementUrl }),
+    ...(pid === undefined ? {} : { pid }),
+    versions,
+  };
+}

@@ -1,0 +1,74 @@
+import type { Model } from "@lab/lab/evidence";
+import { repoFolder } from "@lab/lab/folders";
+import { experiments } from "@lab/report/experiments";
+import { globSync } from "node:fs";
+import { basename, join } from "node:path";
+import { unknown, UsageError } from "./command.ts";
+import { MODELS } from "./models.ts";
+
+/** A file of a model's tests/ folder. */
+export interface TestFile {
+  model: Model;
+  /** `slow-inventory`. */
+  name: string;
+  path: string;
+  /** Whether it leaves evidence, or is a test of another kind. */
+  isExperiment: boolean;
+}
+
+/** All of them: models and experiments in the order in which the report tells about them, other tests last. */
+export function modelTests(): TestFile[] {
+  const order = Object.keys(experiments);
+  const rank = ({ name, isExperiment }: TestFile) =>
+    isExperiment ? order.indexOf(name) : order.length;
+  return Object.values(MODELS).flatMap(({ model }) =>
+    globSync(join(repoFolder, model, "tests", "*.test.ts"))
+      .toSorted()
+      .map((path): TestFile => {
+        const name = basename(path, ".test.ts");
+        const isExperiment =
+          Object.hasOwn(experiments, name) &&
+          experiments[name as keyof typeof experiments] === model;
+        return { model, name, path, isExperiment };
+      })
+      .toSorted((a, b) => rank(a) - rank(b)),
+  );
+}
+
+/** Test files that need no broker, of the packages, the scripts and the services; relative to the clone. */
+export function unitTests(): string[] {
+  return globSync(
+    "{packages,scripts,sync-rest,async-rabbitmq,streaming-kafka}/**/*.test.ts",
+    {
+      cwd: repoFolder,
+      exclude: (path) => /(^|\/)(node_modules|tests)$/.test(path),
+    },
+  )
+    .toSorted()
+    .map((path) => `./${path}`);
+}
+
+/** The files that those words name: `replay`, `streaming-kafka/replay`. Throws UsageError for others. */
+export function chooseTests(
+  words: readonly string[],
+  files: readonly TestFile[],
+): TestFile[] {
+  const chosen = words.map((word) => {
+    const named = files.filter(
+      ({ model, name }) => word === name || word === `${model}/${name}`,
+    );
+    if (named.length === 0) {
+      const names = word.includes("/")
+        ? files.map(({ model, name }) => `${model}/${name}`)
+        : files.map(({ name }) => name);
+      throw new UsageError(unknown("experiment", word, [...new Set(names)]));
+    }
+    if (named.length > 1) {
+      throw new UsageError(
+        `${word} is in ${named.map(({ model }) => `${model}/${word}`).join(" and ")}: which?`,
+      );
+    }
+    return named[0]!;
+  });
+  return files.filter((file) => chosen.includes(file));
+}
