@@ -89,9 +89,11 @@ function isNoise(line: string): boolean {
 async function end(child: Bun.Subprocess): Promise<void> {
   child.kill("SIGINT");
   try {
-    await eventually("the test run ends", () => child.killed, {
-      timeoutMs: INTERRUPT_TIMEOUT_MS,
-    });
+    await eventually(
+      "the test run ends",
+      () => child.exitCode !== null || child.signalCode !== null,
+      { timeoutMs: INTERRUPT_TIMEOUT_MS },
+    );
   } catch {
     killGroup(child.pid);
   }

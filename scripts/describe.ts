@@ -1,5 +1,6 @@
 import type { BrokerName } from "@lab/lab/brokers";
 import { nativePid } from "@lab/lab/native";
+import { SERVICES } from "@lab/lab/processes";
 import {
   readState,
   serviceRuns,
@@ -38,7 +39,9 @@ export async function statusUp(): Promise<{
 }> {
   const { brokers, services } = await readState();
   return {
-    services: await Promise.all(services.map(statusOfService)),
+    services: await Promise.all(
+      services.toSorted((a, b) => rank(a) - rank(b)).map(statusOfService),
+    ),
     brokers: await Promise.all(
       Object.entries(brokers).map(([name, broker]) =>
         statusOfBroker(name as BrokerName, broker),
@@ -78,6 +81,13 @@ export async function describeUp(): Promise<string> {
     }
   }
   return lines.join("\n");
+}
+
+/** The order in which an order passes them, and the models' own. */
+function rank({ model, name }: UpService): number {
+  const models: string[] = Object.keys(SERVICES);
+  const names: readonly string[] = SERVICES[model];
+  return models.indexOf(model) * 10 + names.indexOf(name);
 }
 
 async function statusOfService(service: UpService): Promise<ServiceStatus> {

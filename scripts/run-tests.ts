@@ -6,8 +6,7 @@ import {
 } from "@lab/lab/brokers";
 import type { Model } from "@lab/lab/evidence";
 import { repoFolder } from "@lab/lab/folders";
-import { newRunId, openRun, runsFolder } from "@lab/lab/run-folder";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { bunTest, type Counts } from "./bun-test.ts";
 import { unlessAborted } from "./interrupt.ts";
 import { brokerOf, MODELS } from "./models.ts";
@@ -15,13 +14,6 @@ import type { TestFile } from "./test-files.ts";
 
 export interface TestResult extends Counts {
   file: TestFile;
-}
-
-/** A new run's folder, or LAB_RUN_DIR. */
-export async function newRunFolder(): Promise<string> {
-  return openRun(
-    resolve(process.env["LAB_RUN_DIR"] || join(runsFolder, newRunId())),
-  );
 }
 
 /**
@@ -109,4 +101,14 @@ export function total(results: readonly Counts[]): Counts {
     passed: results.reduce((sum, one) => sum + one.passed, 0),
     failed: results.reduce((sum, one) => sum + one.failed, 0),
   };
+}
+
+/** Says what came of each file; returns the sums. */
+export function sayResults(results: readonly TestResult[]): Counts {
+  console.log();
+  for (const { failed, file } of results) {
+    const word = failed === 0 ? "held" : "FELL SHORT";
+    console.log(`${word.padEnd(10)}  ${file.model}/${file.name}`);
+  }
+  return total(results);
 }

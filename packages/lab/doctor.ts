@@ -16,7 +16,7 @@ interface ToolFacts {
   brew: string;
 }
 
-export const tools: Record<Tool, ToolFacts> = {
+const tools: Record<Tool, ToolFacts> = {
   rabbitmq: {
     title: "RabbitMQ 3.10 or newer",
     find: findRabbitmq,
@@ -30,7 +30,7 @@ export const tools: Record<Tool, ToolFacts> = {
     brew: "openjdk",
   },
   maven: {
-    title: "Maven (once, for Kafka’s jars)",
+    title: "Maven (once, for Kafka's jars)",
     find: findMaven,
     apt: () => "maven",
     brew: "maven",
@@ -55,13 +55,17 @@ export async function provide<T extends Tool>(
   ) as Record<T, Found>;
 }
 
-/** Says what is missing and how to get it. */
-export function whatToType(missing: readonly Tool[]): string {
-  return [
-    `missing: ${missing.map((tool) => tools[tool].title).join(", ")}`,
-    `  Debian, Ubuntu:  sudo apt-get install -y ${missing.map((tool) => tools[tool].apt()).join(" ")}`,
-    `  Homebrew:        brew install ${missing.map((tool) => tools[tool].brew).join(" ")}`,
-  ].join("\n");
+function whatToType(missing: readonly Tool[]): string {
+  const titles = missing.map((tool) => tools[tool].title).join(", ");
+  return `missing: ${titles}
+${commandsFor(missing)}`;
+}
+
+function commandsFor(missing: readonly Tool[]): string {
+  const apt = missing.map((tool) => tools[tool].apt()).join(" ");
+  const brew = missing.map((tool) => tools[tool].brew).join(" ");
+  return `  Debian, Ubuntu:  sudo apt-get install -y ${apt}
+  Homebrew:        brew install ${brew}`;
 }
 
 function canInstall(): boolean {
@@ -161,4 +165,74 @@ function javaPackage(): string {
     ["openjdk-21-jre-headless", "openjdk-17-jre-headless"].find(known) ??
     "default-jre-headless"
   );
+}
+
+/** Something that the lab needs or can use on this machine. */
+export interface Finding {
+  title: string;
+  /** Version and place; undefined when it is missing. */
+  found: string | undefined;
+  /** What it means that it's missing, and what to type. */
+  otherwise: string;
+  /** Whether the lab can't do without it. */
+  needed: boolean;
+}
+
+/** Looks at what this machine has. `jars` says where Kafka's jars are, if they are there. */
+export function examine(jars: string | undefined): Finding[] {
+  const finding = (tool: Tool, needed: boolean, otherwise = "needed") => ({
+    title: tools[tool].title,
+    found: describe(tools[tool].find()),
+    otherwise: `${otherwise}. Type:\n${commandsFor([tool])}`,
+    needed,
+  });
+  return [
+    {
+      title: "Bun 1.3.14 or newer",
+      found: `${Bun.version}  ${process.execPath}`,
+      otherwise: "",
+      needed: true,
+    },
+    finding("rabbitmq", true),
+    finding("java", true),
+    {
+      title: "Kafka's jars",
+      found: jars,
+      otherwise: "fetched with Maven when Kafka starts first",
+      needed: false,
+    },
+    finding(
+      "maven",
+      jars === undefined,
+      jars === undefined ? "needed" : "no longer needed: the jars are there",
+    ),
+    {
+      title: "Docker engine",
+      found: dockerEngine(),
+      otherwise: "none answers: the brokers are native processes",
+      needed: false,
+    },
+    {
+      title: "Chromium",
+      found: ["chromium", "chromium-browser", "google-chrome"]
+        .flatMap((name) => Bun.which(name) ?? [])
+        .at(0),
+      otherwise: "not needed to run the lab",
+      needed: false,
+    },
+  ];
+}
+
+function describe(found: Found | undefined): string | undefined {
+  return found && `${found.version}  ${found.path}`.trim();
+}
+
+function dockerEngine(): string | undefined {
+  if (Bun.which("docker") === null) return undefined;
+  const { status, stdout } = spawnSync(
+    "docker",
+    ["info", "--format", "{{.ServerVersion}}"],
+    { encoding: "utf8", timeout: 5_000 },
+  );
+  return status === 0 ? stdout.trim() : undefined;
 }

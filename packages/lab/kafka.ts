@@ -6,7 +6,7 @@ import { type Found, provide, runQuietly } from "./doctor.ts";
 import { labFolder } from "./folders.ts";
 import type { NativePlan } from "./native.ts";
 
-export const kafkaVersion = "4.2.0";
+const kafkaVersion = "4.2.0";
 
 export interface KafkaPorts {
   client: number;

@@ -1,0 +1,30 @@
+import { runFolder } from "@lab/lab/run-folder";
+import { writeReport } from "@lab/report/report";
+import { join } from "node:path";
+import { type Command, UsageError } from "../command.ts";
+import { interruptible } from "../interrupt.ts";
+import { runTests, sayResults } from "../run-tests.ts";
+import { modelTests } from "../test-files.ts";
+
+export const command: Command = {
+  summary: "the main job: every experiment, then the report",
+  usage: "",
+  details: `Starts the brokers and the three models, runs every experiment on them, writes the report and
+takes everything down. Exit code 0 only if every experiment held.`,
+  async run({ words }) {
+    if (words.length > 0) throw new UsageError("all takes no words");
+    const files = modelTests().filter((file) => file.isExperiment);
+    return interruptible(async (signal) => {
+      const folder = await runFolder();
+      const { failed } = sayResults(await runTests(files, folder, signal));
+      const report = await writeReport(folder, join(folder, "report"));
+      console.log(`\nreport: ${report.html}\n        ${report.markdown}`);
+      for (const shortfall of report.shortfalls) {
+        console.log(`fell short: ${shortfall}`);
+      }
+      if (failed > 0 || report.shortfalls.length > 0) return 1;
+      console.log("nothing fell short");
+      return 0;
+    });
+  },
+};

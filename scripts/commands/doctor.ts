@@ -1,0 +1,51 @@
+import { examine } from "@lab/lab/doctor";
+import { hasKafkaJars, kafkaFolder } from "@lab/lab/kafka";
+import { isFree } from "@lab/lab/ports";
+import { readState, serviceRuns } from "@lab/lab/state";
+import { type Command, UsageError } from "../command.ts";
+import { MODELS } from "../models.ts";
+
+export const command: Command = {
+  summary: "show what this machine has, what is missing and what to type",
+  usage: "",
+  async run({ words }) {
+    if (words.length > 0) throw new UsageError("doctor takes no words");
+    const findings = examine(hasKafkaJars() ? kafkaFolder : undefined);
+    for (const { found, needed, otherwise, title } of findings) {
+      const sign = found !== undefined ? "ok" : needed ? "MISSING" : "-";
+      console.log(
+        `${sign.padEnd(7)}  ${title.padEnd(46)}  ${found ?? otherwise}`,
+      );
+    }
+    console.log();
+    for (const line of await portLines()) console.log(line);
+    const missing = findings.some((one) => one.needed && !one.found);
+    return missing ? 1 : 0;
+  },
+};
+
+/** The fixed ports of `up` and who has them. */
+async function portLines(): Promise<string[]> {
+  const { services } = await readState();
+  const ours = new Set(
+    services.filter(serviceRuns).map(({ url }) => Number(new URL(url).port)),
+  );
+  const wanted = Object.values(MODELS).flatMap(({ model, ports }) =>
+    Object.entries(ports).map(
+      ([service, port]) => [port, `${model}/${service}`] as const,
+    ),
+  );
+  return Promise.all(
+    wanted.map(async ([port, whose]) => {
+      const free = await isFree(port);
+      const sign = free || ours.has(port) ? "ok" : "IN USE";
+      const title = `port ${port}, ${whose}`;
+      const user = free
+        ? "free"
+        : ours.has(port)
+          ? "it is up"
+          : "another program has it";
+      return `${sign.padEnd(7)}  ${title.padEnd(46)}  ${user}`;
+    }),
+  );
+}

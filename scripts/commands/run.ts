@@ -1,0 +1,28 @@
+import { repoFolder } from "@lab/lab/folders";
+import { runFolder } from "@lab/lab/run-folder";
+import { relative } from "node:path";
+import { type Command, UsageError } from "../command.ts";
+import { interruptible } from "../interrupt.ts";
+import { runTests, sayResults } from "../run-tests.ts";
+import { chooseTests, modelTests } from "../test-files.ts";
+
+export const command: Command = {
+  summary: "run some experiments",
+  usage: "EXPERIMENT…",
+  details: `${modelTests()
+    .map(({ model, name }) => `  ${model}/${name}`)
+    .join("\n")}
+
+The model's name may be left out. The evidence goes into a new folder of .lab/runs.`,
+  async run({ words }) {
+    if (words.length === 0) throw new UsageError("which experiments?");
+    const files = chooseTests(words, modelTests());
+    return interruptible(async (signal) => {
+      const folder = await runFolder();
+      const results = await runTests(files, folder, signal);
+      const { failed } = sayResults(results);
+      console.log(`evidence: ${relative(repoFolder, folder)}`);
+      return failed === 0 ? 0 : 1;
+    });
+  },
+};

@@ -1,0 +1,107 @@
+import { checkOrders, type Verdict, violations } from "@lab/lab/checker";
+import type { Run } from "@lab/lab/experiment";
+import type { Outcome } from "@lab/lab/history";
+import { type LoadResult, percentileLine, placeOrder } from "@lab/lab/load";
+import { type Campus, startModel } from "@lab/lab/processes";
+import { eventually } from "@lab/lab/waiting";
+
+/** The three services on free ports, with databases in the run's folder. */
+export function startCampus(
+  run: Run,
+  env: Record<string, string> = {},
+): Promise<Campus> {
+  return startModel("sync-rest", { folder: run.folder, env });
+}
+
+/** Sends the n-th order of a run: one burger, recorded in the history. */
+export function sendOrder(run: Run, campus: Campus) {
+  return (n: number): Promise<Outcome> =>
+    placeOrder(
+      campus.order.url,
+      { user_id: `u${n}`, items: [{ sku: "burger", qty: 1 }] },
+      { history: run.history },
+    );
+}
+
+/** Sets the faults of a service; what is left out is off. */
+export async function setFaults(
+  url: string,
+  faults: Record<string, number | boolean>,
+): Promise<void> {
+  const response = await fetch(`${url}/faults`, {
+    method: "PUT",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(faults),
+  });
+  if (!response.ok) throw new Error(`PUT /faults: ${await response.text()}`);
+}
+
+/** Waits until no release is owed and no confirmation is pending. */
+export async function nothingOpen({ order }: Campus): Promise<void> {
+  await eventually("no release is owed, no order is open", async () => {
+    const health = await getJson(`${order.url}/health`);
+    if (health["releases_owed"] !== 0) return false;
+    for (const status of ["placed", "reserved"]) {
+      const page = await getJson(
+        `${order.url}/orders?status=${status}&limit=1`,
+      );
+      if ((page["orders"] as unknown[]).length > 0) return false;
+    }
+    return true;
+  });
+}
+
+/** Holds the history against the stores, and records that nothing illegal is there. */
+export function holdsClean(
+  run: Run,
+  { order, inventory, third }: Campus,
+): Verdict {
+  const verdict = checkOrders({
+    model: "sync-rest",
+    operations: run.history.operations,
+    orders: order.database,
+    inventory: inventory.database,
+    notification: third.database,
+  });
+  run.holds("the checker finds nothing illegal", violations(verdict), {});
+  return verdict;
+}
+
+/** A chart of latency percentiles, one line per load. */
+export function percentileSeries(
+  run: Run,
+  title: string,
+  loads: Record<string, LoadResult>,
+): void {
+  run.series({
+    id: "percentiles",
+    title,
+    x: { name: "percentile", unit: "percentile" },
+    y: { name: "latency", unit: "ms", log: true },
+    lines: Object.entries(loads).map(([name, result]) => ({
+      name,
+      points: percentileLine(result),
+    })),
+    shaded: [],
+  });
+}
+
+/** What the client was told: one row per kind of answer. */
+export function answersTable(
+  run: Run,
+  loads: Record<string, LoadResult>,
+): void {
+  run.table({
+    id: "answers",
+    title: "What the client was told",
+    columns: [{ name: "phase" }, { name: "answer" }, { name: "orders" }],
+    rows: Object.entries(loads).flatMap(([phase, { answers }]) =>
+      Object.entries(answers).map(([answer, n]) => [phase, answer, n]),
+    ),
+  });
+}
+
+export async function getJson(url: string): Promise<Record<string, unknown>> {
+  const response = await fetch(url);
+  return (await response.json()) as Record<string, unknown>;
+}
