@@ -64,7 +64,11 @@ export async function declareTopology(
   for (const [queue, keys] of bindings) {
     await channel.assertQueue(deadQueue(queue), {
       durable: true,
-      arguments: { "x-queue-type": "quorum" },
+      arguments: {
+        "x-queue-type": "quorum",
+        // To look at a dead letter is a delivery too: with the limit of 20 that RabbitMQ 4 has by default, the 21st look would delete it.
+        "x-delivery-limit": 1_000_000_000,
+      },
     });
     await channel.assertQueue(queue, {
       durable: true,

@@ -1,6 +1,7 @@
 import { provide, type Tool } from "./doctor.ts";
 import { externalBroker } from "./external.ts";
-import { greetKafka, hasKafkaJars, planKafka } from "./kafka.ts";
+import { greetKafka, planKafka } from "./kafka.ts";
+import { hasKafkaJars, prepareKafka } from "./kafka-jars.ts";
 import {
   type NativePlan,
   attachNative,
@@ -53,12 +54,12 @@ export const folderVariable = {
 /**
  * A running broker: the one of `AMQP_URL` or `KAFKA_BROKERS`; else the one that
  * `lab run` or `lab up` has running; else a private one that ends with this
- * process, unless `lasting` says otherwise. `LAB_BROKERS` (external, compose or
+ * process, unless the options say otherwise. `LAB_BROKERS` (external, compose or
  * native) forces one kind. Throws with the commands to type when there is no way.
  */
 export async function startBroker(
   name: BrokerName,
-  lasting?: Lasting,
+  options: StartOptions = {},
 ): Promise<Broker> {
   const forced = forcedKind();
   const address = process.env[addressVariable[name]];
@@ -76,25 +77,22 @@ export async function startBroker(
   if (forced === "compose") {
     throw new Error("LAB_BROKERS=compose: the compose files aren't there yet");
   }
-  return lasting === undefined
-    ? runNative(
-        await planNative(name, await freshFolder(name)),
-        "lifeline",
-        greet,
-      )
-    : runNative(
-        await planNative(name, lasting.folder, lasting),
-        "lasting",
-        greet,
-      );
+  // What may take long comes before there is a folder to leave behind.
+  await (name === "kafka" ? prepareKafka() : provide(["rabbitmq"]));
+  const folder = options.lastingIn ?? (await freshFolder(name));
+  return runNative(
+    await planNative(name, folder, options.managementPort),
+    options.lastingIn === undefined ? "lifeline" : "lasting",
+    greet,
+  );
 }
 
-/** How `lab up` wants a broker: it goes on after this process has ended. */
-export interface Lasting {
-  /** An empty folder for its data. */
-  folder: string;
-  /** Port of RabbitMQ's management page; a free one when it isn't given. */
-  management?: number | undefined;
+/** For a broker that has to be started. */
+export interface StartOptions {
+  /** An empty folder: its data go there, and it goes on after this process has ended, as `lab up` wants it. */
+  lastingIn?: string;
+  /** Of RabbitMQ's management page; a free one when it isn't given. */
+  managementPort?: number;
 }
 
 /**
@@ -171,7 +169,7 @@ function forcedKind(): Broker["kind"] | undefined {
 async function planNative(
   name: BrokerName,
   folder: string,
-  { management }: Partial<Lasting> = {},
+  managementPort: number | undefined,
 ): Promise<NativePlan> {
   const [client, second, distribution] = (await freePorts(3)) as [
     number,
@@ -181,7 +179,7 @@ async function planNative(
   return name === "rabbitmq"
     ? planRabbitmq(folder, {
         amqp: client,
-        management: management ?? second,
+        management: managementPort ?? second,
         distribution,
       })
     : planKafka(folder, { client, controller: second });

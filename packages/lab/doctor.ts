@@ -1,5 +1,6 @@
-import { spawn, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { existsSync, globSync, realpathSync } from "node:fs";
+import { killGroup, underLifeline } from "./lifeline.ts";
 
 /** A program that the lab runs but doesn't bring along. */
 export type Tool = "rabbitmq" | "java" | "maven";
@@ -77,37 +78,49 @@ function canInstall(): boolean {
 }
 
 async function install(packages: string[]): Promise<void> {
-  console.error(
-    `installing with apt-get: ${packages.join(" ")} (LAB_INSTALL=no forbids it)`,
+  process.stderr.write(
+    `installing with apt-get: ${packages.join(" ")} (LAB_INSTALL=no forbids it)\n`,
   );
   const aptGet = (...words: string[]) =>
-    runQuietly("apt-get", ["-qq", "-o", "DPkg::Lock::Timeout=120", ...words]);
+    runQuietly(["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=120", ...words], {
+      env: { DEBIAN_FRONTEND: "noninteractive" },
+    });
   await aptGet("update");
   // Debian's RabbitMQ may start a node of its own on port 5672: the lab neither uses nor touches it.
   await aptGet("install", "-y", "--no-install-recommends", ...packages);
 }
 
-/** Runs a command whose output is of interest only when it fails; throws with it then. */
+/**
+ * Runs a command whose output is of interest only when it fails; throws with its
+ * end then. With `lifeline`, the folder of one that is held, it ends when this
+ * process does.
+ */
 export async function runQuietly(
-  command: string,
-  args: string[],
-  env: Record<string, string> = {},
-): Promise<string> {
-  const child = spawn(command, args, {
-    stdio: ["ignore", "pipe", "pipe"],
-    env: { ...process.env, DEBIAN_FRONTEND: "noninteractive", ...env },
-  });
-  let output = "";
-  child.stdout.on("data", (chunk) => (output += chunk));
-  child.stderr.on("data", (chunk) => (output += chunk));
-  const code = await new Promise<number | null>((done, failed) =>
-    child.once("close", done).once("error", failed),
+  command: string[],
+  {
+    env = {},
+    lifeline,
+  }: { env?: Record<string, string>; lifeline?: string } = {},
+): Promise<void> {
+  const child = Bun.spawn(
+    lifeline === undefined ? command : underLifeline(lifeline, command),
+    {
+      stdin: "ignore",
+      stdout: "pipe",
+      stderr: "pipe",
+      env: { ...process.env, ...env },
+      detached: lifeline !== undefined,
+    },
   );
-  if (code !== 0)
-    throw new Error(
-      `${command} ${args.join(" ")} ended with ${code}:\n${output.split("\n").slice(-25).join("\n")}`,
-    );
-  return output;
+  const output = Promise.all([child.stdout.text(), child.stderr.text()]);
+  const code = await child.exited;
+  // The watcher, which holds the pipes too.
+  if (lifeline !== undefined) killGroup(child.pid);
+  if (code === 0) return;
+  const end = (await output).join("").trimEnd().split("\n").slice(-25);
+  throw new Error(
+    `${command.join(" ")} ended with ${code}:\n${end.join("\n")}`,
+  );
 }
 
 function findRabbitmq(): Found | undefined {

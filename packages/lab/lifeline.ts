@@ -45,6 +45,15 @@ export function releaseLifeline(folder: string): void {
   closeSync(pipe);
 }
 
+/** Ends a process of a session of its own at once, with its watcher. */
+export function killGroup(pid: number): void {
+  try {
+    process.kill(-pid, "SIGKILL");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+  }
+}
+
 /** Removes a folder, also one in which a process that was killed a moment ago still writes. */
 export async function removeFolder(folder: string): Promise<void> {
   await rm(folder, {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Broker, BrokerName } from "./brokers.ts";
 import {
   holdLifeline,
+  killGroup,
   releaseLifeline,
   removeFolder,
   underLifeline,
@@ -77,8 +78,7 @@ export async function attachNative(
 export async function killNative(folder: string): Promise<boolean> {
   const running = await runningProcess(folder);
   if (running === undefined) return false;
-  // Its group: the watcher of its lifeline too.
-  process.kill(-running.pid, "SIGKILL");
+  killGroup(running.pid);
   await eventually(`process ${running.pid} ends`, () => !runs(running));
   return true;
 }

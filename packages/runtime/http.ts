@@ -109,11 +109,17 @@ async function readJson(
     );
   }
   const text = await readText(request);
+  let value: unknown;
   try {
-    return JSON.parse(text);
+    value = JSON.parse(text);
   } catch (error) {
     throw new Problem("malformed_json", (error as Error).message);
   }
+  // Elysia would make an empty object of null where every property has a default.
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new Problem("invalid_request", "body: Expected object");
+  }
+  return value;
 }
 
 async function readText(request: Request): Promise<string> {

@@ -1,0 +1,251 @@
+/** Inventory dead for a minute: the customers get their receipts, the queue keeps the orders. */
+import { experiment, type Run } from "@lab/lab/experiment";
+import {
+  LATENCY_COLUMNS,
+  latencies,
+  latencyRow,
+  openLoop,
+} from "@lab/lab/load";
+import { eventually, nowUs, outage, sample } from "@lab/lab/waiting";
+import { OFF_MENU_SKU } from "@lab/workflow/bulk";
+import {
+  completionsMs,
+  count,
+  deadCounts,
+  FAIL_RATE,
+  holdsClean,
+  type Lab,
+  median,
+  NO_DEAD_LETTERS,
+  nothingOpen,
+  rounded,
+  seededOrder,
+  sendOrder,
+  startLab,
+  verdictTable,
+} from "./campus.ts";
+
+const RATE_PER_S = 50;
+const BEFORE_S = 10;
+const AFTER_S = 10;
+const OUTAGE_S = outageSeconds();
+
+experiment(
+  {
+    name: "backlog-drain",
+    model: "async-rabbitmq",
+    question: "Inventory is dead for a minute: what becomes of the orders?",
+    method: `50 orders/s all along; SIGKILL of Inventory, ${OUTAGE_S} s later its restart. The queue's depth is sampled from the broker.`,
+    disproof:
+      "An answer other than 202, a queue that doesn't grow or doesn't drain, an accepted order without its one end, stock that is a unit off.",
+    requirements: ["B1", "B2", "B3", "B4", "D4"],
+    parameters: {
+      rate_per_s: RATE_PER_S,
+      before_s: BEFORE_S,
+      outage_s: OUTAGE_S,
+      after_s: AFTER_S,
+      fail_rate: FAIL_RATE,
+    },
+    timeoutS: 300 + OUTAGE_S,
+  },
+  async (run) => {
+    const broker = await run.broker("rabbitmq");
+    await using lab = await startLab(run, broker);
+    const { campus, names, rabbit } = lab;
+    const load = (durationS: number) =>
+      openLoop({
+        ratePerS: RATE_PER_S,
+        durationS,
+        send: sendOrder(run, lab, run.history.operations.length),
+      });
+    // Asked now, so that it is known to be there.
+    await rabbit.ready(names.inventoryQueue);
+    await using ready = sample(() => rabbit.ready(names.inventoryQueue), {
+      zeroUs: run.zeroUs,
+    });
+    await using all = sample(() => withUnacknowledged(lab), {
+      everyMs: 1_000,
+      zeroUs: run.zeroUs,
+    });
+
+    run.progress(`${RATE_PER_S} orders/s with Inventory alive`);
+    const before = await load(BEFORE_S);
+    run.progress(`SIGKILL of Inventory, for ${OUTAGE_S} s`);
+    const killedUs = nowUs();
+    await campus.inventory.kill();
+    const [during] = await Promise.all([load(OUTAGE_S), outage(OUTAGE_S)]);
+    const peak = await eventually("all of them wait in the queue", async () => {
+      const depth = await rabbit.ready(names.inventoryQueue);
+      return depth >= during.outcomes.ok && depth;
+    });
+
+    run.progress(`restart; ${peak} orders wait in the queue`);
+    const afterwards = load(AFTER_S);
+    const [drained, after] = await Promise.all([drain(run, lab), afterwards]);
+    await nothingOpen(lab);
+    await Promise.all([ready.stop(), all.stop()]);
+
+    run.holds(
+      "every answer is 202",
+      [before, during, after].map(({ answers }) => answers),
+      [BEFORE_S, OUTAGE_S, AFTER_S].map((s) => ({ "ok 202": s * RATE_PER_S })),
+    );
+    const outageS = (drained.readyUs - killedUs) / 1_000_000;
+    const acceptedDead = acceptedBetween(run, killedUs, drained.readyUs);
+    const verdict = holdsClean(run, lab);
+    run.holds("no dead letters", await deadCounts(lab), NO_DEAD_LETTERS);
+    const accepted = verdict.acknowledged;
+    const offMenu = offMenuAmong(run, accepted);
+    run.holds(
+      "every accepted order ended once, as the seed says",
+      { confirmed: verdict.confirmed, failed: verdict.failed },
+      { confirmed: accepted - offMenu, failed: offMenu },
+    );
+
+    run.series({
+      id: "queue-depth",
+      title: "Messages in inventory.order-placed",
+      x: { name: "time", unit: "s" },
+      y: { name: "messages", unit: "messages" },
+      lines: [
+        { name: "ready", points: ready.points },
+        ...(all.points.length === 0
+          ? []
+          : [{ name: "ready and unacknowledged", points: all.points }]),
+      ],
+      shaded: [
+        {
+          label: "Inventory dead",
+          from: secondsOf(run, killedUs),
+          to: secondsOf(run, drained.readyUs),
+        },
+      ],
+    });
+    run.table({
+      id: "latency",
+      title: "Latency of POST /order (202)",
+      columns: LATENCY_COLUMNS,
+      rows: [
+        latencyRow("Inventory alive", before),
+        latencyRow("Inventory dead", during),
+        latencyRow("while it drains, and after", after),
+      ],
+    });
+    verdictTable(run, verdict);
+    run.table({
+      id: "drain",
+      title: "The backlog",
+      columns: [
+        { name: "peak depth" },
+        { name: "drained in", unit: "s" },
+        { name: "consumed meanwhile" },
+        { name: "rate", unit: "messages/s" },
+      ],
+      rows: [
+        [
+          peak,
+          rounded(drained.drainS, 3),
+          drained.consumed,
+          rounded(drained.consumed / drained.drainS, 0),
+        ],
+      ],
+      note: "From Inventory's ready line until all that was accepted before it was reserved and no message was ready. Consumed: rows in Inventory's ledger.",
+    });
+
+    const completions = completionsMs(lab);
+    const undisturbed = run.history.operations
+      .slice(0, before.count - RATE_PER_S)
+      .map(({ order_id: id }) => completions.get(id ?? "") ?? 0);
+    run.figure("outage_s", rounded(outageS, 1));
+    run.figure("offered_rate_per_s", RATE_PER_S);
+    run.figure("accepted", accepted);
+    run.figure("refused", verdict.attempted - accepted);
+    run.figure("accepted_during_outage", acceptedDead);
+    run.figure("answer_before_p50_ms", latencies(before).p50_ms);
+    run.figure("answer_p50_ms", latencies(during).p50_ms);
+    run.figure("answer_p99_ms", latencies(during).p99_ms);
+    run.figure(
+      "peak_depth",
+      Math.max(peak, ...ready.points.map(([, depth]) => depth)),
+    );
+    run.figure("drain_s", rounded(drained.drainS, 3));
+    run.figure(
+      "drain_rate_per_s",
+      rounded(drained.consumed / drained.drainS, 0),
+    );
+    run.figure("completion_p50_ms", median(undisturbed));
+    run.figure(
+      "longest_completion_s",
+      rounded(Math.max(...completions.values()) / 1_000, 3),
+    );
+    run.figure("confirmed", verdict.confirmed);
+    run.figure("failed", verdict.failed);
+    run.figure("lost", verdict.lost.length);
+    run.figure("doubled", verdict.doubled.length);
+    run.figure("stock_difference_units", verdict.stock_difference_units);
+  },
+);
+
+function outageSeconds(): number {
+  const text = process.env["LAB_OUTAGE_S"] || "60";
+  const seconds = Number(text);
+  if (!Number.isInteger(seconds) || seconds < 1) {
+    throw new Error(
+      `LAB_OUTAGE_S must be whole seconds, at least 1, not ${text}`,
+    );
+  }
+  return seconds;
+}
+
+const LEDGER_ROWS = "SELECT count(*) AS n FROM ledger";
+
+/** Starts Inventory again and waits until the backlog is gone, though new orders keep coming. */
+async function drain(run: Run, { campus, names, rabbit }: Lab) {
+  const ledgerBefore = count(campus.inventory, LEDGER_ROWS);
+  await campus.inventory.restart();
+  const readyUs = nowUs();
+  // Ids sort by time.
+  const backlog = run.history.operations
+    .map(({ order_id: id }) => id ?? "")
+    .reduce((last, id) => (id > last ? id : last), "");
+  const accepted = run.history.operations.length;
+  const consumed = await eventually(
+    "the backlog is drained",
+    async () => {
+      if ((await rabbit.ready(names.inventoryQueue)) > 0) return false;
+      const decided = count(
+        campus.inventory,
+        "SELECT count(*) AS n FROM reservations WHERE order_id <= ?",
+        backlog,
+      );
+      if (decided < accepted) return false;
+      return count(campus.inventory, LEDGER_ROWS) - ledgerBefore;
+    },
+    { everyMs: 10, timeoutMs: 240_000 },
+  );
+  return { readyUs, consumed, drainS: (nowUs() - readyUs) / 1_000_000 };
+}
+
+/** Up to two seconds old; missing where the broker has no management API. */
+async function withUnacknowledged({ names, rabbit }: Lab): Promise<number> {
+  const depth = await rabbit.depth(names.inventoryQueue);
+  return depth.ready + depth.unacknowledged;
+}
+
+function acceptedBetween(run: Run, fromUs: number, toUs: number): number {
+  return run.history.operations.filter(
+    ({ outcome, started_us, ended_us }) =>
+      outcome === "ok" && started_us >= fromUs && ended_us <= toUs,
+  ).length;
+}
+
+/** How many of the first orders of the stream ask for what isn't on the menu. */
+function offMenuAmong(run: Run, orders: number): number {
+  return Array.from({ length: orders }, (_, n) => seededOrder(run, n)).filter(
+    ({ items }) => items[0]?.sku === OFF_MENU_SKU,
+  ).length;
+}
+
+function secondsOf(run: Run, us: number): number {
+  return rounded((us - run.zeroUs) / 1_000_000, 3);
+}

@@ -1,0 +1,202 @@
+import type { Broker } from "@lab/lab/brokers";
+import { checkOrders, type Verdict, violations } from "@lab/lab/checker";
+import type { Run } from "@lab/lab/experiment";
+import type { Outcome } from "@lab/lab/history";
+import { placeOrder } from "@lab/lab/load";
+import { type Campus, startModel } from "@lab/lab/processes";
+import { Rabbitmq, startPrivateRabbitmq } from "@lab/lab/rabbitmq-tools";
+import { eventually } from "@lab/lab/waiting";
+import { bulkOrder } from "@lab/workflow/bulk";
+import { Database } from "bun:sqlite";
+import { deadQueue, topology, type Topology } from "../topology.ts";
+
+/** The three services, their queues, and hands on both. */
+export interface Lab extends AsyncDisposable {
+  campus: Campus;
+  names: Topology;
+  rabbit: Rabbitmq;
+}
+
+/** The services on free ports, with databases in the run's folder, on that broker. */
+export async function startLab(
+  run: Run,
+  broker: Broker,
+  env: Record<string, string> = {},
+): Promise<Lab> {
+  const campus = await startModel("async-rabbitmq", {
+    folder: run.folder,
+    env,
+    amqpUrl: broker.address,
+    namespace: run.namespace,
+  });
+  const rabbit = new Rabbitmq(broker);
+  return {
+    campus,
+    names: topology(run.namespace),
+    rabbit,
+    async [Symbol.asyncDispose]() {
+      await rabbit[Symbol.asyncDispose]();
+      await campus[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** The run's broker; a private one where that is somebody else's, whom nobody here may kill or pause. */
+export async function ownBroker(
+  run: Run,
+): Promise<{ broker: Broker } & AsyncDisposable> {
+  const given = await run.broker("rabbitmq");
+  if (given.kind !== "external") {
+    return { broker: given, async [Symbol.asyncDispose]() {} };
+  }
+  run.progress("the broker is somebody else's: a private one is started");
+  const broker = await startPrivateRabbitmq();
+  run.evidence.brokers = broker.kind;
+  Object.assign(run.evidence.versions, broker.versions);
+  return { broker, [Symbol.asyncDispose]: () => broker.stop() };
+}
+
+/** Of the orders of `sendOrder`, the share that asks for what isn't on the menu. */
+export const FAIL_RATE = 0.05;
+
+/** The n-th order of the run's seeded stream over all kitchens. */
+export function seededOrder(run: Run, n: number) {
+  return bulkOrder({ seed: run.seed, kitchens: 25, failRate: FAIL_RATE }, n);
+}
+
+/** Sends the n-th order of the run, n counted on from `first`; recorded in the history. */
+export function sendOrder(run: Run, { campus }: Lab, first = 0) {
+  return (n: number): Promise<Outcome> =>
+    placeOrder(campus.order.url, seededOrder(run, first + n), {
+      history: run.history,
+      // An order that is accepted late counts as accepted all the same.
+      timeoutMs: 120_000,
+    });
+}
+
+/** Sets the faults of a service; what is left out is off. */
+export async function setFaults(
+  service: { url: string },
+  faults: Record<string, number | boolean>,
+): Promise<void> {
+  const response = await fetch(`${service.url}/faults`, {
+    method: "PUT",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(faults),
+  });
+  if (!response.ok) throw new Error(`PUT /faults: ${await response.text()}`);
+}
+
+/** The number that a query gives, read from a service's database file beside the service. */
+export function count(
+  { database }: { database: string },
+  sql: string,
+  ...values: (string | number)[]
+): number {
+  return Number(rows<{ n: number }>({ database }, sql, ...values)[0]?.n ?? 0);
+}
+
+export function rows<Row>(
+  { database }: { database: string },
+  sql: string,
+  ...values: (string | number)[]
+): Row[] {
+  using db = new Database(database, { readonly: true });
+  db.run("PRAGMA busy_timeout = 2000");
+  return db.query<Row, (string | number)[]>(sql).all(...values);
+}
+
+export const OUTBOX_DEPTH =
+  "SELECT count(*) AS n FROM outbox WHERE sent_at IS NULL";
+
+/** Waits until every order has ended, and nothing waits in an outbox or a queue. */
+export async function nothingOpen({ campus, names, rabbit }: Lab) {
+  const queues = [
+    names.inventoryQueue,
+    names.notificationQueue,
+    names.orderQueue,
+  ];
+  await eventually(
+    "every order has ended, outbox and queues are empty",
+    async () => {
+      const open = count(
+        campus.order,
+        "SELECT count(*) AS n FROM orders WHERE status IN ('placed', 'reserved')",
+      );
+      const waiting = await Promise.all(queues.map((one) => rabbit.ready(one)));
+      const left = [open, count(campus.order, OUTBOX_DEPTH), ...waiting];
+      if (left.some((n) => n > 0)) throw new Error(`left: ${left.join(", ")}`);
+      return true;
+    },
+    { timeoutMs: 120_000 },
+  );
+}
+
+/** Messages in the three dead queues, by queue without its namespace. */
+export async function deadCounts({ names, rabbit }: Lab) {
+  const of = (queue: string) => rabbit.ready(deadQueue(queue));
+  return {
+    inventory: await of(names.inventoryQueue),
+    notification: await of(names.notificationQueue),
+    order: await of(names.orderQueue),
+  };
+}
+export const NO_DEAD_LETTERS = { inventory: 0, notification: 0, order: 0 };
+
+/** Holds the history against the stores, and records that nothing illegal is there. */
+export function holdsClean(run: Run, { campus }: Lab): Verdict {
+  const verdict = checkOrders({
+    model: "async-rabbitmq",
+    operations: run.history.operations,
+    orders: campus.order.database,
+    inventory: campus.inventory.database,
+    notification: campus.third.database,
+  });
+  run.holds("the checker finds nothing illegal", violations(verdict), {});
+  return verdict;
+}
+
+/** What became of the orders, as the checker counts them. */
+export function verdictTable(run: Run, verdict: Verdict): void {
+  run.table({
+    id: "orders",
+    title: "What became of the orders",
+    columns: [{ name: "orders" }, { name: "count" }],
+    rows: [
+      ["attempted", verdict.attempted],
+      ["accepted (202)", verdict.acknowledged],
+      ["refused", verdict.refused],
+      ["unknown to the client", verdict.unknown],
+      ["confirmed", verdict.confirmed],
+      ["failed (not on the menu)", verdict.failed],
+      ["lost", verdict.lost.length],
+      ["doubled", verdict.doubled.length],
+      ["stock difference, units", verdict.stock_difference_units],
+    ],
+  });
+}
+
+/** Milliseconds from placing an order to its end, for each that ended, by the services' own times. */
+export function completionsMs({ campus }: Lab): Map<string, number> {
+  const ended = rows<{ order_id: string; placed_at: string; at: string }>(
+    campus.order,
+    `SELECT o.order_id, o.placed_at, s.at FROM orders o JOIN order_steps s USING (order_id)
+     WHERE s.status = o.status AND o.status IN ('confirmed', 'failed')`,
+  );
+  return new Map(
+    ended.map(({ order_id, placed_at, at }) => [
+      order_id,
+      Date.parse(at) - Date.parse(placed_at),
+    ]),
+  );
+}
+
+/** The middle value; 0 of none. */
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] ?? 0;
+}
+
+export function rounded(value: number, digits: number): number {
+  return Number(value.toFixed(digits));
+}

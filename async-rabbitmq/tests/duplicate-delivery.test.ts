@@ -1,0 +1,171 @@
+/** At least once on the wire, once in effect: the ledger, the order id as key, and the answer said again. */
+import type { OrderPlaced } from "@lab/contracts/events";
+import { newId } from "@lab/contracts/ids";
+import type { Broker } from "@lab/lab/brokers";
+import { experiment } from "@lab/lab/experiment";
+import { type ServiceProcess, startService } from "@lab/lab/processes";
+import { eventually, settled } from "@lab/lab/waiting";
+import { join } from "node:path";
+import { Bench, QTY } from "./bench.ts";
+import {
+  deadCounts,
+  holdsClean,
+  NO_DEAD_LETTERS,
+  nothingOpen,
+  ownBroker,
+  setFaults,
+  startLab,
+} from "./campus.ts";
+
+/** Odd: RabbitMQ deals messages out in turn, so an order's copy goes to the other consumer. */
+const SHARED_ORDERS = 101;
+
+experiment(
+  {
+    name: "duplicate-delivery",
+    model: "async-rabbitmq",
+    question: "The same OrderPlaced is delivered twice: what is reserved?",
+    method:
+      "Duplicates of every kind on Inventory's queue: the same event; the same order under another event id; the same event after SIGKILL and restart; a redelivery after a kill between commit and ack; two Inventories on one database. A spy on the exchange hears every answer.",
+    disproof:
+      "More than one reservation or confirmation of an order, stock down twice, a duplicate without an answer, or one that is told something else than the first time.",
+    requirements: ["B5", "D2"],
+    parameters: { qty: QTY, orders_for_two_consumers: SHARED_ORDERS },
+  },
+  async (run) => {
+    await using own = await ownBroker(run);
+    // The debug log tells which process has decided what.
+    await using lab = await startLab(run, own.broker, { LOG_LEVEL: "debug" });
+    const bench = new Bench(lab, await lab.rabbit.spy(lab.names.exchange), run);
+
+    const first = await bench.heard(await bench.place());
+    await bench.note("one delivery");
+    await bench.put(first);
+    await bench.note("the same event again");
+    await bench.put({ ...first, id: newId() });
+    await bench.note("the same order under another event id");
+    await afterRestart(bench, first);
+    await killedBeforeAck(bench, own.broker);
+    await twoAtOnce(bench, own.broker);
+
+    await nothingOpen(lab);
+    run.holds("an answer said again is the same", bench.contradicted(), []);
+    run.holds("no dead letters", await deadCounts(lab), NO_DEAD_LETTERS);
+    const verdict = holdsClean(run, lab);
+    const { reservations, confirmations, stock, answersRepeated } =
+      bench.totals();
+    const { deliveries, openingStock, orders } = bench;
+    run.holds(
+      "one reservation and one confirmation an order, stock down once",
+      { reservations, confirmations, units: openingStock - stock },
+      { reservations: orders, confirmations: orders, units: orders * QTY },
+    );
+    run.holds("every order is confirmed", verdict.confirmed, orders);
+
+    bench.show(first);
+    run.figure("deliveries", deliveries);
+    run.figure("orders", orders);
+    run.figure("reservations", reservations);
+    run.figure("stock_before_units", openingStock);
+    run.figure("stock_after_units", stock);
+    run.figure("ordered_units", orders * QTY);
+    run.figure("answers_repeated", answersRepeated);
+    run.figure("confirmations", confirmations);
+  },
+);
+
+/** Killed, the ledger is still there: it is a table beside the stock, not a set in memory. */
+async function afterRestart(bench: Bench, event: OrderPlaced): Promise<void> {
+  const { lab, run } = bench;
+  run.progress("SIGKILL of Inventory, the event again, restart");
+  await lab.campus.inventory.kill();
+  await bench.put(event);
+  await lab.campus.inventory.restart();
+  await bench.note("the same event after SIGKILL and restart");
+}
+
+/**
+ * The worst moment: committed, and killed before the ack. The broker stands still
+ * meanwhile, so that Inventory's answer isn't confirmed and it can't go on.
+ */
+async function killedBeforeAck(bench: Bench, broker: Broker): Promise<void> {
+  const { lab, run } = bench;
+  const { inventory } = lab.campus;
+  run.progress("SIGKILL of Inventory between commit and ack");
+  await setFaults(inventory, { hang: true });
+  const event = await bench.heard(await bench.place());
+  await bench.handedOut();
+  await settled("the order stays with the hanging Inventory", () =>
+    lab.rabbit.ready(lab.names.inventoryQueue),
+  );
+  await broker.pause();
+  try {
+    await setFaults(inventory, {});
+    await eventually("the reservation is committed", async () => {
+      const path = `reservations/${event.subject}`;
+      return (await fetch(`${inventory.url}/${path}`)).ok;
+    });
+    await inventory.kill();
+  } finally {
+    await broker.resume();
+  }
+  bench.redelivered();
+  await inventory.restart();
+  await bench.note("killed between commit and ack, redelivered");
+}
+
+/** Two processes, one database file: whoever commits first decides, the other finds it in the ledger. */
+async function twoAtOnce(bench: Bench, broker: Broker): Promise<void> {
+  const { lab, run } = bench;
+  const { inventory } = lab.campus;
+  run.progress("two Inventories on one database");
+  await using second = await startService({
+    model: "async-rabbitmq",
+    service: "inventory-service",
+    folder: join(run.folder, "second"),
+    env: {
+      DATABASE: inventory.database,
+      AMQP_URL: broker.address,
+      LAB_NAMESPACE: run.namespace,
+      LAB_FAULTS: "on",
+      LOG_LEVEL: "debug",
+    },
+  });
+  await second.healthy();
+  const both = [inventory, second];
+  // Slow at first: one has the even orders, the other the odd ones, and then each meets the other's.
+  const decidedBefore = await Promise.all(both.map(decisions));
+  await race(bench, both, { throttle_ms: 5 });
+  await bench.note("two consumers, each order decided by either");
+  const decided = await Promise.all(both.map(decisions));
+  run.holds(
+    "both consumers have decided orders",
+    decided.map((n, at) => n > decidedBefore[at]!),
+    [true, true],
+  );
+  // Then as quick as they can: both have the same orders in hand at the same moment.
+  await race(bench, both, {});
+  await bench.note("two consumers, all orders at the same moment");
+}
+
+/** Deals each order to one consumer and its copy to the other while both hang, then lets both go. */
+async function race(
+  bench: Bench,
+  both: ServiceProcess[],
+  faults: Record<string, number>,
+): Promise<void> {
+  await Promise.all(both.map((one) => setFaults(one, { hang: true })));
+  const events: OrderPlaced[] = [];
+  for (let n = 0; n < SHARED_ORDERS; n += 1) {
+    events.push(await bench.heard(await bench.place()));
+  }
+  for (const event of events) await bench.put(event);
+  await bench.handedOut();
+  await Promise.all(both.map((one) => setFaults(one, faults)));
+}
+
+/** How many orders that process has decided itself, of all its life. */
+async function decisions({ logFile }: ServiceProcess): Promise<number> {
+  const log = await Bun.file(logFile).text();
+  return log.split('"event":"stock_reserved"').length - 1;
+}

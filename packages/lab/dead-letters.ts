@@ -1,0 +1,270 @@
+import {
+  decodeEvent,
+  type EventType,
+  type InvalidReason,
+} from "@lab/contracts/events";
+import type {
+  ChannelModel,
+  ConfirmChannel,
+  GetMessage,
+  Options,
+} from "amqplib";
+import { openChannel, putConfirmed } from "./rabbitmq-tools.ts";
+
+/** The queues that have dead letters, and what each of them takes; poison-message holds this against the topology. */
+export const SOURCES = {
+  "inventory.order-placed": ["OrderPlaced"],
+  "notification.inventory-reserved": ["InventoryReserved"],
+  "order.inventory-events": [
+    "InventoryReserved",
+    "InventoryFailed",
+    "ConfirmationSent",
+  ],
+} as const satisfies Record<string, readonly EventType[]>;
+export type SourceQueue = keyof typeof SOURCES;
+
+/** How often a message is delivered until RabbitMQ gives it up: the topology's limit, and once more. */
+const MOST_ATTEMPTS = 6;
+
+export interface DeadLetter {
+  /** Where it came from, without the namespace; the dead queue is `<queue>.dead`. */
+  queue: SourceQueue;
+  /** From 1, the one that died first. Earlier ones that go make it smaller. */
+  position: number;
+  message_id: string | null;
+  /** What is wrong with it now, by the contract; `failed_too_often` when nothing is. */
+  reason: InvalidReason | "failed_too_often" | "refused_before";
+  detail: string;
+  /** How RabbitMQ says that it died: `rejected` or `delivery_limit`. */
+  died_by: string;
+  /** RFC 3339, whole seconds; null when RabbitMQ didn't note it. */
+  died_at: string | null;
+  /** Deliveries in the queue where it died. */
+  attempts: number;
+  /** How often it has died there, replays included. */
+  deaths: number;
+  size_bytes: number;
+  headers: Record<string, unknown>;
+  body: Buffer;
+}
+
+/** Which letters of a queue: all, one by its position, or one by its message id. */
+export type Which = "all" | number | string;
+
+/**
+ * The dead letters of one namespace. While a call looks at a queue its letters
+ * are taken out; they are back, in their old order, when it returns.
+ */
+export class DeadLetters implements AsyncDisposable {
+  readonly #model: ChannelModel;
+  readonly #namespace: string;
+
+  private constructor(model: ChannelModel, namespace: string) {
+    this.#model = model;
+    this.#namespace = namespace;
+  }
+
+  /** Throws when the broker doesn't answer. */
+  static async open(address: string, namespace: string): Promise<DeadLetters> {
+    const { model } = await openChannel(address);
+    return new DeadLetters(model, namespace);
+  }
+
+  /** The dead letters of a queue, the first to die first. Throws when the queue was never declared. */
+  list(queue: SourceQueue): Promise<DeadLetter[]> {
+    return this.#withLetters(queue, async (_, taken) =>
+      taken.map(({ letter }) => letter),
+    );
+  }
+
+  /**
+   * Puts letters back on the queue that they came from, and returns them. The
+   * dead letter goes only after the broker has stored the message there: killed in
+   * between, the message is there twice, and the consumer's ledger makes it once.
+   * `body` repairs a single letter. Throws, and changes nothing, when what would
+   * be put back can't be valid; of "all", those stay where they are.
+   */
+  replay(
+    queue: SourceQueue,
+    which: Which,
+    body?: Uint8Array,
+  ): Promise<DeadLetter[]> {
+    if (body !== undefined && which === "all") {
+      throw new Error("one body repairs one letter, not all of them");
+    }
+    return this.#withLetters(queue, async (channel, taken) => {
+      const replayed: DeadLetter[] = [];
+      for (const one of chosen(queue, taken, which)) {
+        const { message, letter } = one;
+        const content =
+          body === undefined ? message.content : Buffer.from(body);
+        const decoded = decodeEvent(content, SOURCES[queue]);
+        if (decoded.kind === "invalid") {
+          if (which === "all") continue;
+          const what = body === undefined ? "it" : "the repaired body";
+          throw new Error(
+            `${what} would die again, ${decoded.reason}: ${decoded.detail}`,
+          );
+        }
+        await putConfirmed(channel, this.#name(queue), content, {
+          ...propertiesOf(message),
+          messageId: decoded.event.id,
+        });
+        channel.ack(message);
+        one.settled = true;
+        replayed.push(letter);
+      }
+      return replayed;
+    });
+  }
+
+  /** Deletes letters for good, and returns them. */
+  purge(queue: SourceQueue, which: Which): Promise<DeadLetter[]> {
+    return this.#withLetters(queue, async (channel, taken) =>
+      chosen(queue, taken, which).map((one) => {
+        channel.ack(one.message);
+        one.settled = true;
+        return one.letter;
+      }),
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#model.close();
+  }
+
+  #name(queue: SourceQueue): string {
+    return `${this.#namespace}${queue}`;
+  }
+
+  /** AMQP can't look at a message without taking it: take all, use them, put back those that aren't settled. */
+  async #withLetters<T>(
+    queue: SourceQueue,
+    use: (channel: ConfirmChannel, taken: Taken[]) => Promise<T>,
+  ): Promise<T> {
+    const name = `${this.#name(queue)}.dead`;
+    // Its own channel: a queue that isn't there ends it.
+    const channel = await this.#model.createConfirmChannel();
+    channel.on("error", () => {});
+    const taken: Taken[] = [];
+    try {
+      await channel.checkQueue(name).catch((error: { code?: number }) => {
+        if (error.code !== 404) throw error;
+        throw new Error(
+          `there is no queue ${name}: the asynchronous model was never up on this broker with ` +
+            (this.#namespace === ""
+              ? "an empty LAB_NAMESPACE"
+              : `LAB_NAMESPACE=${this.#namespace}`),
+        );
+      });
+      for (;;) {
+        const message = await channel.get(name, { noAck: false });
+        if (message === false) break;
+        const letter = read(queue, taken.length + 1, message);
+        taken.push({ message, letter, settled: false });
+      }
+      return await use(channel, taken);
+    } finally {
+      await putBack(channel, taken);
+    }
+  }
+}
+
+interface Taken {
+  message: GetMessage;
+  letter: DeadLetter;
+  settled: boolean;
+}
+
+async function putBack(channel: ConfirmChannel, taken: Taken[]): Promise<void> {
+  try {
+    for (const { message, settled } of taken) {
+      if (!settled) channel.nack(message, false, true);
+    }
+    // The broker answers a close after all that was sent before it.
+    await channel.close();
+  } catch {
+    // The channel is gone, and the broker took back what wasn't settled.
+  }
+}
+
+function chosen(queue: SourceQueue, taken: Taken[], which: Which): Taken[] {
+  if (which === "all") return taken;
+  const found = taken.filter(({ letter }) =>
+    typeof which === "number"
+      ? letter.position === which
+      : letter.message_id === which,
+  );
+  if (found.length === 1) return found;
+  const what = typeof which === "number" ? `position ${which}` : `id ${which}`;
+  throw new Error(
+    found.length === 0
+      ? `${queue} has no dead letter with ${what}; there are ${taken.length}`
+      : `${found.length} dead letters of ${queue} have ${what}: say which position`,
+  );
+}
+
+interface Death {
+  queue: string;
+  reason: string;
+  count: number;
+  time?: { value: number };
+}
+
+function read(
+  queue: SourceQueue,
+  position: number,
+  { content, properties }: GetMessage,
+): DeadLetter {
+  const headers = (properties.headers ?? {}) as Record<string, unknown>;
+  // The latest death first.
+  const deaths = (headers["x-death"] ?? []) as Death[];
+  const last = deaths[0];
+  const diedBy = last?.reason ?? "unknown";
+  return {
+    queue,
+    position,
+    message_id: (properties.messageId as string | undefined) ?? null,
+    ...diagnose(queue, content, diedBy),
+    died_by: diedBy,
+    died_at: last?.time
+      ? new Date(last.time.value * 1_000).toISOString()
+      : null,
+    // RabbitMQ 3 keeps no count of the queue where it died (x-delivery-count is the dead queue's own), but the cause of death tells.
+    attempts: diedBy === "delivery_limit" ? MOST_ATTEMPTS : 1,
+    deaths: deaths.reduce((sum, { count }) => sum + count, 0),
+    size_bytes: content.length,
+    headers,
+    body: content,
+  };
+}
+
+function diagnose(
+  queue: SourceQueue,
+  content: Buffer,
+  diedBy: string,
+): Pick<DeadLetter, "reason" | "detail"> {
+  const decoded = decodeEvent(content, SOURCES[queue]);
+  if (decoded.kind === "invalid") {
+    return { reason: decoded.reason, detail: decoded.detail };
+  }
+  return diedBy === "delivery_limit"
+    ? {
+        reason: "failed_too_often",
+        detail: `a valid ${decoded.event.type} that failed at each of ${MOST_ATTEMPTS} attempts`,
+      }
+    : {
+        reason: "refused_before",
+        detail: `a valid ${decoded.event.type} by today's contract`,
+      };
+}
+
+/** What it was published with, without the marks that its deaths have left. */
+function propertiesOf({ properties }: GetMessage): Options.Publish {
+  const { headers = {}, ...rest } = properties;
+  const own = Object.entries(headers).filter(
+    ([name]) => !/^x-(death|(first|last)-death-.*|delivery-count)$/.test(name),
+  );
+  const set = Object.entries(rest).filter(([, value]) => value !== undefined);
+  return { ...Object.fromEntries(set), headers: Object.fromEntries(own) };
+}

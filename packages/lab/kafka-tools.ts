@@ -1,0 +1,175 @@
+import { decodeEvent, type LabEvent } from "@lab/contracts/events";
+import { type Admin, Kafka, logLevel, Partitioners } from "kafkajs";
+
+/** Looks at the cluster, then leaves it. `brokers` is `host:port` with commas between. */
+export async function withAdmin<T>(
+  brokers: string,
+  look: (admin: Admin) => Promise<T>,
+): Promise<T> {
+  const admin = kafkaClient(brokers).admin();
+  await admin.connect();
+  try {
+    return await look(admin);
+  } finally {
+    await admin.disconnect();
+  }
+}
+
+/** A client to look and to meddle with; what goes wrong is thrown, not logged. */
+export function kafkaClient(brokers: string): Kafka {
+  return new Kafka({
+    clientId: "lab",
+    brokers: brokers.split(","),
+    connectionTimeout: 3_000,
+    requestTimeout: 10_000,
+    retry: { initialRetryTime: 100, retries: 8 },
+    logLevel: logLevel.NOTHING,
+  });
+}
+
+/** A record as it lies in a topic. */
+export interface TopicRecord {
+  partition: number;
+  offset: number;
+  key: string | null;
+  value: Buffer | null;
+  headers: Record<string, string>;
+  /** When its producer made it, Unix time. */
+  timestampMs: number;
+}
+
+/** Every record that is in the topic now, partition by partition in the order of offsets. */
+export async function readTopic(
+  brokers: string,
+  topic: string,
+): Promise<TopicRecord[]> {
+  const kafka = kafkaClient(brokers);
+  const records = new Map<string, TopicRecord>();
+  const missing = await withAdmin(brokers, (admin) => endsOf(admin, topic));
+  if (missing.size === 0) return [];
+  const groupId = `lab-reader-${crypto.randomUUID()}`;
+  const consumer = kafka.consumer({ groupId, maxWaitTimeInMs: 100 });
+  const done = Promise.withResolvers<void>();
+  consumer.on(consumer.events.CRASH, ({ payload }) => {
+    if (!payload.restart) done.reject(payload.error);
+  });
+  await consumer.connect();
+  try {
+    await consumer.subscribe({ topic, fromBeginning: true });
+    await consumer.run({
+      autoCommit: false,
+      eachBatch: async ({ batch }) => {
+        const { partition } = batch;
+        for (const message of batch.messages) {
+          const { headers = {}, key, offset, timestamp, value } = message;
+          // By its place: a consumer that starts over reads some again.
+          records.set(`${partition}/${offset}`, {
+            partition,
+            offset: Number(offset),
+            key: key?.toString() ?? null,
+            value,
+            headers: Object.fromEntries(
+              Object.entries(headers).map(([name, text]) => [
+                name,
+                String(text),
+              ]),
+            ),
+            timestampMs: Number(timestamp),
+          });
+        }
+        const end = missing.get(partition) ?? 0;
+        if (Number(batch.lastOffset()) + 1 >= end) missing.delete(partition);
+        if (missing.size === 0) done.resolve();
+      },
+    });
+    await done.promise;
+  } finally {
+    await consumer.disconnect();
+    // It never committed, so the broker may have forgotten it already.
+    await withAdmin(brokers, (admin) =>
+      admin.deleteGroups([groupId]).catch(() => {}),
+    );
+  }
+  return [...records.values()].toSorted(
+    (a, b) => a.partition - b.partition || a.offset - b.offset,
+  );
+}
+
+/** The end offset of each partition that has records. */
+async function endsOf(
+  admin: Admin,
+  topic: string,
+): Promise<Map<number, number>> {
+  const offsets = await admin.fetchTopicOffsets(topic);
+  return new Map(
+    offsets
+      .filter(({ high, low }) => Number(high) > Number(low))
+      .map(({ partition, high }) => [partition, Number(high)]),
+  );
+}
+
+/** The end offsets of a topic's partitions together: as many records as were ever written to it. */
+export async function countRecords(
+  admin: Admin,
+  topic: string,
+): Promise<number> {
+  const offsets = await admin.fetchTopicOffsets(topic);
+  return offsets.reduce((sum, { high }) => sum + Number(high), 0);
+}
+
+/** What records say, counted by what they say and not by how often. */
+export interface Said {
+  /** Each event id once. */
+  events: LabEvent[];
+  /** Records that repeat an event id. */
+  duplicates: number;
+  /** Records that are no event of the contract. */
+  invalid: number;
+}
+
+/** The events in those records, each id once. */
+export function eventsOf(records: readonly TopicRecord[]): Said {
+  const events = new Map<string, LabEvent>();
+  let duplicates = 0;
+  let invalid = 0;
+  for (const { value } of records) {
+    const read = decodeEvent(value ?? new Uint8Array(), [
+      "OrderPlaced",
+      "InventoryReserved",
+      "InventoryFailed",
+    ]);
+    if (read.kind === "invalid") invalid += 1;
+    else if (events.has(read.event.id)) duplicates += 1;
+    else events.set(read.event.id, read.event);
+  }
+  return { events: [...events.values()], duplicates, invalid };
+}
+
+/** Writes bytes to a topic past every contract; returns the offset that they got. */
+export async function produceRaw(
+  brokers: string,
+  record: {
+    topic: string;
+    partition: number;
+    key?: string;
+    value: Uint8Array | string | null;
+  },
+): Promise<number> {
+  const { topic, partition, key = null, value } = record;
+  const producer = kafkaClient(brokers).producer({
+    createPartitioner: Partitioners.DefaultPartitioner,
+    allowAutoTopicCreation: false,
+  });
+  await producer.connect();
+  try {
+    const bytes = value === null ? null : Buffer.from(value as string);
+    const [written] = await producer.send({
+      topic,
+      acks: -1,
+      messages: [{ partition, key, value: bytes }],
+    });
+    return Number(written?.baseOffset);
+  } finally {
+    await producer.disconnect();
+  }
+}

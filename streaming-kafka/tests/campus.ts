@@ -1,0 +1,208 @@
+import { checkOrders, type Verdict, violations } from "@lab/lab/checker";
+import type { Run } from "@lab/lab/experiment";
+import { post } from "@lab/lab/load";
+import { type Campus, startModel } from "@lab/lab/processes";
+import { eventually } from "@lab/lab/waiting";
+import type { Bulk, BulkRequest } from "@lab/store/bulks";
+import type { Positions } from "@lab/store/analytics";
+import { bulkOrder, OFF_MENU_SKU } from "@lab/workflow/bulk";
+import { OPENING_STOCK } from "@lab/workflow/menu";
+import type { Metrics } from "@lab/workflow/metrics";
+import { topics, type Topics } from "../topics.ts";
+
+/** The three services, the broker's address and the run's own names on it. */
+export interface Stream {
+  campus: Campus;
+  brokers: string;
+  names: Topics;
+}
+
+/** The services on free ports, with databases in the run's folder and a namespace of their own. */
+export async function startStream(run: Run): Promise<Stream> {
+  const { address } = await run.broker("kafka");
+  const campus = await startModel("streaming-kafka", {
+    folder: run.folder,
+    kafkaBrokers: address,
+    namespace: run.namespace,
+  });
+  return { campus, brokers: address, names: topics(run.namespace) };
+}
+
+/** Sets the faults of a service; what is left out is off. */
+export async function setFaults(
+  url: string,
+  faults: Record<string, number | boolean>,
+): Promise<void> {
+  const response = await fetch(`${url}/faults`, {
+    method: "PUT",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(faults),
+  });
+  if (!response.ok) throw new Error(`PUT /faults: ${await response.text()}`);
+}
+
+/** A bulk stream as it is asked for; without a rate in one burst. */
+export type BulkOrders = Required<Omit<BulkRequest, "rate_per_s">> & {
+  rate_per_s?: number;
+};
+
+/** Starts a bulk stream, recorded in the history. */
+export async function placeBulk(
+  run: Run,
+  { order }: Campus,
+  request: BulkOrders,
+): Promise<Bulk> {
+  const { body, status } = await run.history.record("place_bulk", request, () =>
+    post(`${order.url}/orders/bulk`, request),
+  );
+  if (status !== 202)
+    throw new Error(`POST /orders/bulk: ${Bun.inspect(body)}`);
+  return body as Bulk;
+}
+
+/** Waits until that many orders of the stream are placed; gives the stream. */
+export function placedOf(
+  { order }: Campus,
+  { bulk_id }: Bulk,
+  count: number,
+): Promise<Bulk> {
+  return eventually(
+    `${count} orders are placed`,
+    async () => {
+      const bulk = await getJson<Bulk>(`${order.url}/orders/bulk/${bulk_id}`);
+      if (bulk.placed < count) throw new Error(`${bulk.placed} are`);
+      return bulk;
+    },
+    { timeoutMs: 120_000, everyMs: 20 },
+  );
+}
+
+/** Waits until every order that was accepted has ended, as the producer sees it. */
+export async function allEnded({ order }: Campus): Promise<void> {
+  await eventually(
+    "every order has ended",
+    async () => {
+      const { outbox } = await getJson<{ outbox: number }>(
+        `${order.url}/health`,
+      );
+      if (outbox > 0) throw new Error(`${outbox} wait in the outbox`);
+      const { orders } = await getJson<{ orders: unknown[] }>(
+        `${order.url}/orders?status=placed&limit=1`,
+      );
+      return orders.length === 0;
+    },
+    { timeoutMs: 120_000, everyMs: 20 },
+  );
+}
+
+/** `GET /metrics` of Analytics. */
+export interface Shown {
+  digest: string;
+  generation: number;
+  metrics: Metrics;
+  offsets: Positions;
+  processing_time: { orders_per_minute: number };
+  replaying: boolean;
+}
+
+export function showMetrics({ third }: Campus): Promise<Shown> {
+  return getJson<Shown>(`${third.url}/metrics`);
+}
+
+/** Waits until Analytics has counted that many orders and the end of each. */
+export function metricsOver(campus: Campus, orders: number): Promise<Shown> {
+  return eventually(
+    `Analytics has counted ${orders} orders to their end`,
+    async () => {
+      const shown = await showMetrics(campus);
+      const { failed, placed, reserved } = shown.metrics;
+      if (placed < orders || reserved + failed < orders) {
+        throw new Error(`${placed} orders, ${reserved + failed} ends`);
+      }
+      return shown;
+    },
+    { timeoutMs: 120_000, everyMs: 20 },
+  );
+}
+
+/** What bulk streams amount to: the seed's own arithmetic, that no service had a hand in. */
+export interface Expected {
+  placed: number;
+  reserved: number;
+  failed: number;
+  kitchens: Record<
+    string,
+    { placed: number; reserved: number; failed: number }
+  >;
+  /** Units that are left, by kitchen and sku; what nobody ordered isn't there. */
+  stock: Record<string, number>;
+}
+
+/** Works out what those streams must end as. */
+export function workOut(streams: readonly BulkOrders[]): Expected {
+  const sum: Expected = {
+    placed: 0,
+    reserved: 0,
+    failed: 0,
+    kitchens: {},
+    stock: {},
+  };
+  for (const { count, fail_rate, kitchens, seed } of streams) {
+    for (let n = 0; n < count; n += 1) {
+      const order = bulkOrder({ seed, kitchens, failRate: fail_rate }, n);
+      const end = order.items.some(({ sku }) => sku === OFF_MENU_SKU)
+        ? "failed"
+        : "reserved";
+      const own = (sum.kitchens[order.kitchen] ??= {
+        placed: 0,
+        reserved: 0,
+        failed: 0,
+      });
+      for (const counts of [sum, own]) {
+        counts.placed += 1;
+        counts[end] += 1;
+      }
+      if (end === "failed") continue;
+      for (const { qty, sku } of order.items) {
+        const at = `${order.kitchen} ${sku}`;
+        sum.stock[at] = (sum.stock[at] ?? OPENING_STOCK) - qty;
+      }
+    }
+  }
+  return sum;
+}
+
+/** The counts of the metrics, without times and rates: what `workOut` can be held against. */
+export function countsOf({ failed, kitchens, placed, reserved }: Metrics) {
+  return {
+    placed,
+    reserved,
+    failed,
+    kitchens: Object.fromEntries(
+      Object.entries(kitchens).map(([name, own]) => [
+        name,
+        { placed: own.placed, reserved: own.reserved, failed: own.failed },
+      ]),
+    ),
+  };
+}
+
+/** Holds the history against the stores, and records that nothing illegal is there. */
+export function holdsClean(run: Run, { inventory, order }: Campus): Verdict {
+  const verdict = checkOrders({
+    model: "streaming-kafka",
+    operations: run.history.operations,
+    orders: order.database,
+    inventory: inventory.database,
+  });
+  run.holds("the checker finds nothing illegal", violations(verdict), {});
+  return verdict;
+}
+
+export async function getJson<T>(url: string): Promise<T> {
+  const response = await fetch(url);
+  if (!response.ok && response.status !== 503) {
+    throw new Error(`GET ${url}: ${await response.text()}`);
+  }
+  return (await response.json()) as T;
+}
