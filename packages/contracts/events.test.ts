@@ -1,0 +1,94 @@
+import { expect, test } from "bun:test";
+import fc from "fast-check";
+import {
+  causedEvent,
+  decodeEvent,
+  encodeEvent,
+  MAX_EVENT_BYTES,
+  newEvent,
+} from "./events.ts";
+import { newId } from "./ids.ts";
+
+const DATA = {
+  order_id: newId(),
+  user_id: "u1",
+  kitchen: "main",
+  items: [{ sku: "burger", qty: 1 }],
+};
+const bytes = (value: unknown) =>
+  new TextEncoder().encode(
+    typeof value === "string" ? value : JSON.stringify(value),
+  );
+
+test("what is encoded is decoded", () => {
+  const event = newEvent("OrderPlaced", "order-service", DATA);
+  expect(decodeEvent(bytes(encodeEvent(event)), ["OrderPlaced"])).toEqual({
+    kind: "event",
+    event,
+  });
+});
+
+test("an event that breaks its contract is not encoded", () => {
+  const bad = newEvent("OrderPlaced", "order-service", { ...DATA, items: [] });
+  expect(() => encodeEvent(bad)).toThrow("/data/items");
+});
+
+test("each kind of poison has its reason", () => {
+  const event = newEvent("OrderPlaced", "order-service", DATA);
+  const poison: Record<string, Uint8Array> = {
+    empty: bytes(""),
+    too_large: new Uint8Array(MAX_EVENT_BYTES + 1),
+    invalid_utf8: new Uint8Array([0x22, 0xff, 0x22]),
+    not_json: bytes("{"),
+    unknown_type: bytes({ ...event, type: "OrderEaten" }),
+    "wrong_schema qty": bytes({
+      ...event,
+      data: { ...DATA, items: [{ sku: "burger", qty: "1" }] },
+    }),
+    "wrong_schema unknown property": bytes({ ...event, extra: 1 }),
+    "wrong_schema subject": bytes({ ...event, subject: newId() }),
+    "wrong_schema twice": bytes({
+      ...event,
+      data: { ...DATA, items: [...DATA.items, ...DATA.items] },
+    }),
+  };
+  const reasons = Object.entries(poison).map(([name, body]): unknown[] => {
+    const decoded = decodeEvent(body, ["OrderPlaced"]);
+    return [name, decoded.kind === "invalid" && decoded.reason];
+  });
+  expect(reasons).toEqual(
+    Object.keys(poison).map((name) => [name, name.split(" ")[0]]),
+  );
+});
+
+test("an event of a type that is not wanted here is unknown", () => {
+  const event = newEvent("OrderPlaced", "order-service", DATA);
+  expect(decodeEvent(bytes(event), ["ConfirmationSent"])).toMatchObject({
+    reason: "unknown_type",
+  });
+});
+
+test("no bytes make the decoder throw", () => {
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        fc.uint8Array({ maxLength: 200 }),
+        fc.jsonValue().map(bytes),
+        fc
+          .dictionary(fc.constantFrom("type", "id", "data"), fc.jsonValue())
+          .map((some) => bytes({ type: "OrderPlaced", ...some })),
+      ),
+      (body) => {
+        expect(decodeEvent(body, ["OrderPlaced"]).kind).toBe("invalid");
+      },
+    ),
+  );
+});
+
+test("saying a caused event again gives the same id, another consumer another", () => {
+  const cause = newEvent("OrderPlaced", "order-service", DATA);
+  const say = (consumer: string) =>
+    causedEvent(cause, consumer, "InventoryReserved", DATA).id;
+  expect(say("inventory")).toBe(say("inventory"));
+  expect(say("inventory")).not.toBe(say("notification"));
+});

@@ -1,0 +1,113 @@
+import { expect, test } from "bun:test";
+import { Type } from "@sinclair/typebox";
+import { Batches } from "./batches.ts";
+import { readEnv, serviceKnobs } from "./env.ts";
+import { createFaults, Faults, failsAt, faultKnobs } from "./faults.ts";
+import { Repeater } from "./repeater.ts";
+import { childTrace } from "./trace.ts";
+
+const Config = Type.Object({
+  ...serviceKnobs({ port: 8001, database: "x.sqlite" }),
+  ...faultKnobs("inventory"),
+  inventoryTimeoutMs: Type.Integer({ minimum: 1, default: 5000 }),
+});
+
+test("an empty environment gives the defaults", () => {
+  expect(readEnv(Config, { PORT: "" })).toMatchObject({
+    host: "127.0.0.1",
+    port: 8001,
+    labFaults: "off",
+    inventoryTimeoutMs: 5000,
+  });
+});
+
+test("one message names every variable that is wrong", () => {
+  expect(() =>
+    readEnv(Config, {
+      PORT: "70000",
+      INVENTORY_TIMEOUT_MS: "5s",
+      LAB_FAULTS: "yes",
+    }),
+  ).toThrow(/PORT=.*\n.*LAB_FAULTS=.*\n.*INVENTORY_TIMEOUT_MS=/);
+});
+
+test("faults need LAB_FAULTS=on", () => {
+  const env = { INVENTORY_DELAY_MS: "10" };
+  expect(() => createFaults("inventory", readEnv(Config, env))).toThrow(
+    "LAB_FAULTS=on",
+  );
+  const on = readEnv(Config, { ...env, LAB_FAULTS: "on" });
+  expect(createFaults("inventory", on).settings.delay_ms).toBe(10);
+});
+
+const OFF = { delay_ms: 0, fail_rate: 0, hang: false, throttle_ms: 0, seed: 1 };
+
+test("calls fail where the seed says, and counting begins anew with new faults", async () => {
+  const settings = { ...OFF, fail_rate: 0.3, seed: 5 };
+  const faults = new Faults(true, settings);
+  const run = () =>
+    Promise.all(
+      Array.from({ length: 50 }, () =>
+        faults.strike().then(
+          () => false,
+          () => true,
+        ),
+      ),
+    );
+  const expected = Array.from({ length: 50 }, (_, n) =>
+    failsAt(settings, n + 1),
+  );
+  expect(await run()).toEqual(expected);
+  faults.set(settings);
+  expect(await run()).toEqual(expected);
+  expect(expected).toContain(true);
+});
+
+test("a hang ends with new faults, and nothing strikes when faults are off", async () => {
+  const faults = new Faults(true, { ...OFF, hang: true });
+  let kept = 0;
+  const struck = faults.strike(async () => {
+    kept += 1;
+  });
+  faults.set(OFF);
+  await struck;
+  expect(kept).toBeGreaterThan(0);
+  await new Faults(false, { ...OFF, hang: true, fail_rate: 1 }).strike();
+});
+
+test("what arrives while a batch is worked on is the next batch", async () => {
+  const seen: number[][] = [];
+  const batches = new Batches<number>(
+    () => 3,
+    async (batch) => {
+      seen.push(batch);
+      if (batch.includes(1)) for (const n of [5, 6]) batches.push(n);
+    },
+  );
+  for (const n of [1, 2, 3, 4]) batches.push(n);
+  await batches.idle();
+  expect(seen).toEqual([
+    [1, 2, 3],
+    [4, 5, 6],
+  ]);
+});
+
+test("a repeater runs again when woken, and not after its stop", async () => {
+  let runs = 0;
+  const second = Promise.withResolvers<void>();
+  const repeater = new Repeater(3_600_000, async () => {
+    runs += 1;
+    if (runs === 2) second.resolve();
+  });
+  repeater.wake();
+  await second.promise;
+  await repeater.stop();
+  repeater.wake();
+  expect(runs).toBe(2);
+});
+
+test("a child span keeps the trace, and garbage begins a new one", () => {
+  const parent = `00-${"a".repeat(32)}-${"b".repeat(16)}-01`;
+  expect(childTrace(parent)).toMatch(/^00-a{32}-[0-9a-f]{16}-01$/);
+  expect(childTrace("00-xyz")).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/);
+});

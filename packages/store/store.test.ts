@@ -1,0 +1,221 @@
+import { afterEach, beforeEach, expect, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { newEvent } from "@lab/contracts/events";
+import { newId } from "@lab/contracts/ids";
+import { Analytics, ANALYTICS_SCHEMA } from "./analytics.ts";
+import { Bulks, BULKS_SCHEMA } from "./bulks.ts";
+import { Inventory, INVENTORY_SCHEMA } from "./inventory.ts";
+import { Ledger, LEDGER_SCHEMA } from "./ledger.ts";
+import { Orders, ORDERS_SCHEMA } from "./orders.ts";
+import { Outbox, OUTBOX_SCHEMA } from "./outbox.ts";
+import { Store } from "./store.ts";
+
+const SCHEMA = [
+  ...ORDERS_SCHEMA,
+  ...OUTBOX_SCHEMA,
+  ...INVENTORY_SCHEMA,
+  ...LEDGER_SCHEMA,
+  ...ANALYTICS_SCHEMA,
+  ...BULKS_SCHEMA,
+];
+const ITEMS = [{ sku: "burger", qty: 2 }];
+
+let folder: string;
+let store: Store;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "store-"));
+  store = new Store(join(folder, "test.sqlite"), SCHEMA);
+});
+
+afterEach(() => {
+  store.close();
+  rmSync(folder, { recursive: true });
+});
+
+test("jobs share a transaction; one that throws takes only its own writes back", async () => {
+  store.db.run("CREATE TABLE t (n INTEGER) STRICT");
+  const insert = (n: number) => store.db.run("INSERT INTO t VALUES (?)", [n]);
+  const results = await Promise.allSettled([
+    store.commit(() => insert(1)),
+    store.commit(() => {
+      insert(2);
+      throw new Error("no");
+    }),
+    store.commit(() => insert(3)),
+  ]);
+  expect(results.map(({ status }) => status)).toEqual([
+    "fulfilled",
+    "rejected",
+    "fulfilled",
+  ]);
+  expect(store.db.query("SELECT n FROM t").values()).toEqual([[1], [3]]);
+});
+
+test("what waits for a commit is committed by close", async () => {
+  const { order } = await place();
+  const path = store.path;
+  const last = store.commit(() =>
+    new Orders(store.db).advance(order.order_id, "reserved", "2026-01-01"),
+  );
+  store.close();
+  expect(await last).toBe(true);
+  store = new Store(path, SCHEMA);
+  expect(new Orders(store.db).get(order.order_id).status).toBe("reserved");
+});
+
+function place(key?: string) {
+  return store.commit(() =>
+    new Orders(store.db).placeOnce({ user_id: "u1", items: ITEMS }, key),
+  );
+}
+
+test("an order never steps back, and its history keeps what came late", async () => {
+  const orders = new Orders(store.db);
+  const { order } = await place();
+  const step = (status: "reserved" | "confirmed" | "failed", at: string) =>
+    orders.advance(
+      order.order_id,
+      status,
+      at,
+      status === "failed" ? "x" : undefined,
+    );
+  expect(step("confirmed", "2999-01-01T00:00:02Z")).toBe(true);
+  expect(step("reserved", "2999-01-01T00:00:01Z")).toBe(false);
+  expect(step("failed", "2999-01-01T00:00:03Z")).toBe(false);
+  const { status, steps } = orders.get(order.order_id);
+  expect(status).toBe("confirmed");
+  expect(steps.map((one) => one.status)).toEqual([
+    "placed",
+    "reserved",
+    "confirmed",
+  ]);
+});
+
+test("pages follow each other without a gap", async () => {
+  const placed = [];
+  for (let n = 0; n < 5; n++) placed.push((await place()).order.order_id);
+  const orders = new Orders(store.db);
+  const first = orders.page({ limit: 3 });
+  const second = orders.page({ limit: 3, after: first.next_after });
+  const ids = [...first.orders, ...second.orders].map((o) => o.order_id);
+  expect(ids).toEqual(placed);
+  expect(second.next_after).toBeUndefined();
+});
+
+test("the outbox gives what is unsent, oldest first", async () => {
+  const outbox = new Outbox(store.db);
+  const { order } = await place();
+  const { order_id, user_id, kitchen, items } = order;
+  const data = { order_id, user_id, kitchen, items };
+  for (const source of ["a", "b", "c"]) {
+    outbox.add("main", newEvent("OrderPlaced", source, data));
+  }
+  outbox.markSent(outbox.unsent(1));
+  expect(outbox.unsent(9).map(({ body }) => JSON.parse(body).source)).toEqual([
+    "b",
+    "c",
+  ]);
+  expect(outbox.depth()).toBe(2);
+});
+
+test("the ledger runs an effect once and gives its outcome again", () => {
+  const ledger = new Ledger(store.db, "test");
+  let effects = 0;
+  const once = () => ledger.once("e1", () => `outcome ${++effects}`);
+  expect([once(), once()]).toEqual([
+    { kind: "processed", outcome: "outcome 1" },
+    { kind: "duplicate", outcome: "outcome 1" },
+  ]);
+  expect(new Ledger(store.db, "other").once("e1", () => "own").outcome).toBe(
+    "own",
+  );
+});
+
+test("a reservation is taken once, given back once", () => {
+  const inventory = new Inventory(store.db);
+  inventory.open(10);
+  const id = newId();
+  const left = () =>
+    inventory.stock("main").find(({ sku }) => sku === "burger")?.quantity;
+  inventory.reserve(id, "main", ITEMS);
+  inventory.reserve(id, "main", ITEMS);
+  expect(left()).toBe(8);
+  inventory.release(id);
+  inventory.release(id);
+  expect(left()).toBe(10);
+});
+
+test("a release wins over a reserve that comes later", () => {
+  const inventory = new Inventory(store.db);
+  inventory.open(10);
+  const id = newId();
+  inventory.release(id);
+  expect(inventory.reserve(id, "main", ITEMS)).toMatchObject({
+    kind: "rejected",
+    reason: "order_released",
+  });
+  expect(inventory.reservation(id).state).toBe("released");
+});
+
+test("opening stock is not put in twice", () => {
+  const inventory = new Inventory(store.db);
+  inventory.open(10);
+  inventory.reserve(newId(), "main", ITEMS);
+  inventory.open(10);
+  expect(
+    inventory.stock("main").find(({ sku }) => sku === "burger")?.quantity,
+  ).toBe(8);
+});
+
+test("a fold ignores offsets and events that it had, and a replay finds the same", () => {
+  const analytics = new Analytics(store.db);
+  analytics.open();
+  const order_id = newId();
+  const event = newEvent("OrderPlaced", "test", {
+    order_id,
+    user_id: "u1",
+    kitchen: "main",
+    items: ITEMS,
+  });
+  const { generation } = analytics.live();
+  analytics.fold(generation, "t", 0, [{ offset: 0, event }], 1);
+  analytics.fold(generation, "t", 0, [{ offset: 0, event }], 1);
+  // The same event, written twice.
+  analytics.fold(generation, "t", 0, [{ offset: 1, event }], 2);
+  expect(analytics.metrics(generation).placed).toBe(1);
+
+  analytics.beginReplay();
+  const replay = analytics.replaying();
+  expect(replay?.targets).toEqual({ t: { 0: 2 } });
+  analytics.fold(
+    replay?.generation as number,
+    "t",
+    0,
+    [
+      { offset: 0, event },
+      { offset: 1, event },
+    ],
+    2,
+  );
+  const done = analytics.finishReplay();
+  expect(done.digest_after).toBe(done.digest_before);
+  expect(analytics.live().generation).toBe(done.generation);
+});
+
+test("a bulk stream is due in steps of the limit, and ends", () => {
+  const bulks = new Bulks(store.db);
+  const { bulk_id } = bulks.begin({
+    count: 5,
+    seed: 1,
+    kitchens: 24,
+    fail_rate: 0,
+  });
+  expect(bulks.due(3)[0]?.due).toEqual([0, 1, 2]);
+  expect(bulks.advance(bulk_id, 3).state).toBe("running");
+  expect(bulks.due(3)[0]?.due).toEqual([3, 4]);
+  expect(bulks.advance(bulk_id, 2).state).toBe("finished");
+  expect(bulks.due(3)).toEqual([]);
+});
