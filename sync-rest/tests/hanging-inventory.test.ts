@@ -8,9 +8,10 @@ import {
   latencyRow,
 } from "@lab/lab/load";
 import type { Campus } from "@lab/lab/processes";
-import { sample } from "@lab/lab/waiting";
+import { eventually, sample } from "@lab/lab/waiting";
 import {
   answersTable,
+  getJson,
   holdsClean,
   nothingOpen,
   sendOrder,
@@ -29,9 +30,9 @@ experiment(
     question:
       "Inventory hangs past the timeout and then comes back: who holds the stock?",
     method:
-      "40 orders at 20 connections while Inventory's reservations hang, and again while its whole process is paused (SIGSTOP); each time it comes back, finds the late reservations, and the releases that the order service owes.",
+      "40 orders at 20 connections while Inventory's reservations hang, and again while its whole process is paused (SIGSTOP); each time it comes back, finds the late reservations, and the releases that the order service owes. Then the order service is killed while 20 of its calls hang, and started again.",
     disproof:
-      "An answer other than 504, one before the timeout, or a unit of stock held by a failed order at the end.",
+      "An answer other than 504, one before the timeout, an order that is still open, or a unit of stock held by a failed one at the end.",
     requirements: ["A4", "D2"],
     parameters: {
       orders_per_phase: ORDERS,
@@ -79,12 +80,36 @@ experiment(
 
     await nothingOpen(campus);
     await held.stop();
+
+    run.progress("the order service is killed while its calls hang");
+    await setFaults(campus.inventory.url, { hang: true });
+    const halfway = closedLoop({ ...load, count: CONNECTIONS });
+    await eventually("every order is placed, none is answered", async () => {
+      const page = await getJson(`${campus.order.url}/orders?status=placed`);
+      return (page["orders"] as unknown[]).length === CONNECTIONS;
+    });
+    await campus.order.kill();
+    const killed = await halfway;
+    run.holds("nobody knows what became of these", killed.outcomes, {
+      ok: 0,
+      failed: 0,
+      unknown: CONNECTIONS,
+    });
+    await campus.order.restart();
+    await setFaults(campus.inventory.url, {});
+    await nothingOpen(campus);
+
     const again = await closedLoop({ ...load, count: 100 });
     run.holds("once it is back, every answer is 201", again.answers, {
       "ok 201": 100,
     });
     const verdict = holdsClean(run, campus);
     const heldAfter = heldByFailed(campus);
+    run.holds(
+      "each order of the killed service has come to its end",
+      verdict.recovered.length,
+      CONNECTIONS,
+    );
     run.holds("no stock is held by a failed order", heldAfter, 0);
     run.holds(
       "every order that was given up is released",
@@ -107,6 +132,7 @@ experiment(
       healthy,
       "reservations hang": hung,
       "process paused": paused,
+      "order service killed": killed,
       "healthy again": again,
     });
     const at = latencies(hung);
