@@ -112,6 +112,7 @@ export async function startInventory(
     url: listen(app, config),
     database: config.database,
     async stop() {
+      faults.end();
       await app.stop();
       store.close();
     },

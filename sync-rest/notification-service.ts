@@ -65,6 +65,7 @@ export async function startNotification(
     url: listen(app, config),
     database: config.database,
     async stop() {
+      faults.end();
       await app.stop();
       store.close();
     },

@@ -93,12 +93,13 @@ export async function startOrder(
   ) {
     // 1. Accept the order: it is stored before anybody else hears of it.
     await faults.strike();
-    const accepted = await store.commit(() =>
-      orders.placeOnce(body, idempotencyKey),
-    );
-    const { order } = accepted;
-    if (accepted.kind === "known") return answerAgain(order);
-    inFlight.add(order.order_id);
+    const { kind, order } = await store.commit(() => {
+      const accepted = orders.placeOnce(body, idempotencyKey);
+      // Inside the transaction: the repair must never see it as nobody's.
+      if (accepted.kind === "placed") inFlight.add(accepted.order.order_id);
+      return accepted;
+    });
+    if (kind === "known") return answerAgain(order);
     try {
       const trace = childTrace(traceparent);
       const reserved = await askInventory(order, trace);
@@ -125,12 +126,10 @@ export async function startOrder(
   async function askInventory(order: Order, trace: string) {
     const { order_id, kitchen, items } = order;
     try {
-      const response = await fetch(`${config.inventoryUrl}/reserve`, {
-        method: "POST",
-        headers: { "content-type": "application/json", traceparent: trace },
-        body: JSON.stringify({ order_id, kitchen, items }),
-        signal: AbortSignal.timeout(config.inventoryTimeoutMs),
-      });
+      const response = await fetch(
+        `${config.inventoryUrl}/reserve`,
+        posted({ order_id, kitchen, items }, trace, config.inventoryTimeoutMs),
+      );
       const answer = (await response.json()) as {
         code: ProblemCode;
         detail: string;
@@ -179,13 +178,14 @@ export async function startOrder(
   async function tellCustomer(order: Order, trace: string) {
     const { order_id, user_id, kitchen } = order;
     try {
-      const response = await fetch(`${config.notificationUrl}/send`, {
-        method: "POST",
-        headers: { "content-type": "application/json", traceparent: trace },
-        body: JSON.stringify({ order_id, user_id, kitchen }),
-        signal: AbortSignal.timeout(config.notificationTimeoutMs),
-      });
-      await response.arrayBuffer();
+      const response = await fetch(
+        `${config.notificationUrl}/send`,
+        posted(
+          { order_id, user_id, kitchen },
+          trace,
+          config.notificationTimeoutMs,
+        ),
+      );
       if (response.ok) return { kind: "told", at: now() } as const;
       log.debug("call_failed", {
         order_id,
@@ -241,13 +241,10 @@ export async function startOrder(
   /** POST /release; true once Inventory has answered. */
   async function release(orderId: string, trace: string): Promise<boolean> {
     try {
-      const response = await fetch(`${config.inventoryUrl}/release`, {
-        method: "POST",
-        headers: { "content-type": "application/json", traceparent: trace },
-        body: JSON.stringify({ order_id: orderId }),
-        signal: AbortSignal.timeout(config.inventoryTimeoutMs),
-      });
-      await response.arrayBuffer();
+      const response = await fetch(
+        `${config.inventoryUrl}/release`,
+        posted({ order_id: orderId }, trace, config.inventoryTimeoutMs),
+      );
       if (!response.ok) return false;
     } catch (error) {
       log.debug("call_failed", { order_id: orderId, reason: reasonOf(error) });
@@ -263,6 +260,7 @@ export async function startOrder(
     url: listen(app, config),
     database: config.database,
     async stop() {
+      faults.end();
       await app.stop();
       await repair.stop();
       store.close();
@@ -295,6 +293,15 @@ function confirmed(orderId: string, told: boolean) {
     order_id: orderId,
     status: told ? ("confirmed" as const) : ("reserved" as const),
     notification: told ? ("sent" as const) : ("pending" as const),
+  };
+}
+
+function posted(body: unknown, traceparent: string, timeoutMs: number) {
+  return {
+    method: "POST",
+    headers: { "content-type": "application/json", traceparent },
+    body: JSON.stringify(body),
+    signal: AbortSignal.timeout(timeoutMs),
   };
 }
 

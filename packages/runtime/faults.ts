@@ -5,6 +5,7 @@ import { ConfigError, variableName } from "./env.ts";
 
 const MAX_MS = 600_000;
 const KEEP_ALIVE_MS = 500;
+const NO_FAULTS = { delay_ms: 0, fail_rate: 0, hang: false, throttle_ms: 0 };
 
 /** Body of `PUT /faults`: what is left out is off. */
 export const FaultSettings = Type.Object(
@@ -49,7 +50,7 @@ type FaultConfig<R extends string> = {
   Record<`${R}Hang`, boolean>;
 
 /** A failure that was asked for; the next attempt may pass. */
-export class InjectedFailure extends Problem {
+class InjectedFailure extends Problem {
   constructor(n: number) {
     super("injected_failure", `call ${n} fails by its seed`);
   }
@@ -85,6 +86,11 @@ export class Faults {
     this.#calls = 0;
     this.#changed.resolve();
     this.#changed = Promise.withResolvers<void>();
+  }
+
+  /** Ends them all, so that a stop need not wait for them. */
+  end(): void {
+    this.set({ ...this.#settings, ...NO_FAULTS });
   }
 
   /** How many messages to take at once so that a throttled batch stays near a quarter second. */

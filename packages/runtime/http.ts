@@ -11,7 +11,7 @@ import { type Faults, FaultSettings } from "./faults.ts";
 import { type Log, reasonOf } from "./log.ts";
 
 /** The largest request body, in bytes. */
-export const MAX_BODY_BYTES = 64 * 1024;
+const MAX_BODY_BYTES = 64 * 1024;
 
 const PROBLEM_TYPE = "application/problem+json";
 

@@ -1,5 +1,5 @@
 /** Everything that a service may say in its log. `ready` is the readiness contract. */
-export type LogEvent =
+type LogEvent =
   | "ready"
   | "stopping"
   | "stopped"

@@ -61,14 +61,12 @@ test("metrics are counted by event time, by kitchen, and by reason", () => {
 });
 
 test("any order of reading gives the same digest", () => {
-  const events = [
-    ...["k01", "k02", "k03"].flatMap((kitchen) => [
-      event("OrderPlaced", kitchen, "2026-01-01T12:00:00Z"),
-      event("OrderPlaced", kitchen, "2026-01-01T12:01:00Z"),
-      event("InventoryReserved", kitchen, "2026-01-01T12:01:00Z"),
-      event("InventoryFailed", kitchen, "2026-01-01T12:01:00Z"),
-    ]),
-  ];
+  const events = ["k01", "k02", "k03"].flatMap((kitchen) => [
+    event("OrderPlaced", kitchen, "2026-01-01T12:00:00Z"),
+    event("OrderPlaced", kitchen, "2026-01-01T12:01:00Z"),
+    event("InventoryReserved", kitchen, "2026-01-01T12:01:00Z"),
+    event("InventoryFailed", kitchen, "2026-01-01T12:01:00Z"),
+  ]);
   const expected = digestOf(fold(events));
   fc.assert(
     fc.property(

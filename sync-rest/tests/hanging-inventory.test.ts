@@ -67,13 +67,13 @@ experiment(
     );
 
     run.progress("the process is paused; late reservations, then releases");
-    campus.inventory.pause();
+    await campus.inventory.pause();
     const paused = await closedLoop(load);
     await using held = sample(() => heldByFailed(campus), {
       everyMs: 5,
       zeroUs: run.zeroUs,
     });
-    campus.inventory.resume();
+    await campus.inventory.resume();
     run.holds("every answer is 504 again", paused.answers, {
       "failed 504 inventory_timeout": ORDERS,
     });
