@@ -172,6 +172,7 @@ export async function startInventory(
     url: listen(app, config),
     database: config.database,
     async stop() {
+      faults.end();
       await consumer?.stop();
       await broker.close();
       await app.stop();

@@ -139,6 +139,7 @@ export async function startNotification(
     url: listen(app, config),
     database: config.database,
     async stop() {
+      faults.end();
       await consumer?.stop();
       await broker.close();
       await app.stop();

@@ -142,10 +142,11 @@ export async function startOrder(
   /** Publishes what waits, oldest first, and marks it after the broker's word. */
   const outboxSender = new Repeater(config.retryEveryMs, async () => {
     for (;;) {
-      const rows = publisher ? outbox.unsent(PUBLISH_BATCH) : [];
-      if (rows.length === 0) return;
+      const through = publisher;
+      const rows = outbox.unsent(PUBLISH_BATCH);
+      if (!through || rows.length === 0) return;
       const words = await Promise.allSettled(
-        rows.map((row) => publisher?.publish(row.body)),
+        rows.map((row) => through.publish(row.body)),
       );
       const sent = rows.filter((_, n) => words[n]?.status === "fulfilled");
       // Killed here, the events go out again under the same ids.
@@ -215,6 +216,7 @@ export async function startOrder(
     url: listen(app, config),
     database: config.database,
     async stop() {
+      faults.end();
       await app.stop();
       await consumer?.stop();
       await outboxSender.stop();

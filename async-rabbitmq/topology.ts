@@ -27,7 +27,7 @@ export const DELIVERY_LIMIT = 5;
 export const PREFETCH = 300;
 
 /** How each event is addressed on the topic exchange. */
-export const ROUTING_KEYS: Record<EventType, string> = {
+const ROUTING_KEYS: Record<EventType, string> = {
   OrderPlaced: "order.placed",
   InventoryReserved: "inventory.reserved",
   InventoryFailed: "inventory.failed",
@@ -51,7 +51,7 @@ export function deadQueue(queue: string): string {
 }
 
 /** Declares all of it. Every service does, so that none must start first. */
-export async function declareTopology(
+async function declareTopology(
   channel: Channel,
   names: Topology,
 ): Promise<void> {

@@ -1,6 +1,7 @@
 import {
   freshFolder,
   holdLifeline,
+  killGroup,
   releaseLifeline,
   removeFolder,
   underLifeline,
@@ -82,7 +83,7 @@ export function countTests(lines: readonly string[], exitCode: number): Counts {
 function isNoise(line: string): boolean {
   return (
     /^ +\d+ (pass|fail|skip|todo|error|errors|expect\(\) calls)$/.test(line) ||
-    /^bun test v|^Ran \d+ tests? across/.test(line)
+    /^$|^bun test v|^Ran \d+ tests? across|\.test\.ts:$/.test(line)
   );
 }
 
@@ -96,14 +97,6 @@ async function end(child: Bun.Subprocess): Promise<void> {
     );
   } catch {
     killGroup(child.pid);
-  }
-}
-
-function killGroup(pid: number): void {
-  try {
-    process.kill(-pid, "SIGKILL");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
   }
 }
 

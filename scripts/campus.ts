@@ -139,17 +139,12 @@ async function startItsBroker(
 ): Promise<Broker | undefined> {
   const name = brokerOf(model);
   if (name === undefined) return undefined;
-  const broker = await startBroker(
-    name,
-    lasting
-      ? {
-          folder: await emptyFolder(name),
-          management: (await isFree(MANAGEMENT_PORT))
-            ? MANAGEMENT_PORT
-            : undefined,
-        }
-      : undefined,
-  );
+  const broker = await startBroker(name, {
+    ...(lasting ? { lastingIn: await emptyFolder(name) } : {}),
+    ...((await isFree(MANAGEMENT_PORT))
+      ? { managementPort: MANAGEMENT_PORT }
+      : {}),
+  });
   const { address, folder, kind, managementUrl, versions } = broker;
   await changeState(({ brokers }) => {
     brokers[name] = {

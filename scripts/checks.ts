@@ -2,6 +2,7 @@ import { repoFolder } from "@lab/lab/folders";
 import { checkPublished } from "@lab/report/publish";
 import { join } from "node:path";
 import { bunTest, type Counts } from "./bun-test.ts";
+import { say } from "./say.ts";
 import { unitTests } from "./test-files.ts";
 
 /** A check of the code itself: throws with what is wrong. */
@@ -14,9 +15,17 @@ const bun = process.execPath;
 // Bun runs their scripts too: Node needn't be there.
 const tool = (path: string) => [bun, join(repoFolder, "node_modules", path)];
 
+/** A command of Bun's own that the oldest Bun which runs the lab doesn't have. */
+function newBun(...words: string[]): string[] {
+  if (Bun.semver.order(Bun.version, "1.4.5") < 0) {
+    throw new Error(`bun ${words[0]} needs Bun 1.4.5; this is ${Bun.version}`);
+  }
+  return [bun, ...words];
+}
+
 const CHECKS: Check[] = [
-  { name: "format", check: () => mustPass([bun, "fmt", "--check"]) },
-  { name: "types", check: () => mustPass([bun, "check"]) },
+  { name: "format", check: async () => mustPass(newBun("fmt", "--check")) },
+  { name: "types", check: async () => mustPass(newBun("check")) },
   {
     name: "lint",
     check: () =>
@@ -55,10 +64,10 @@ export async function verify(signal: AbortSignal): Promise<Counts> {
     try {
       await check();
       passed += 1;
-      console.error(`ok    ${name}`);
+      say(`ok    ${name}`);
     } catch (error) {
       failed += 1;
-      console.error(`WRONG ${name}\n${(error as Error).message}\n`);
+      say(`WRONG ${name}\n${(error as Error).message}\n`);
     }
   }
   signal.throwIfAborted();
@@ -72,11 +81,11 @@ export async function verify(signal: AbortSignal): Promise<Counts> {
   });
   signal.throwIfAborted();
   const summary = `unit tests: ${tests.passed} in ${files.length} files`;
-  if (tests.failed === 0) console.error(`ok    ${summary}`);
+  if (tests.failed === 0) say(`ok    ${summary}`);
   else {
     const shown = lines.filter((line) => !line.startsWith("(pass)"));
-    console.error(`WRONG ${summary}, ${tests.failed} failed`);
-    console.error(shown.join("\n"));
+    say(`WRONG ${summary}, ${tests.failed} failed`);
+    say(shown.join("\n"));
   }
   return { passed: passed + tests.passed, failed: failed + tests.failed };
 }

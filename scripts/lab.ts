@@ -3,13 +3,17 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { type Command, parseInput, unknown, UsageError } from "./command.ts";
+import { say } from "./say.ts";
 
 const folder = join(import.meta.dir, "commands");
 const names = readdirSync(folder)
   .map((file) => file.replace(/\.ts$/, ""))
   .toSorted();
 
-process.exitCode = await main(process.argv.slice(2));
+const exitCode = await main(process.argv.slice(2));
+// An interrupted command doesn't wait for what it had begun; lifelines end that.
+if (exitCode > 128) process.exit(exitCode);
+process.exitCode = exitCode;
 
 async function main(args: string[]): Promise<number> {
   // A pipe that is closed early, as by `head`, ends the output and not the work.
@@ -30,14 +34,14 @@ async function main(args: string[]): Promise<number> {
     return await command.run(parseInput(rest, command.options));
   } catch (error) {
     if (error instanceof UsageError) {
-      console.error(`lab: ${error.message}`);
+      say(`lab: ${error.message}`);
       const about = names.includes(name) ? `${name} ` : "";
-      console.error(`See: scripts/lab ${about}--help`);
+      say(`See: scripts/lab ${about}--help`);
       return 2;
     }
     // An error that was thrown to be read needs no stack; a bug does.
     const meant = error instanceof Error && error.constructor === Error;
-    console.error(`lab: ${meant ? error.message : Bun.inspect(error)}`);
+    say(`lab: ${meant ? error.message : Bun.inspect(error)}`);
     return 1;
   }
 }

@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { bunTest, type Counts } from "./bun-test.ts";
 import { unlessAborted } from "./interrupt.ts";
 import { brokerOf, MODELS } from "./models.ts";
+import { say } from "./say.ts";
 import type { TestFile } from "./test-files.ts";
 
 export interface TestResult extends Counts {
@@ -38,9 +39,9 @@ export async function runTests(
   for (const model of models) {
     const ofModel = files.filter((file) => file.model === model);
     const done = results.length;
-    const say = (index: number) =>
+    const title = (index: number) =>
       `${done + index + 1} of ${files.length}: ${model}/${ofModel[index]!.name}`;
-    results.push(...(await runModel(model, ofModel, runFolder, signal, say)));
+    results.push(...(await runModel(model, ofModel, runFolder, signal, title)));
   }
   return results;
 }
@@ -50,20 +51,20 @@ async function runModel(
   files: readonly TestFile[],
   runFolder: string,
   signal: AbortSignal,
-  say: (index: number) => string,
+  title: (index: number) => string,
 ): Promise<TestResult[]> {
   let broker: Broker | undefined;
   try {
     broker = await startItsBroker(model, signal);
   } catch (error) {
     signal.throwIfAborted();
-    console.error(`${model}: ${(error as Error).message}`);
+    say(`${model}: ${(error as Error).message}`);
     return files.map((file) => ({ file, passed: 0, failed: 1 }));
   }
   await using _ = broker;
   const results: TestResult[] = [];
   for (const [index, file] of files.entries()) {
-    console.error(`\n── ${say(index)}`);
+    say(`\n── ${title(index)}`);
     const counts = await bunTest({
       files: [file.path],
       cwd: join(repoFolder, model),
@@ -73,7 +74,7 @@ async function runModel(
           ? {}
           : { [folderVariable[broker.name]]: broker.folder }),
       },
-      onLine: (line) => console.error(line),
+      onLine: say,
       signal,
     });
     signal.throwIfAborted();
@@ -88,10 +89,10 @@ async function startItsBroker(
 ): Promise<Broker | undefined> {
   const name = brokerOf(model);
   if (name === undefined) return undefined;
-  console.error(`\nstarting ${name} …`);
+  say(`\nstarting ${name} …`);
   const broker = await unlessAborted(signal, startBroker(name));
   const versions = Object.entries(broker.versions).map((one) => one.join(" "));
-  console.error(`${name} is up: ${broker.kind}, ${versions.join(", ")}`);
+  say(`${name} is up: ${broker.kind}, ${versions.join(", ")}`);
   return broker;
 }
 

@@ -82,7 +82,9 @@ export async function startAnalytics(
     .get("/replay", () => {
       const replay = analytics.lastReplay();
       if (!replay) throw new Problem("not_found", "there was no replay yet");
-      return replayView(replay);
+      // What it has counted so far: nothing right after the reset.
+      const metrics = analytics.metrics(replay.generation);
+      return { ...replayView(replay), digest: digestOf(metrics), metrics };
     });
 
   function onMetrics(accept = ""): Response {
@@ -232,6 +234,7 @@ export async function startAnalytics(
     url: listen(app, config),
     database: config.database,
     async stop() {
+      faults.end();
       stopping = true;
       await connecting;
       await consumer.disconnect();

@@ -240,6 +240,7 @@ export async function startInventory(
     url: listen(app, config),
     database: config.database,
     async stop() {
+      faults.end();
       stopping = true;
       await connecting;
       await consumer.disconnect();

@@ -268,6 +268,7 @@ export async function startOrder(
     url: listen(app, config),
     database: config.database,
     async stop() {
+      faults.end();
       stopping = true;
       await app.stop();
       await bulkPlacer.stop();

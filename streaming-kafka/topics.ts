@@ -21,8 +21,8 @@ export const PARTITIONS = 6;
  * A member that was killed is missed after this long, and its partitions stand
  * still until then. The shortest that a broker allows by default.
  */
-export const SESSION_TIMEOUT_MS = 6000;
-export const HEARTBEAT_MS = 1000;
+const SESSION_TIMEOUT_MS = 6000;
+const HEARTBEAT_MS = 1000;
 
 /** Records sent at once. */
 export const SEND_BATCH = 1000;

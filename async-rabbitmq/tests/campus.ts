@@ -6,7 +6,7 @@ import { placeOrder } from "@lab/lab/load";
 import { type Campus, startModel } from "@lab/lab/processes";
 import { Rabbitmq, startPrivateRabbitmq } from "@lab/lab/rabbitmq-tools";
 import { eventually } from "@lab/lab/waiting";
-import { bulkOrder } from "@lab/workflow/bulk";
+import { bulkOrder, OFF_MENU_SKU } from "@lab/workflow/bulk";
 import { Database } from "bun:sqlite";
 import { deadQueue, topology, type Topology } from "../topology.ts";
 
@@ -60,7 +60,7 @@ export async function ownBroker(
 export const FAIL_RATE = 0.05;
 
 /** The n-th order of the run's seeded stream over all kitchens. */
-export function seededOrder(run: Run, n: number) {
+function seededOrder(run: Run, n: number) {
   return bulkOrder({ seed: run.seed, kitchens: 25, failRate: FAIL_RATE }, n);
 }
 
@@ -154,6 +154,32 @@ export function holdsClean(run: Run, { campus }: Lab): Verdict {
   });
   run.holds("the checker finds nothing illegal", violations(verdict), {});
   return verdict;
+}
+
+/** Holds that each accepted order of `sendOrder` ended as the seed says: those that ask for what isn't on the menu failed. */
+export function holdsOutcomes(run: Run, verdict: Verdict): void {
+  const accepted = verdict.acknowledged;
+  const offMenu = Array.from({ length: accepted }, (_, n) =>
+    seededOrder(run, n),
+  ).filter(({ items }) => items[0]?.sku === OFF_MENU_SKU).length;
+  run.holds(
+    "every accepted order ended once, as the seed says",
+    { confirmed: verdict.confirmed, failed: verdict.failed },
+    { confirmed: accepted - offMenu, failed: offMenu },
+  );
+}
+
+/** How many orders were sent and accepted between those moments of `nowUs`. */
+export function acceptedBetween(run: Run, fromUs: number, toUs: number) {
+  return run.history.operations.filter(
+    ({ outcome, started_us, ended_us }) =>
+      outcome === "ok" && started_us >= fromUs && ended_us <= toUs,
+  ).length;
+}
+
+/** That moment in seconds since the run's start. */
+export function secondsOf(run: Run, us: number): number {
+  return rounded((us - run.zeroUs) / 1_000_000, 3);
 }
 
 /** What became of the orders, as the checker counts them. */

@@ -26,7 +26,7 @@ experiment(
     model: "async-rabbitmq",
     question: "The same OrderPlaced is delivered twice: what is reserved?",
     method:
-      "Duplicates of every kind on Inventory's queue: the same event; the same order under another event id; the same event after SIGKILL and restart; a redelivery after a kill between commit and ack; two Inventories on one database. A spy on the exchange hears every answer.",
+      "Duplicates of every kind on Inventory's queue: the same event; the same order under another event id; the same event after SIGKILL and restart; redeliveries after a kill before the commit, and between commit and ack; two Inventories on one database. A spy on the exchange hears every answer.",
     disproof:
       "More than one reservation or confirmation of an order, stock down twice, a duplicate without an answer, or one that is told something else than the first time.",
     requirements: ["B5", "D2"],
@@ -45,6 +45,7 @@ experiment(
     await bench.put({ ...first, id: newId() });
     await bench.note("the same order under another event id");
     await afterRestart(bench, first);
+    await killedBeforeCommit(bench);
     await killedBeforeAck(bench, own.broker);
     await twoAtOnce(bench, own.broker);
 
@@ -84,20 +85,37 @@ async function afterRestart(bench: Bench, event: OrderPlaced): Promise<void> {
   await bench.note("the same event after SIGKILL and restart");
 }
 
+/** Killed with an order in hand: it was not acknowledged, so RabbitMQ has it still. */
+async function killedBeforeCommit(bench: Bench): Promise<void> {
+  const { inventory } = bench.lab.campus;
+  bench.run.progress("SIGKILL of Inventory before its commit");
+  await orderInHand(bench);
+  await inventory.kill();
+  bench.redelivered();
+  await inventory.restart();
+  await bench.note("killed before the commit, redelivered");
+}
+
+/** Places an order, and returns its event once a hanging Inventory has it. */
+async function orderInHand(bench: Bench): Promise<OrderPlaced> {
+  const { campus, names, rabbit } = bench.lab;
+  await setFaults(campus.inventory, { hang: true });
+  const event = await bench.heard(await bench.place());
+  await bench.handedOut();
+  await settled("the order stays with the hanging Inventory", () =>
+    rabbit.ready(names.inventoryQueue),
+  );
+  return event;
+}
+
 /**
  * The worst moment: committed, and killed before the ack. The broker stands still
  * meanwhile, so that Inventory's answer isn't confirmed and it can't go on.
  */
 async function killedBeforeAck(bench: Bench, broker: Broker): Promise<void> {
-  const { lab, run } = bench;
-  const { inventory } = lab.campus;
-  run.progress("SIGKILL of Inventory between commit and ack");
-  await setFaults(inventory, { hang: true });
-  const event = await bench.heard(await bench.place());
-  await bench.handedOut();
-  await settled("the order stays with the hanging Inventory", () =>
-    lab.rabbit.ready(lab.names.inventoryQueue),
-  );
+  const { inventory } = bench.lab.campus;
+  bench.run.progress("SIGKILL of Inventory between commit and ack");
+  const event = await orderInHand(bench);
   await broker.pause();
   try {
     await setFaults(inventory, {});

@@ -40,7 +40,7 @@ export interface Broker extends AsyncDisposable {
 }
 
 /** The environment variable with the address of a broker that somebody else runs. */
-export const addressVariable = {
+const addressVariable = {
   rabbitmq: "AMQP_URL",
   kafka: "KAFKA_BROKERS",
 } as const;

@@ -48,8 +48,8 @@ export interface DeadLetter {
   body: Buffer;
 }
 
-/** Which letters of a queue: all, one by its position, or one by its message id. */
-export type Which = "all" | number | string;
+/** Which letters of a queue: one by its position, one by its message id, or "all". */
+export type Which = number | string;
 
 /**
  * The dead letters of one namespace. While a call looks at a queue its letters
@@ -75,6 +75,14 @@ export class DeadLetters implements AsyncDisposable {
     return this.#withLetters(queue, async (_, taken) =>
       taken.map(({ letter }) => letter),
     );
+  }
+
+  /** One letter. Throws when there is none, or more than one with that message id. */
+  async find(queue: SourceQueue, which: number | string): Promise<DeadLetter> {
+    const found = await this.#withLetters(queue, async (_, taken) =>
+      chosen(queue, taken, which),
+    );
+    return found[0]!.letter;
   }
 
   /**
@@ -167,6 +175,32 @@ export class DeadLetters implements AsyncDisposable {
     } finally {
       await putBack(channel, taken);
     }
+  }
+}
+
+/** A letter for people: why it is dead, its headers, and its body up to `most` characters (hexadecimal where it isn't text). */
+export function letterText(letter: DeadLetter, most = 4_000): string {
+  const { body, headers, ...about } = letter;
+  const text = textOf(body);
+  const shown = text ?? body.toString("hex").replaceAll(/../g, "$& ").trimEnd();
+  return [
+    ...Object.entries(about).map(
+      ([name, value]) => `${name.padEnd(10)}  ${value ?? "none"}`,
+    ),
+    `headers     ${JSON.stringify(headers, undefined, 2)}`,
+    text === undefined ? "body, not UTF-8, in hexadecimal" : "body",
+    shown.length > most
+      ? `${shown.slice(0, most)} … (${shown.length - most} more characters)`
+      : shown,
+  ].join("\n");
+}
+
+/** The body as text; undefined when it isn't UTF-8. */
+export function textOf(body: Buffer): string | undefined {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(body);
+  } catch {
+    return undefined;
   }
 }
 

@@ -47,7 +47,7 @@ export async function provide<T extends Tool>(
 ): Promise<Record<T, Found>> {
   let missing = wanted.filter((tool) => tools[tool].find() === undefined);
   if (missing.length > 0 && canInstall()) {
-    await install(missing.map((tool) => tools[tool].apt()));
+    await install(missing);
     missing = wanted.filter((tool) => tools[tool].find() === undefined);
   }
   if (missing.length > 0) throw new Error(whatToType(missing));
@@ -77,15 +77,16 @@ function canInstall(): boolean {
   );
 }
 
-async function install(packages: string[]): Promise<void> {
-  process.stderr.write(
-    `installing with apt-get: ${packages.join(" ")} (LAB_INSTALL=no forbids it)\n`,
-  );
+async function install(missing: readonly Tool[]): Promise<void> {
   const aptGet = (...words: string[]) =>
     runQuietly(["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=120", ...words], {
       env: { DEBIAN_FRONTEND: "noninteractive" },
     });
   await aptGet("update");
+  const packages = missing.map((tool) => tools[tool].apt());
+  process.stderr.write(
+    `installing with apt-get: ${packages.join(" ")} (LAB_INSTALL=no forbids it)\n`,
+  );
   // Debian's RabbitMQ may start a node of its own on port 5672: the lab neither uses nor touches it.
   await aptGet("install", "-y", "--no-install-recommends", ...packages);
 }
@@ -173,7 +174,9 @@ function findMaven(): Found | undefined {
 // The default JRE of an older Ubuntu is Java 11, though a newer one is in the same archive.
 function javaPackage(): string {
   const known = (name: string) =>
-    spawnSync("apt-cache", ["show", name], { stdio: "ignore" }).status === 0;
+    /Candidate: \d/.test(
+      spawnSync("apt-cache", ["policy", name], { encoding: "utf8" }).stdout,
+    );
   return (
     ["openjdk-21-jre-headless", "openjdk-17-jre-headless"].find(known) ??
     "default-jre-headless"

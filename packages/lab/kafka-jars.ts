@@ -101,8 +101,13 @@ async function fetchJars(
   const libs = join(part, "made", "libs");
   await runQuietly(
     [
-      ...[maven.path, "-B", "-ntp", "-f", pom, goal],
-      ...["-DincludeScope=runtime", `-DoutputDirectory=${libs}`],
+      maven.path,
+      "--batch-mode",
+      "--no-transfer-progress",
+      `--file=${pom}`,
+      goal,
+      "-DincludeScope=runtime",
+      `-DoutputDirectory=${libs}`,
     ],
     {
       env: { JAVA_HOME: java.path.replace(/\/bin\/java$/, "") },
@@ -128,9 +133,13 @@ async function format(
       java.path,
       ...jvmOptions,
       `-XX:ArchiveClassesAtExit=${join(made, "classes.jsa")}`,
-      ...["-cp", classPath, "kafka.tools.StorageTool", "format"],
+      "-cp",
+      classPath,
+      "kafka.tools.StorageTool",
+      "format",
       // An id may begin with a dash.
-      ...[`--cluster-id=${clusterId}`, "--config", settings],
+      `--cluster-id=${clusterId}`,
+      `--config=${settings}`,
     ],
     { lifeline: part },
   );

@@ -1,13 +1,17 @@
 import { decodeEvent, type LabEvent } from "@lab/contracts/events";
 import { type Admin, Kafka, logLevel, Partitioners } from "kafkajs";
 
-/** Looks at the cluster, then leaves it. `brokers` is `host:port` with commas between. */
+/** Looks at the cluster, then leaves it. `brokers` is `host:port` with commas between. Throws when nobody answers there. */
 export async function withAdmin<T>(
   brokers: string,
   look: (admin: Admin) => Promise<T>,
 ): Promise<T> {
   const admin = kafkaClient(brokers).admin();
-  await admin.connect();
+  try {
+    await admin.connect();
+  } catch (error) {
+    throw new Error(`no Kafka answers at ${brokers}`, { cause: error });
+  }
   try {
     return await look(admin);
   } finally {
@@ -22,7 +26,7 @@ export function kafkaClient(brokers: string): Kafka {
     brokers: brokers.split(","),
     connectionTimeout: 3_000,
     requestTimeout: 10_000,
-    retry: { initialRetryTime: 100, retries: 8 },
+    retry: { initialRetryTime: 100, retries: 5 },
     logLevel: logLevel.NOTHING,
   });
 }
@@ -145,31 +149,37 @@ export function eventsOf(records: readonly TopicRecord[]): Said {
   return { events: [...events.values()], duplicates, invalid };
 }
 
-/** Writes bytes to a topic past every contract; returns the offset that they got. */
+/** A record as somebody else might write it; without a partition its key chooses one. */
+export interface RawRecord {
+  key?: string;
+  partition?: number;
+  value: Uint8Array | string | null;
+}
+
+/** Writes records to a topic past every contract, one after the other; gives the offset of each. */
 export async function produceRaw(
   brokers: string,
-  record: {
-    topic: string;
-    partition: number;
-    key?: string;
-    value: Uint8Array | string | null;
-  },
-): Promise<number> {
-  const { topic, partition, key = null, value } = record;
+  topic: string,
+  records: readonly RawRecord[],
+): Promise<number[]> {
   const producer = kafkaClient(brokers).producer({
     createPartitioner: Partitioners.DefaultPartitioner,
     allowAutoTopicCreation: false,
   });
+  const offsets: number[] = [];
   await producer.connect();
   try {
-    const bytes = value === null ? null : Buffer.from(value as string);
-    const [written] = await producer.send({
-      topic,
-      acks: -1,
-      messages: [{ partition, key, value: bytes }],
-    });
-    return Number(written?.baseOffset);
+    for (const { value, ...place } of records) {
+      const bytes = value === null ? null : Buffer.from(value as string);
+      const [written] = await producer.send({
+        topic,
+        acks: -1,
+        messages: [{ ...place, value: bytes }],
+      });
+      offsets.push(Number(written?.baseOffset));
+    }
   } finally {
     await producer.disconnect();
   }
+  return offsets;
 }

@@ -1,5 +1,5 @@
 import { examine } from "@lab/lab/doctor";
-import { hasKafkaJars, kafkaFolder } from "@lab/lab/kafka";
+import { hasKafkaJars, kafkaFolder } from "@lab/lab/kafka-jars";
 import { isFree } from "@lab/lab/ports";
 import { readState, serviceRuns } from "@lab/lab/state";
 import { type Command, UsageError } from "../command.ts";

@@ -3,6 +3,7 @@ import { publish } from "@lab/report/publish";
 import { relative } from "node:path";
 import type { Command } from "../command.ts";
 import { chosenRun } from "../runs.ts";
+import { say } from "../say.ts";
 
 export const command: Command = {
   summary: "put a run's results into the repository: results/ and the READMEs",
@@ -13,7 +14,7 @@ export const command: Command = {
     const { leftOut, written } = await publish(await chosenRun(words));
     for (const file of written) console.log(relative(repoFolder, file));
     for (const experiment of leftOut) {
-      console.error(`left out, it didn't hold: ${experiment}`);
+      say(`left out, it didn't hold: ${experiment}`);
     }
     return leftOut.length === 0 ? 0 : 1;
   },

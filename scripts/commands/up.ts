@@ -4,6 +4,7 @@ import { modelsUp, prepare, start, type Started, takeDown } from "../campus.ts";
 import { type Command, unknown, UsageError } from "../command.ts";
 import { interruptible } from "../interrupt.ts";
 import { MODELS } from "../models.ts";
+import { say } from "../say.ts";
 import { describeUp } from "../describe.ts";
 
 export const command: Command = {
@@ -63,7 +64,7 @@ async function leaveRunning(
   const up = modelsUp(await readState());
   const missing = names.filter((name) => !up.includes(MODELS[name]!.model));
   for (const name of names) {
-    if (!missing.includes(name)) console.error(`${name} is up already`);
+    if (!missing.includes(name)) say(`${name} is up already`);
   }
   await startAll(missing, true, signal);
   console.log(await describeUp());
@@ -104,7 +105,7 @@ async function runInForeground(
         return name;
       }),
     ]);
-    if (ended !== undefined) console.error(`${ended} has ended`);
+    if (ended !== undefined) say(`${ended} has ended`);
   } finally {
     await endAll(names, started);
     for (const end of unfollow) end();

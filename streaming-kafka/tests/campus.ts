@@ -1,10 +1,11 @@
+import type { LabEvent } from "@lab/contracts/events";
 import { checkOrders, type Verdict, violations } from "@lab/lab/checker";
 import type { Run } from "@lab/lab/experiment";
 import { post } from "@lab/lab/load";
 import { type Campus, startModel } from "@lab/lab/processes";
+import { fetchMetrics, type ShownMetrics } from "@lab/lab/replay";
 import { eventually } from "@lab/lab/waiting";
 import type { Bulk, BulkRequest } from "@lab/store/bulks";
-import type { Positions } from "@lab/store/analytics";
 import { bulkOrder, OFF_MENU_SKU } from "@lab/workflow/bulk";
 import { OPENING_STOCK } from "@lab/workflow/menu";
 import type { Metrics } from "@lab/workflow/metrics";
@@ -95,26 +96,15 @@ export async function allEnded({ order }: Campus): Promise<void> {
   );
 }
 
-/** `GET /metrics` of Analytics. */
-export interface Shown {
-  digest: string;
-  generation: number;
-  metrics: Metrics;
-  offsets: Positions;
-  processing_time: { orders_per_minute: number };
-  replaying: boolean;
-}
-
-export function showMetrics({ third }: Campus): Promise<Shown> {
-  return getJson<Shown>(`${third.url}/metrics`);
-}
-
 /** Waits until Analytics has counted that many orders and the end of each. */
-export function metricsOver(campus: Campus, orders: number): Promise<Shown> {
+export function metricsOver(
+  campus: Campus,
+  orders: number,
+): Promise<ShownMetrics> {
   return eventually(
     `Analytics has counted ${orders} orders to their end`,
     async () => {
-      const shown = await showMetrics(campus);
+      const shown = await fetchMetrics(campus.third.url);
       const { failed, placed, reserved } = shown.metrics;
       if (placed < orders || reserved + failed < orders) {
         throw new Error(`${placed} orders, ${reserved + failed} ends`);
@@ -185,6 +175,17 @@ export function countsOf({ failed, kitchens, placed, reserved }: Metrics) {
       ]),
     ),
   };
+}
+
+/** Orders by the minute of the events' own times. */
+export function byMinute(events: readonly LabEvent[]): Record<string, number> {
+  const minutes: Record<string, number> = {};
+  for (const { time, type } of events) {
+    if (type !== "OrderPlaced") continue;
+    const minute = `${time.slice(0, 16)}Z`;
+    minutes[minute] = (minutes[minute] ?? 0) + 1;
+  }
+  return minutes;
 }
 
 /** Holds the history against the stores, and records that nothing illegal is there. */

@@ -35,7 +35,8 @@ const RATE_PER_S = 800;
 /** Six partitions are worked on side by side, so this is at most 300 orders/s. */
 const THROTTLE_MS = 20;
 const THROTTLED_FROM = 1_600;
-const PAUSED_FROM = 6_400;
+/** So early that it hangs for longer than a session: only heartbeats keep it in its group. */
+const PAUSED_FROM = 5_000;
 
 experiment(
   {
@@ -44,7 +45,7 @@ experiment(
     question:
       "Inventory falls behind: where does one see it, and does it catch up by itself?",
     method:
-      "10,000 orders at 800/s. From the 1,600th on Inventory takes 20 ms for each message, from the 6,400th on it hangs; when all orders are in the topic it is released. The lag of each partition is sampled all along, as kafka-consumer-groups counts it: log end minus committed offset.",
+      "10,000 orders at 800/s. From the 1,600th on Inventory takes 20 ms for each message, from the 5,000th on it hangs; when all orders are in the topic it is released. The lag of each partition is sampled all along, as kafka-consumer-groups counts it: log end minus committed offset.",
     disproof:
       "A lag that doesn't grow, a partition that doesn't come back to 0, offsets committed while Inventory hangs, an order without an outcome or with two, a member thrown out of its group though it lives.",
     requirements: ["C3", "D2", "D3", "D4"],
@@ -119,12 +120,11 @@ experiment(
     const { metrics } = await metricsOver(campus, EVENTS);
     await lag.stop();
 
-    const lags = flow.phases.map((phase) => phase.lag);
-    const [, throttled = 0, paused = 0, atRelease = 0] = lags;
+    const lags = flow.phases.slice(1, 4).map((phase) => phase.lag);
     run.holds(
-      "the lag grows while throttled, and on while paused",
-      throttled < paused && paused < atRelease,
-      true,
+      "the lag grows from throttled to paused to released",
+      lags,
+      [...new Set(lags)].toSorted((a, b) => a - b),
     );
     run.holds(
       "every partition is back to 0",

@@ -20,18 +20,19 @@ import {
   percentileLine,
   placeOrder,
 } from "@lab/lab/load";
+import { fetchMetrics } from "@lab/lab/replay";
 import { eventually, sample } from "@lab/lab/waiting";
 import { PARTITIONS } from "../topics.ts";
 import {
   allEnded,
   type BulkOrders,
+  byMinute,
   countsOf,
   getJson,
   holdsClean,
   metricsOver,
   placeBulk,
   placedOf,
-  showMetrics,
   startStream,
   type Stream,
   workOut,
@@ -131,7 +132,7 @@ async function produceBurst(
   );
 
   const expected = workOut([burst]);
-  const { metrics, processing_time } = await showMetrics(campus);
+  const { metrics, processing_time } = await fetchMetrics(campus.third.url);
   const { stock, ...counts } = expected;
   run.holds(
     "the metrics are the seed's arithmetic, kitchen by kitchen",
@@ -152,7 +153,7 @@ async function produceBurst(
   run.holds(
     "orders per minute are those of the events' own times",
     metrics.orders_per_minute,
-    byMinute(orders.events as OrderPlaced[]),
+    byMinute(orders.events),
   );
   const left = await getJson<StockRow[]>(`${campus.inventory.url}/stock`);
   const touched = left.filter(({ quantity }) => quantity !== 100_000);
@@ -287,7 +288,7 @@ async function withProgress<T>(
       every,
     ),
     "orders counted by Analytics": sample(
-      async () => (await showMetrics(campus)).metrics.placed,
+      async () => (await fetchMetrics(campus.third.url)).metrics.placed,
       every,
     ),
   };
@@ -354,7 +355,7 @@ async function orderOneByOne(run: Run, { campus }: Stream): Promise<void> {
 
 async function limitRate(run: Run, { campus }: Stream): Promise<void> {
   run.progress("200 orders, limited to 100/s");
-  const before = (await showMetrics(campus)).metrics.placed;
+  const before = (await fetchMetrics(campus.third.url)).metrics.placed;
   const begun = await placeBulk(run, campus, {
     count: LIMITED.count,
     seed: run.seed,
@@ -402,7 +403,7 @@ async function poison(
   { brokers, campus, names }: Stream,
 ): Promise<void> {
   run.progress("malformed records between good orders");
-  const before = (await showMetrics(campus)).metrics.placed;
+  const before = (await fetchMetrics(campus.third.url)).metrics.placed;
   const records = await readTopic(brokers, names.orderEvents);
   const good = records.find(({ key }) => key === "main");
   const partition = good?.partition ?? 0;
@@ -426,12 +427,9 @@ async function poison(
   const offsets: number[] = [];
   for (const [, value] of poisons) {
     offsets.push(
-      await produceRaw(brokers, {
-        topic: names.orderEvents,
-        partition,
-        key: "main",
-        value,
-      }),
+      ...(await produceRaw(brokers, names.orderEvents, [
+        { partition, key: "main", value },
+      ])),
     );
     const answer = await placeOrder(
       campus.order.url,
@@ -532,15 +530,6 @@ function partitionsOfKitchens(
       .filter(([, partitions]) => partitions.size > 1)
       .map(([kitchen, partitions]) => [kitchen, [...partitions]]),
   );
-}
-
-function byMinute(events: readonly OrderPlaced[]): Record<string, number> {
-  const minutes: Record<string, number> = {};
-  for (const { time } of events) {
-    const minute = `${time.slice(0, 16)}Z`;
-    minutes[minute] = (minutes[minute] ?? 0) + 1;
-  }
-  return minutes;
 }
 
 /** When the broker's word for each event came, as the outbox has noted it. */

@@ -1,0 +1,18 @@
+import { expect, test } from "bun:test";
+import { freePorts, isFree } from "./ports.ts";
+
+test("free ports are free, different, and out of the way of outgoing connections", async () => {
+  const ports = await freePorts(20);
+  expect(new Set(ports).size).toBe(20);
+  expect(ports.every((port) => port < 32_768)).toBe(true);
+  expect(await Promise.all(ports.map(isFree))).toEqual(ports.map(() => true));
+});
+
+test("a port with a listener isn't free", async () => {
+  using server = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    fetch: () => new Response(),
+  });
+  expect(await isFree(server.port!)).toBe(false);
+});

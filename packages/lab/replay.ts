@@ -1,0 +1,103 @@
+import type { Positions } from "@lab/store/analytics";
+import type { Metrics } from "@lab/workflow/metrics";
+
+/** `GET /metrics` of Analytics. */
+export interface ShownMetrics {
+  digest: string;
+  generation: number;
+  metrics: Metrics;
+  offsets: Positions;
+  processing_time: { orders_per_minute: number };
+  replaying: boolean;
+}
+
+/** `GET /replay` of Analytics: the last replay, or the one under way. */
+export interface ShownReplay {
+  generation: number;
+  state: "replaying" | "live" | "retired";
+  started_at: string;
+  finished_at: string | null;
+  /** Where it ends: where the old metrics stood when it began. */
+  targets: Positions;
+  /** The group's offsets after they were set back; null while that is not done. */
+  reset_to: Positions | null;
+  positions: Positions;
+  digest_before: string;
+  digest_after: string | null;
+  equal: boolean | null;
+  /** What it has counted so far. */
+  digest: string;
+  metrics: Metrics;
+}
+
+/** The metrics that Analytics shows. Throws when it doesn't answer. */
+export function fetchMetrics(url: string): Promise<ShownMetrics> {
+  return getJson(`${url}/metrics`);
+}
+
+/** How far the replay is. Throws when there was none. */
+export function fetchReplay(url: string): Promise<ShownReplay> {
+  return getJson(`${url}/replay`);
+}
+
+/** Begins a replay. Throws with Analytics' own words when it can't. */
+export async function beginReplay(url: string): Promise<void> {
+  const response = await reach(`${url}/replay`, "POST");
+  if (response.ok) return;
+  throw new Error(`POST ${url}/replay: ${await reasonOf(response)}`);
+}
+
+/** Offsets of all partitions together: records, as long as a log begins at 0. */
+export function sumOf(positions: Positions): number {
+  return Object.values(positions)
+    .flatMap((partitions) => Object.values(partitions))
+    .reduce((sum, offset) => sum + offset, 0);
+}
+
+/** Every number of the metrics by its path: `kitchens.k01.placed`. */
+export function flatMetrics(metrics: Metrics): Record<string, number> {
+  const flat: Record<string, number> = {};
+  const walk = (value: unknown, path: string) => {
+    if (typeof value === "number") flat[path] = value;
+    else {
+      for (const [key, inner] of Object.entries(value as object)) {
+        walk(inner, path === "" ? key : `${path}.${key}`);
+      }
+    }
+  };
+  walk(metrics, "");
+  return flat;
+}
+
+/** Where two metrics differ: `placed: 10 -> 11`; nothing when they are equal. */
+export function diffMetrics(before: Metrics, after: Metrics): string[] {
+  const [old, now] = [flatMetrics(before), flatMetrics(after)];
+  return [...new Set([...Object.keys(old), ...Object.keys(now)])]
+    .filter((path) => old[path] !== now[path])
+    .toSorted()
+    .map((path) => `${path}: ${old[path] ?? "none"} -> ${now[path] ?? "none"}`);
+}
+
+async function getJson<T>(url: string): Promise<T> {
+  const response = await reach(url);
+  if (!response.ok) throw new Error(`GET ${url}: ${await reasonOf(response)}`);
+  return (await response.json()) as T;
+}
+
+async function reach(url: string, method = "GET"): Promise<Response> {
+  try {
+    return await fetch(url, { method });
+  } catch (error) {
+    throw new Error(`nobody answers at ${url}`, { cause: error });
+  }
+}
+
+async function reasonOf(response: Response): Promise<string> {
+  const text = await response.text();
+  try {
+    const { detail, title } = JSON.parse(text) as Record<string, string>;
+    return `${response.status} ${title}: ${detail}`;
+  } catch {
+    return `${response.status} ${text}`;
+  }
+}

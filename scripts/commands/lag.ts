@@ -1,0 +1,54 @@
+import { withAdmin } from "@lab/lab/kafka-tools";
+import { describeGroup, labGroups, type LagRow, lagTable } from "@lab/lab/lag";
+import { type Command, unknown, UsageError } from "../command.ts";
+import { kafkaAddress, namespace } from "../stream.ts";
+
+const WATCH_EVERY_MS = 1_000;
+
+export const command: Command = {
+  summary: "show how far Kafka's consumer groups are behind",
+  usage: "[--group NAME] [--watch]",
+  details: `The table that kafka-consumer-groups --describe prints, for the groups inventory, analytics and
+order-status. LAG is the log's end minus the committed offset: records in work are part of it.
+
+Reads KAFKA_BROKERS, or the broker of scripts/lab up; LAB_NAMESPACE is the prefix of the groups.`,
+  options: {
+    group: { type: "string", summary: "only this group" },
+    watch: { type: "boolean", summary: "again every second, until Ctrl-C" },
+  },
+  async run({ options, words }) {
+    if (words.length > 0) throw new UsageError("lag takes no words");
+    const all = labGroups(namespace());
+    const group = options["group"];
+    const groups =
+      typeof group === "string"
+        ? all.filter((name) => name === group || name === namespace() + group)
+        : all;
+    if (groups.length === 0) {
+      throw new UsageError(unknown("group", String(group), all));
+    }
+    await withAdmin(await kafkaAddress(), async (admin) => {
+      for (;;) {
+        const rows: LagRow[] = [];
+        for (const name of groups) {
+          rows.push(...(await describeGroup(admin, name)));
+        }
+        const known = new Set(rows.map((row) => row.group));
+        const missing = groups.filter((name) => !known.has(name));
+        if (options["watch"] === true && process.stdout.isTTY) console.clear();
+        console.log(
+          [
+            ...(rows.length > 0 ? [lagTable(rows)] : []),
+            ...missing.map(
+              (name) => `Consumer group '${name}' does not exist.`,
+            ),
+          ].join("\n\n"),
+        );
+        if (options["watch"] !== true) return;
+        await Bun.sleep(WATCH_EVERY_MS);
+        if (!process.stdout.isTTY) console.log();
+      }
+    });
+    return 0;
+  },
+};

@@ -1,0 +1,115 @@
+// The code's own shape: what may import what, how long a file may be, which commands the READMEs may name.
+import { repoFolder } from "@lab/lab/folders";
+import { expect, test } from "bun:test";
+import { globSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+
+const MODELS = ["sync-rest", "async-rabbitmq", "streaming-kafka"];
+
+const files = globSync(`{packages,scripts,${MODELS.join()}}/**/*.ts`, {
+  cwd: repoFolder,
+  exclude: (path) => /(^|\/)node_modules$/.test(path),
+}).map((path) => ({ path, text: read(path) }));
+
+const readmes = ["README.md", ...MODELS.map((model) => `${model}/README.md`)];
+
+test("only a model's own folder and the harness know its broker's client", () => {
+  const walls = [
+    { client: "amqplib", inside: ["async-rabbitmq/", "packages/lab/"] },
+    { client: "kafkajs", inside: ["streaming-kafka/", "packages/lab/"] },
+  ];
+  const broken = walls.flatMap(({ client, inside }) =>
+    files
+      .filter(({ path }) => !inside.some((folder) => path.startsWith(folder)))
+      .filter(({ text }) => importsOf(text).includes(client))
+      .map(({ path }) => `${path} imports ${client}`),
+  );
+  expect(broken).toEqual([]);
+});
+
+test("models and services don't import each other", () => {
+  const service = /-(service|producer|consumer)(\.ts)?$/;
+  const broken = files
+    .filter(({ path }) => MODELS.some((model) => path.startsWith(`${model}/`)))
+    .flatMap(({ path, text }) =>
+      importsOf(text)
+        .filter(
+          (from) =>
+            MODELS.some((model) => from.includes(model)) || service.test(from),
+        )
+        .map((from) => `${path} imports ${from}`),
+    );
+  expect(broken).toEqual([]);
+});
+
+test("packages import neither models nor scripts", () => {
+  const broken = files
+    .filter(({ path }) => path.startsWith("packages/"))
+    .flatMap(({ path, text }) =>
+      importsOf(text)
+        .filter((from) => /^(\.\.\/\.\.|@lab\/(sync|async|stream))/.test(from))
+        .map((from) => `${path} imports ${from}`),
+    );
+  expect(broken).toEqual([]);
+});
+
+test("a service reads its environment through readEnv alone", () => {
+  const readers = files
+    .filter(({ path }) => !/^(scripts|packages\/lab)\/|\/tests\//.test(path))
+    .filter(({ text }) => /(Bun|process)\.env\b/.test(text))
+    .map(({ path }) => path);
+  expect(readers).toEqual(["packages/runtime/service.ts"]);
+});
+
+test("no test sleeps: it waits for a condition, through the harness", () => {
+  const sleepers = files
+    .filter(({ path }) =>
+      MODELS.some((model) => path.startsWith(`${model}/tests/`)),
+    )
+    .filter(({ text }) => /\b(sleep|setTimeout|setInterval)\(/.test(text))
+    .map(({ path }) => path);
+  expect(sleepers).toEqual([]);
+});
+
+test("every file is short enough to be read", () => {
+  const budget = (path: string) =>
+    path.includes("/tests/") ? 700 : path.startsWith("packages/") ? 500 : 350;
+  const long = files
+    .map(({ path, text }) => ({ path, lines: text.split("\n").length - 1 }))
+    .filter(({ lines, path }) => lines > budget(path))
+    .map(({ lines, path }) => `${path}: ${lines} lines, not ${budget(path)}`);
+  expect(long).toEqual([]);
+});
+
+test("every command that a README names is there", () => {
+  const commands = readdirSync(join(repoFolder, "scripts/commands")).map(
+    (file) => file.replace(/\.ts$/, ""),
+  );
+  const { scripts } = JSON.parse(read("package.json")) as {
+    scripts: Record<string, string>;
+  };
+  const missing = readmes.flatMap((readme) => {
+    const text = read(readme);
+    const named = (pattern: RegExp) =>
+      [...text.matchAll(pattern)].map(([, name]) => name!);
+    return [
+      ...named(/scripts\/lab ([a-z][a-z-]*)/g).filter(
+        (name) => !commands.includes(name),
+      ),
+      ...named(/bun run ([a-z][\w:-]*)/g).filter(
+        (name) => !Object.hasOwn(scripts, name),
+      ),
+    ].map((name) => `${readme}: ${name}`);
+  });
+  expect(missing).toEqual([]);
+});
+
+function read(path: string): string {
+  return readFileSync(join(repoFolder, path), "utf8");
+}
+
+function importsOf(text: string): string[] {
+  return [...text.matchAll(/(?:from|import|import\()\s*"([^"]+)"/g)].map(
+    ([, from]) => from!,
+  );
+}

@@ -1,0 +1,667 @@
+/** The metrics thrown away and computed again from the log: are they the same, whatever was killed meanwhile? */
+import { encodeEvent, newEvent } from "@lab/contracts/events";
+import { newId } from "@lab/contracts/ids";
+import { experiment, type Run } from "@lab/lab/experiment";
+import {
+  countRecords,
+  eventsOf,
+  kafkaClient,
+  produceRaw,
+  readTopic,
+  type TopicRecord,
+} from "@lab/lab/kafka-tools";
+import {
+  describeGroup,
+  lagTable,
+  totalCommitted,
+  totalLag,
+} from "@lab/lab/lag";
+import {
+  beginReplay,
+  diffMetrics,
+  fetchMetrics,
+  fetchReplay,
+  flatMetrics,
+  type ShownMetrics,
+  type ShownReplay,
+  sumOf,
+} from "@lab/lab/replay";
+import { eventually, sample, settled } from "@lab/lab/waiting";
+import { bulkOrder } from "@lab/workflow/bulk";
+import type { Metrics } from "@lab/workflow/metrics";
+import type { Admin } from "kafkajs";
+import {
+  allEnded,
+  type BulkOrders,
+  byMinute,
+  countsOf,
+  getJson,
+  holdsClean,
+  metricsOver,
+  placeBulk,
+  placedOf,
+  setFaults,
+  startStream,
+  type Stream,
+  workOut,
+} from "./campus.ts";
+
+const FIRST = { count: 4_000, rate_per_s: 800 };
+const KILLED = { count: 4_000, rate_per_s: 500 };
+const MEANWHILE = { count: 500 };
+/** Orders that come with old event times, two to a minute, for something off the menu. */
+const LATE = { count: 60, perMinute: 2, agoMinutes: 32 };
+/** So slow that a replay can be killed in the middle. */
+const SLOW_MS = 1;
+
+experiment(
+  {
+    name: "replay",
+    model: "streaming-kafka",
+    question:
+      "Are metrics that are computed again from the log the same, to the last digit?",
+    method:
+      "4,000 orders at 800/s, and 60 that come half an hour late; then Analytics' offsets are set back to the start and all is folded again, up to the end offsets noted before; metrics before, at the reset and after. Once more with Inventory killed (SIGKILL) between its answers and its commit, and orders coming during the replay. Once more with Analytics itself killed in the middle of the replay. Before all that, somebody tries to set back the offsets of the group while it runs.",
+    disproof:
+      "Another digest after a replay than before, metrics that aren't the seed's arithmetic, an order counted twice because its event was written twice, a replay that begins again or never ends when it is killed.",
+    requirements: ["C1", "C4", "D4"],
+    parameters: {
+      orders: FIRST.count,
+      late_orders: LATE.count,
+      rate_per_s: FIRST.rate_per_s,
+      orders_with_inventory_killed: KILLED.count,
+      orders_during_replay: MEANWHILE.count,
+      replay_slowed_to_ms_per_event: SLOW_MS,
+    },
+    timeoutS: 300,
+  },
+  async (run) => {
+    const stream = await startStream(run);
+    await using _ = stream.campus;
+    const admin = kafkaClient(stream.brokers).admin();
+    await admin.connect();
+    await using _admin = { [Symbol.asyncDispose]: () => admin.disconnect() };
+    const shared: Shared = { run, stream, admin, streams: [] };
+    const live = await asItHappened(shared);
+    await resetWhileLive(shared);
+    await replayWithReset(shared);
+    await replayTimed(shared, live);
+    await replayAfterKill(shared);
+    await replayKilled(shared);
+    holdsClean(run, stream.campus);
+  },
+);
+
+interface Shared {
+  run: Run;
+  stream: Stream;
+  admin: Admin;
+  /** All that was ordered: the seed's arithmetic goes by it. */
+  streams: BulkOrders[];
+}
+
+/** Places a bulk stream. */
+function place(
+  { run, stream, streams }: Shared,
+  some: { count: number; rate_per_s?: number },
+) {
+  const bulk = planned(run, streams, { ...some, fail_rate: 0.05 });
+  return placeBulk(run, stream.campus, bulk);
+}
+
+/** Notes a stream among all that was ordered, with a seed of its own. */
+function planned(
+  run: Run,
+  streams: BulkOrders[],
+  some: Pick<BulkOrders, "count" | "fail_rate" | "rate_per_s">,
+): BulkOrders {
+  const bulk = { ...some, seed: run.seed + streams.length, kitchens: 24 };
+  streams.push(bulk);
+  return bulk;
+}
+
+/**
+ * Orders whose event time is long past when they come, as from a producer that
+ * was cut off: by event time they belong to another minute than by the reader's
+ * clock. They fail, since no OrderService knows them to keep their status.
+ */
+async function produceLate({ run, stream, streams }: Shared): Promise<void> {
+  const { count, kitchens, seed } = planned(run, streams, {
+    count: LATE.count,
+    fail_rate: 1,
+  });
+  const startMs = Date.now() - LATE.agoMinutes * 60_000;
+  const records = Array.from({ length: count }, (_, n) => {
+    const order = bulkOrder({ seed, kitchens, failRate: 1 }, n);
+    const event = newEvent("OrderPlaced", "lab", {
+      order_id: newId(),
+      ...order,
+    });
+    const atMs = startMs + Math.floor(n / LATE.perMinute) * 60_000;
+    event.time = new Date(atMs).toISOString();
+    return { key: order.kitchen, value: encodeEvent(event) };
+  });
+  await produceRaw(stream.brokers, stream.names.orderEvents, records);
+}
+
+/** Waits until all that was ordered is counted, and holds it against the seeds and the topic. */
+async function holdsArithmetic(
+  { run, stream, streams }: Shared,
+  when: string,
+): Promise<ShownMetrics> {
+  const { stock: _, ...counts } = workOut(streams);
+  await allEnded(stream.campus);
+  const shown = await metricsOver(stream.campus, counts.placed);
+  const records = await readTopic(stream.brokers, stream.names.orderEvents);
+  run.holds(
+    `the metrics are the seed's arithmetic ${when}, by the events' own minutes`,
+    {
+      ...countsOf(shown.metrics),
+      minutes: shown.metrics.orders_per_minute,
+    },
+    { ...counts, minutes: byMinute(eventsOf(records).events) },
+  );
+  return shown;
+}
+
+/** Orders at their own pace; gives records folded over time. */
+async function asItHappened(shared: Shared): Promise<[number, number][]> {
+  const { run, stream } = shared;
+  const { campus } = stream;
+  run.progress("4,000 orders at 800/s");
+  await using folded = sample(
+    async () => sumOf((await fetchMetrics(campus.third.url)).offsets),
+    { everyMs: 100 },
+  );
+  const bulk = await place(shared, FIRST);
+  await produceLate(shared);
+  await placedOf(campus, bulk, FIRST.count);
+  await holdsArithmetic(shared, "before any replay");
+  await folded.stop();
+  return folded.points;
+}
+
+/** A running group's offsets can't be set back: the broker's own rule, and every tool's. */
+async function resetWhileLive({ run, stream, admin }: Shared): Promise<void> {
+  run.progress("setting back the offsets of a group that runs");
+  const { analyticsGroup: groupId, orderEvents: topic } = stream.names;
+  const before = await describeGroup(admin, groupId);
+  const partitions = before
+    .filter((row) => row.topic === topic)
+    .map(({ partition }) => ({ partition, offset: "0" }));
+  let refusal = "";
+  try {
+    await admin.setOffsets({ groupId, topic, partitions });
+  } catch (error) {
+    refusal = `${(error as Error).name}: ${(error as Error).message}`;
+  }
+  run.holds(
+    "the reset of a live group is refused",
+    refusal.includes("must have no running instances"),
+    true,
+  );
+  run.holds(
+    "and its offsets are untouched",
+    await describeGroup(admin, groupId),
+    before,
+  );
+  run.excerpt({
+    id: "refused",
+    title: "Setting the offsets of the live group to 0",
+    text: `${refusal}\n\n${lagTable(before)}`,
+  });
+  run.figure("live_reset_refused", refusal !== "");
+}
+
+/** A replay that is held fast at its reset, to be looked at. */
+async function replayWithReset({ run, stream, admin }: Shared): Promise<void> {
+  run.progress("a replay, held fast at the reset");
+  const { campus, names } = stream;
+  const { url } = campus.third;
+  const before = await fetchMetrics(url);
+  await setFaults(url, { hang: true });
+  await beginReplay(url);
+  const rows = await eventually(
+    "the group is back with its offsets",
+    async () => {
+      const { reset_to } = await fetchReplay(url);
+      const found = await describeGroup(admin, names.analyticsGroup);
+      return (
+        reset_to !== null &&
+        found.every(({ consumer_id }) => consumer_id !== null) &&
+        found
+      );
+    },
+  );
+  const atReset = await settled("it stands at the reset", () =>
+    fetchReplay(url),
+  );
+  const meanwhile = await fetchMetrics(url);
+  run.holds(
+    "the group's offsets are set back to the start of the log",
+    {
+      reset_to: sumOf(atReset.reset_to ?? {}),
+      committed: [...new Set(rows.map((row) => row.current_offset))],
+    },
+    { reset_to: 0, committed: [0] },
+  );
+  run.holds(
+    "nothing is counted again yet, and the old metrics are shown meanwhile",
+    {
+      counted: flatMetrics(atReset.metrics),
+      shown: meanwhile.digest,
+      replaying: meanwhile.replaying,
+    },
+    {
+      counted: {
+        placed: 0,
+        reserved: 0,
+        failed: 0,
+        failure_rate: 0,
+        mean_orders_per_minute: 0,
+      },
+      shown: before.digest,
+      replaying: true,
+    },
+  );
+  await setFaults(url, {});
+  const replay = await replayEnds(url);
+  const after = await fetchMetrics(url);
+  run.holds(
+    "the same metrics, to the last digit",
+    {
+      digest: replay.digest_after,
+      differences: diffMetrics(before.metrics, after.metrics),
+    },
+    { digest: before.digest, differences: [] },
+  );
+  run.holds(
+    "the rate by processing time is another one",
+    before.processing_time.orders_per_minute ===
+      after.processing_time.orders_per_minute,
+    false,
+  );
+  tellMetrics(run, before, atReset, after);
+  run.excerpt({
+    id: "reset",
+    title: "The group at the reset: all of the log is to be read again",
+    text: lagTable(rows),
+  });
+  run.excerpt({
+    id: "replayed",
+    title: "The group after the replay",
+    text: lagTable(await describeGroup(admin, names.analyticsGroup)),
+  });
+}
+
+function tellMetrics(
+  run: Run,
+  before: ShownMetrics,
+  atReset: ShownReplay,
+  after: ShownMetrics,
+): void {
+  const views = [before.metrics, atReset.metrics, after.metrics].map(summaryOf);
+  run.table({
+    id: "metrics",
+    title: "Metrics before, at the reset, and after",
+    columns: [
+      { name: "metric" },
+      { name: "before" },
+      { name: "at the reset" },
+      { name: "after" },
+      { name: "equal" },
+    ],
+    rows: [
+      ...Object.keys(views[0] ?? {}).map((path) => {
+        const [old, reset, now] = views.map((view) => view[path] ?? 0);
+        return [path, old ?? 0, reset ?? 0, now ?? 0, old === now];
+      }),
+      [
+        "digest (SHA-256)",
+        before.digest.slice(0, 16),
+        atReset.digest.slice(0, 16),
+        after.digest.slice(0, 16),
+        before.digest === after.digest,
+      ],
+      [
+        "orders per minute by processing time",
+        before.processing_time.orders_per_minute,
+        0,
+        after.processing_time.orders_per_minute,
+        before.processing_time.orders_per_minute ===
+          after.processing_time.orders_per_minute,
+      ],
+    ],
+    note: "The last line is the counter-example: it divides by the time that the reader took, and a replay reads as fast as it can, so it is a number about the reader. All others come from the events alone.",
+  });
+  const zeroMs = Date.parse(
+    Object.keys(before.metrics.orders_per_minute).toSorted()[0] ?? "",
+  );
+  run.series({
+    id: "per-minute",
+    title: "Orders per minute by event time, before and after the replay",
+    x: { name: "Event time", unit: "min" },
+    y: { name: "Orders", unit: "per minute", log: true },
+    lines: [
+      { name: "before", points: minuteLine(before.metrics, zeroMs) },
+      { name: "after", points: minuteLine(after.metrics, zeroMs) },
+    ],
+    shaded: [],
+  });
+  run.figure("digest_before", before.digest);
+  run.figure("digest_at_reset", atReset.digest);
+  run.figure("digest_after", after.digest);
+  run.figure("orders_before", before.metrics.placed);
+  run.figure("orders_after", after.metrics.placed);
+  run.figure("orders_per_minute_before", busiest(before.metrics));
+  run.figure("orders_per_minute_after", busiest(after.metrics));
+  run.figure(
+    "processing_rate_before_per_min",
+    before.processing_time.orders_per_minute,
+  );
+  run.figure(
+    "processing_rate_after_per_min",
+    after.processing_time.orders_per_minute,
+  );
+}
+
+/** The same replay with nothing in its way, for its time. */
+async function replayTimed(
+  { run, stream: { campus } }: Shared,
+  live: [number, number][],
+): Promise<void> {
+  run.progress("the same replay, timed");
+  const { url } = campus.third;
+  const before = await fetchMetrics(url);
+  await using folded = sample(
+    async () => sumOf((await fetchReplay(url)).positions),
+    { everyMs: 10 },
+  );
+  await beginReplay(url);
+  const replay = await replayEnds(url);
+  await folded.stop();
+  run.holds("the same metrics again", replay.digest_after, before.digest);
+  const events = sumOf(replay.targets);
+  const tookS = secondsBetween(replay.started_at, replay.finished_at);
+  run.figure("events_replayed", events);
+  run.figure("replay_s", tookS);
+  run.series({
+    id: "progress",
+    title: "The same records, folded as they came and in a replay",
+    x: { name: "Time", unit: "s" },
+    y: { name: "Records folded", unit: "records" },
+    lines: [
+      { name: "as they came", points: live },
+      // Until the reset the last replay's positions are shown.
+      {
+        name: "replay",
+        points: folded.points.slice(
+          Math.max(
+            0,
+            folded.points.findLastIndex(([, n]) => n === 0),
+          ),
+        ),
+      },
+    ],
+    shaded: [],
+  });
+}
+
+/** Inventory killed where it has answered and not committed; then a replay, with orders coming. */
+async function replayAfterKill(shared: Shared): Promise<void> {
+  const { run, stream, admin } = shared;
+  const { brokers, campus, names } = stream;
+  run.progress("orders come, and Inventory is killed");
+  await place(shared, KILLED);
+  const answered = await stopBetweenAnswerAndCommit(shared);
+  await campus.inventory.kill();
+  const killedS = run.elapsedS();
+  await campus.inventory.restart();
+  const readyS = run.elapsedS();
+  run.progress(
+    "Inventory is started again; its old self is still in the group",
+  );
+  await campus.inventory.healthy();
+  const rejoinedS = run.elapsedS();
+  await allEnded(campus);
+  await eventually(
+    "Inventory has caught up",
+    async () =>
+      totalLag(await describeGroup(admin, names.inventoryGroup)) === 0,
+  );
+  const caughtUpS = run.elapsedS();
+  const before = await holdsArithmetic(shared, "after Inventory was killed");
+
+  const outcomeRecords = await readTopic(brokers, names.inventoryEvents);
+  const outcomes = eventsOf(outcomeRecords);
+  run.holds(
+    "by event id there is one outcome for each order",
+    outcomes.events.length,
+    before.metrics.placed,
+  );
+  run.holds(
+    "what Inventory had answered and not committed stands twice in the topic",
+    outcomes.duplicates >= answered,
+    true,
+  );
+
+  run.holds(
+    "and is the same there, to the byte: the ledger repeats its answer",
+    differing(outcomeRecords),
+    [],
+  );
+
+  run.progress("a replay while orders come");
+  const { url } = campus.third;
+  await Promise.all([beginReplay(url), place(shared, MEANWHILE)]);
+  const replay = await replayEnds(url);
+  run.holds(
+    "the replay ends where the old metrics stood, and is equal to them",
+    { digest: replay.digest_after, equal: replay.equal },
+    { digest: replay.digest_before, equal: true },
+  );
+  await holdsArithmetic(shared, "after the replay, later orders included");
+
+  run.table({
+    id: "duplicates",
+    title: "Outcomes in inventory-events after Inventory was killed",
+    columns: [{ name: "counted by" }, { name: "outcomes" }, { name: "orders" }],
+    rows: [
+      ["offset (every record)", outcomeRecords.length, before.metrics.placed],
+      ["event id (each once)", outcomes.events.length, before.metrics.placed],
+      [
+        "Analytics",
+        before.metrics.reserved + before.metrics.failed,
+        before.metrics.placed,
+      ],
+    ],
+    note: `${outcomes.duplicates} records repeat an event id: written, and their offsets not committed, when Inventory was killed. It read those orders again, and its ledger gave the same answers under the same ids.`,
+  });
+  run.table({
+    id: "inventory-killed",
+    title: "Inventory killed and started again",
+    columns: [{ name: "phase" }, { name: "time", unit: "s" }],
+    rows: [
+      ["killed, until the new process is ready", seconds(readyS - killedS)],
+      ["ready, until it is a member of its group", seconds(rejoinedS - readyS)],
+      ["member, until it has caught up", seconds(caughtUpS - rejoinedS)],
+    ],
+    note: "The second phase is the group's: a member that was killed says no goodbye, and is missed only when its session ends, 6 s after its last heartbeat. Its partitions stand still until then.",
+  });
+  run.figure("killed_digest_before", replay.digest_before);
+  run.figure("killed_digest_after", replay.digest_after);
+  run.figure("killed_duplicates", outcomes.duplicates);
+}
+
+/**
+ * Stops Inventory again and again (SIGSTOP) until it stands between an answer
+ * and its commit; gives how many answers that are. 0 when the stream ended
+ * before such a moment was met.
+ */
+async function stopBetweenAnswerAndCommit({
+  stream: { campus, names },
+  admin,
+}: Shared): Promise<number> {
+  const answered = async () =>
+    (await countRecords(admin, names.inventoryEvents)) -
+    totalCommitted(await describeGroup(admin, names.inventoryGroup));
+  const { found } = await eventually(
+    "Inventory stands between an answer and its commit",
+    async () => {
+      await campus.inventory.pause();
+      // What it sent before it was stopped may be on its way still.
+      const open = await settled("the offsets stand", answered, {
+        forMs: 100,
+      }).catch(() => 0);
+      if (open !== 0) return { found: open };
+      const { orders } = await getJson<{ orders: unknown[] }>(
+        `${campus.order.url}/orders?status=placed&limit=1`,
+      );
+      if (orders.length === 0) return { found: 0 };
+      await campus.inventory.resume();
+      return false;
+    },
+    { everyMs: 10 },
+  );
+  return found;
+}
+
+/** Analytics killed in the middle of a replay. */
+async function replayKilled(shared: Shared): Promise<void> {
+  const { run, stream } = shared;
+  const { third } = stream.campus;
+  run.progress("a slow replay, and Analytics is killed in it");
+  const before = await fetchMetrics(third.url);
+  await setFaults(third.url, { throttle_ms: SLOW_MS });
+  await beginReplay(third.url);
+  const all = sumOf(before.offsets);
+  const half = await eventually(
+    "a third of the log is folded again",
+    async () => {
+      const replay = await fetchReplay(third.url);
+      const folded = sumOf(replay.positions);
+      if (folded < all / 3) throw new Error(`${folded} of ${all} are`);
+      return replay;
+    },
+  );
+  await third.kill();
+  const killedS = run.elapsedS();
+  await third.restart();
+  const readyS = run.elapsedS();
+  const between = await fetchReplay(third.url);
+  run.holds(
+    "the new process goes on with the same replay, where it was",
+    {
+      generation: between.generation,
+      state: between.state,
+      went_back: sumOf(between.positions) < sumOf(half.positions),
+    },
+    { generation: half.generation, state: "replaying", went_back: false },
+  );
+  await third.healthy();
+  const rejoinedS = run.elapsedS();
+  const replay = await replayEnds(third.url);
+  const endedS = run.elapsedS();
+  run.holds(
+    "killed in the middle, it ends with the same metrics",
+    { digest: replay.digest_after, equal: replay.equal },
+    { digest: before.digest, equal: true },
+  );
+  await holdsArithmetic(shared, "after the replay that was killed");
+  run.table({
+    id: "analytics-killed",
+    title: "Analytics killed in the middle of a replay",
+    columns: [
+      { name: "phase" },
+      { name: "time", unit: "s" },
+      { name: "records folded by its end" },
+    ],
+    rows: [
+      [
+        `replay, slowed to ${SLOW_MS} ms for each record, until the SIGKILL`,
+        null,
+        sumOf(half.positions),
+      ],
+      [
+        "killed, until the new process is ready",
+        seconds(readyS - killedS),
+        sumOf(between.positions),
+      ],
+      [
+        "ready, until it is a member of its group",
+        seconds(rejoinedS - readyS),
+        sumOf(between.positions),
+      ],
+      [
+        "member, until the swap",
+        seconds(endedS - rejoinedS),
+        sumOf(replay.targets),
+      ],
+    ],
+    note: "The third phase is the killed member's session: the group's offsets can't be set while it counts as a member.",
+  });
+}
+
+/** Ids of events that were written twice, and not the same. */
+function differing(records: readonly TopicRecord[]): string[] {
+  const written = new Map<string, Set<string>>();
+  for (const { value } of records) {
+    const text = String(value);
+    const { id } = JSON.parse(text) as { id: string };
+    written.set(id, (written.get(id) ?? new Set()).add(text));
+  }
+  return [...written].filter(([, texts]) => texts.size > 1).map(([id]) => id);
+}
+
+/** Waits for the swap; gives the replay. */
+function replayEnds(url: string): Promise<ShownReplay> {
+  return eventually(
+    "the replay has ended",
+    async () => {
+      const replay = await fetchReplay(url);
+      if (replay.state !== "live") {
+        throw new Error(
+          `${sumOf(replay.positions)} of ${sumOf(replay.targets)}`,
+        );
+      }
+      return replay;
+    },
+    { timeoutMs: 120_000, everyMs: 10 },
+  );
+}
+
+function minuteLine(
+  { orders_per_minute }: Metrics,
+  zeroMs: number,
+): [number, number][] {
+  return Object.entries(orders_per_minute)
+    .map(([minute, n]): [number, number] => [
+      Math.round((Date.parse(minute) - zeroMs) / 60_000),
+      n,
+    ])
+    .toSorted(([a], [b]) => a - b);
+}
+
+function busiest({ orders_per_minute }: Metrics): number {
+  return Math.max(0, ...Object.values(orders_per_minute));
+}
+
+/** The metrics in few numbers: without the kitchens, and minutes taken together. */
+function summaryOf(metrics: Metrics): Record<string, number> {
+  const single = Object.entries(flatMetrics(metrics)).filter(
+    ([path]) => !/^(kitchens|orders_per_minute)\./.test(path),
+  );
+  return {
+    ...Object.fromEntries(single),
+    "orders in the busiest minute": busiest(metrics),
+    "minutes with orders": Object.keys(metrics.orders_per_minute).length,
+  };
+}
+
+function secondsBetween(from: string, to: string | null): number {
+  return seconds((Date.parse(to ?? "") - Date.parse(from)) / 1_000);
+}
+
+function seconds(value: number): number {
+  return Math.round(value * 1_000) / 1_000;
+}
