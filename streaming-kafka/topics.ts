@@ -21,7 +21,7 @@ export const PARTITIONS = 6;
  * A member that was killed is missed after this long, and its partitions stand
  * still until then. The shortest that a broker allows by default.
  */
-const SESSION_TIMEOUT_MS = 6000;
+export const SESSION_TIMEOUT_MS = 6000;
 const HEARTBEAT_MS = 1000;
 
 /** Records sent at once. */

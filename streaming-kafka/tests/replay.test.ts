@@ -2,20 +2,8 @@
 import { encodeEvent, newEvent } from "@lab/contracts/events";
 import { newId } from "@lab/contracts/ids";
 import { experiment, type Run } from "@lab/lab/experiment";
-import {
-  countRecords,
-  eventsOf,
-  kafkaClient,
-  produceRaw,
-  readTopic,
-  type TopicRecord,
-} from "@lab/lab/kafka-tools";
-import {
-  describeGroup,
-  lagTable,
-  totalCommitted,
-  totalLag,
-} from "@lab/lab/lag";
+import { kafkaClient, produceRaw } from "@lab/lab/kafka-tools";
+import { describeGroup, lagTable } from "@lab/lab/lag";
 import {
   beginReplay,
   diffMetrics,
@@ -29,30 +17,27 @@ import {
 import { eventually, sample, settled } from "@lab/lab/waiting";
 import { bulkOrder } from "@lab/workflow/bulk";
 import type { Metrics } from "@lab/workflow/metrics";
-import type { Admin } from "kafkajs";
+import { SESSION_TIMEOUT_MS } from "../topics.ts";
+import { holdsClean, placedOf, setFaults, startStream } from "./campus.ts";
 import {
-  allEnded,
-  type BulkOrders,
-  byMinute,
-  countsOf,
-  getJson,
-  holdsClean,
-  metricsOver,
-  placeBulk,
-  placedOf,
-  setFaults,
-  startStream,
-  type Stream,
-  workOut,
-} from "./campus.ts";
+  KILLED,
+  MEANWHILE,
+  replayAfterKill,
+  replayKilled,
+  SLOW_MS,
+} from "./replay-killed.ts";
+import {
+  holdsArithmetic,
+  place,
+  planned,
+  replayEnds,
+  seconds,
+  type Shared,
+} from "./replay-parts.ts";
 
 const FIRST = { count: 4_000, rate_per_s: 800 };
-const KILLED = { count: 4_000, rate_per_s: 500 };
-const MEANWHILE = { count: 500 };
 /** Orders that come with old event times, two to a minute, for something off the menu. */
 const LATE = { count: 60, perMinute: 2, agoMinutes: 32 };
-/** So slow that a replay can be killed in the middle. */
-const SLOW_MS = 1;
 
 experiment(
   {
@@ -72,6 +57,7 @@ experiment(
       orders_with_inventory_killed: KILLED.count,
       orders_during_replay: MEANWHILE.count,
       replay_slowed_to_ms_per_event: SLOW_MS,
+      session_timeout_ms: SESSION_TIMEOUT_MS,
     },
     timeoutS: 300,
   },
@@ -91,34 +77,6 @@ experiment(
     holdsClean(run, stream.campus);
   },
 );
-
-interface Shared {
-  run: Run;
-  stream: Stream;
-  admin: Admin;
-  /** All that was ordered: the seed's arithmetic goes by it. */
-  streams: BulkOrders[];
-}
-
-/** Places a bulk stream. */
-function place(
-  { run, stream, streams }: Shared,
-  some: { count: number; rate_per_s?: number },
-) {
-  const bulk = planned(run, streams, { ...some, fail_rate: 0.05 });
-  return placeBulk(run, stream.campus, bulk);
-}
-
-/** Notes a stream among all that was ordered, with a seed of its own. */
-function planned(
-  run: Run,
-  streams: BulkOrders[],
-  some: Pick<BulkOrders, "count" | "fail_rate" | "rate_per_s">,
-): BulkOrders {
-  const bulk = { ...some, seed: run.seed + streams.length, kitchens: 24 };
-  streams.push(bulk);
-  return bulk;
-}
 
 /**
  * Orders whose event time is long past when they come, as from a producer that
@@ -142,26 +100,6 @@ async function produceLate({ run, stream, streams }: Shared): Promise<void> {
     return { key: order.kitchen, value: encodeEvent(event) };
   });
   await produceRaw(stream.brokers, stream.names.orderEvents, records);
-}
-
-/** Waits until all that was ordered is counted, and holds it against the seeds and the topic. */
-async function holdsArithmetic(
-  { run, stream, streams }: Shared,
-  when: string,
-): Promise<ShownMetrics> {
-  const { stock: _, ...counts } = workOut(streams);
-  await allEnded(stream.campus);
-  const shown = await metricsOver(stream.campus, counts.placed);
-  const records = await readTopic(stream.brokers, stream.names.orderEvents);
-  run.holds(
-    `the metrics are the seed's arithmetic ${when}, by the events' own minutes`,
-    {
-      ...countsOf(shown.metrics),
-      minutes: shown.metrics.orders_per_minute,
-    },
-    { ...counts, minutes: byMinute(eventsOf(records).events) },
-  );
-  return shown;
 }
 
 /** Orders at their own pace; gives records folded over time. */
@@ -407,229 +345,6 @@ async function replayTimed(
   });
 }
 
-/** Inventory killed where it has answered and not committed; then a replay, with orders coming. */
-async function replayAfterKill(shared: Shared): Promise<void> {
-  const { run, stream, admin } = shared;
-  const { brokers, campus, names } = stream;
-  run.progress("orders come, and Inventory is killed");
-  await place(shared, KILLED);
-  const answered = await stopBetweenAnswerAndCommit(shared);
-  await campus.inventory.kill();
-  const killedS = run.elapsedS();
-  await campus.inventory.restart();
-  const readyS = run.elapsedS();
-  run.progress(
-    "Inventory is started again; its old self is still in the group",
-  );
-  await campus.inventory.healthy();
-  const rejoinedS = run.elapsedS();
-  await allEnded(campus);
-  await eventually(
-    "Inventory has caught up",
-    async () =>
-      totalLag(await describeGroup(admin, names.inventoryGroup)) === 0,
-  );
-  const caughtUpS = run.elapsedS();
-  const before = await holdsArithmetic(shared, "after Inventory was killed");
-
-  const outcomeRecords = await readTopic(brokers, names.inventoryEvents);
-  const outcomes = eventsOf(outcomeRecords);
-  run.holds(
-    "by event id there is one outcome for each order",
-    outcomes.events.length,
-    before.metrics.placed,
-  );
-  run.holds(
-    "what Inventory had answered and not committed stands twice in the topic",
-    outcomes.duplicates >= answered,
-    true,
-  );
-
-  run.holds(
-    "and is the same there, to the byte: the ledger repeats its answer",
-    differing(outcomeRecords),
-    [],
-  );
-
-  run.progress("a replay while orders come");
-  const { url } = campus.third;
-  await Promise.all([beginReplay(url), place(shared, MEANWHILE)]);
-  const replay = await replayEnds(url);
-  run.holds(
-    "the replay ends where the old metrics stood, and is equal to them",
-    { digest: replay.digest_after, equal: replay.equal },
-    { digest: replay.digest_before, equal: true },
-  );
-  await holdsArithmetic(shared, "after the replay, later orders included");
-
-  run.table({
-    id: "duplicates",
-    title: "Outcomes in inventory-events after Inventory was killed",
-    columns: [{ name: "counted by" }, { name: "outcomes" }, { name: "orders" }],
-    rows: [
-      ["offset (every record)", outcomeRecords.length, before.metrics.placed],
-      ["event id (each once)", outcomes.events.length, before.metrics.placed],
-      [
-        "Analytics",
-        before.metrics.reserved + before.metrics.failed,
-        before.metrics.placed,
-      ],
-    ],
-    note: `${outcomes.duplicates} records repeat an event id: written, and their offsets not committed, when Inventory was killed. It read those orders again, and its ledger gave the same answers under the same ids.`,
-  });
-  run.table({
-    id: "inventory-killed",
-    title: "Inventory killed and started again",
-    columns: [{ name: "phase" }, { name: "time", unit: "s" }],
-    rows: [
-      ["killed, until the new process is ready", seconds(readyS - killedS)],
-      ["ready, until it is a member of its group", seconds(rejoinedS - readyS)],
-      ["member, until it has caught up", seconds(caughtUpS - rejoinedS)],
-    ],
-    note: "The second phase is the group's: a member that was killed says no goodbye, and is missed only when its session ends, 6 s after its last heartbeat. Its partitions stand still until then.",
-  });
-  run.figure("killed_digest_before", replay.digest_before);
-  run.figure("killed_digest_after", replay.digest_after);
-  run.figure("killed_duplicates", outcomes.duplicates);
-}
-
-/**
- * Stops Inventory again and again (SIGSTOP) until it stands between an answer
- * and its commit; gives how many answers that are. 0 when the stream ended
- * before such a moment was met.
- */
-async function stopBetweenAnswerAndCommit({
-  stream: { campus, names },
-  admin,
-}: Shared): Promise<number> {
-  const answered = async () =>
-    (await countRecords(admin, names.inventoryEvents)) -
-    totalCommitted(await describeGroup(admin, names.inventoryGroup));
-  const { found } = await eventually(
-    "Inventory stands between an answer and its commit",
-    async () => {
-      await campus.inventory.pause();
-      // What it sent before it was stopped may be on its way still.
-      const open = await settled("the offsets stand", answered, {
-        forMs: 100,
-      }).catch(() => 0);
-      if (open !== 0) return { found: open };
-      const { orders } = await getJson<{ orders: unknown[] }>(
-        `${campus.order.url}/orders?status=placed&limit=1`,
-      );
-      if (orders.length === 0) return { found: 0 };
-      await campus.inventory.resume();
-      return false;
-    },
-    { everyMs: 10 },
-  );
-  return found;
-}
-
-/** Analytics killed in the middle of a replay. */
-async function replayKilled(shared: Shared): Promise<void> {
-  const { run, stream } = shared;
-  const { third } = stream.campus;
-  run.progress("a slow replay, and Analytics is killed in it");
-  const before = await fetchMetrics(third.url);
-  await setFaults(third.url, { throttle_ms: SLOW_MS });
-  await beginReplay(third.url);
-  const all = sumOf(before.offsets);
-  const half = await eventually(
-    "a third of the log is folded again",
-    async () => {
-      const replay = await fetchReplay(third.url);
-      const folded = sumOf(replay.positions);
-      if (folded < all / 3) throw new Error(`${folded} of ${all} are`);
-      return replay;
-    },
-  );
-  await third.kill();
-  const killedS = run.elapsedS();
-  await third.restart();
-  const readyS = run.elapsedS();
-  const between = await fetchReplay(third.url);
-  run.holds(
-    "the new process goes on with the same replay, where it was",
-    {
-      generation: between.generation,
-      state: between.state,
-      went_back: sumOf(between.positions) < sumOf(half.positions),
-    },
-    { generation: half.generation, state: "replaying", went_back: false },
-  );
-  await third.healthy();
-  const rejoinedS = run.elapsedS();
-  const replay = await replayEnds(third.url);
-  const endedS = run.elapsedS();
-  run.holds(
-    "killed in the middle, it ends with the same metrics",
-    { digest: replay.digest_after, equal: replay.equal },
-    { digest: before.digest, equal: true },
-  );
-  await holdsArithmetic(shared, "after the replay that was killed");
-  run.table({
-    id: "analytics-killed",
-    title: "Analytics killed in the middle of a replay",
-    columns: [
-      { name: "phase" },
-      { name: "time", unit: "s" },
-      { name: "records folded by its end" },
-    ],
-    rows: [
-      [
-        `replay, slowed to ${SLOW_MS} ms for each record, until the SIGKILL`,
-        null,
-        sumOf(half.positions),
-      ],
-      [
-        "killed, until the new process is ready",
-        seconds(readyS - killedS),
-        sumOf(between.positions),
-      ],
-      [
-        "ready, until it is a member of its group",
-        seconds(rejoinedS - readyS),
-        sumOf(between.positions),
-      ],
-      [
-        "member, until the swap",
-        seconds(endedS - rejoinedS),
-        sumOf(replay.targets),
-      ],
-    ],
-    note: "The third phase is the killed member's session: the group's offsets can't be set while it counts as a member.",
-  });
-}
-
-/** Ids of events that were written twice, and not the same. */
-function differing(records: readonly TopicRecord[]): string[] {
-  const written = new Map<string, Set<string>>();
-  for (const { value } of records) {
-    const text = String(value);
-    const { id } = JSON.parse(text) as { id: string };
-    written.set(id, (written.get(id) ?? new Set()).add(text));
-  }
-  return [...written].filter(([, texts]) => texts.size > 1).map(([id]) => id);
-}
-
-/** Waits for the swap; gives the replay. */
-function replayEnds(url: string): Promise<ShownReplay> {
-  return eventually(
-    "the replay has ended",
-    async () => {
-      const replay = await fetchReplay(url);
-      if (replay.state !== "live") {
-        throw new Error(
-          `${sumOf(replay.positions)} of ${sumOf(replay.targets)}`,
-        );
-      }
-      return replay;
-    },
-    { timeoutMs: 120_000, everyMs: 10 },
-  );
-}
-
 function minuteLine(
   { orders_per_minute }: Metrics,
   zeroMs: number,
@@ -660,8 +375,4 @@ function summaryOf(metrics: Metrics): Record<string, number> {
 
 function secondsBetween(from: string, to: string | null): number {
   return seconds((Date.parse(to ?? "") - Date.parse(from)) / 1_000);
-}
-
-function seconds(value: number): number {
-  return Math.round(value * 1_000) / 1_000;
 }

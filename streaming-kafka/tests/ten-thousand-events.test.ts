@@ -1,13 +1,11 @@
 /** 10,000 orders in one burst: are there exactly 10,000 of everything, and how fast? */
 import { Database } from "bun:sqlite";
-import type { OrderPlaced } from "@lab/contracts/events";
 import type { StockRow } from "@lab/contracts/order";
 import { experiment, type Run } from "@lab/lab/experiment";
 import {
   countRecords,
   eventsOf,
   kafkaClient,
-  produceRaw,
   readTopic,
   type TopicRecord,
 } from "@lab/lab/kafka-tools";
@@ -37,6 +35,7 @@ import {
   type Stream,
   workOut,
 } from "./campus.ts";
+import { sendMalformed } from "./malformed.ts";
 
 const EVENTS = 10_000;
 const KITCHENS = 24;
@@ -76,7 +75,7 @@ experiment(
     await produceBurst(run, stream, burst);
     await orderOneByOne(run, stream);
     await limitRate(run, stream);
-    await poison(run, stream);
+    await sendMalformed(run, stream);
     holdsClean(run, stream.campus);
     await showGroups(run, stream);
   },
@@ -394,102 +393,6 @@ async function limitRate(run: Run, { campus }: Stream): Promise<void> {
         Math.round((LIMITED.count / tookMs) * 1_000),
       ],
     ],
-  });
-}
-
-/** Records that can never be valid, each between good orders for the same partition. */
-async function poison(
-  run: Run,
-  { brokers, campus, names }: Stream,
-): Promise<void> {
-  run.progress("malformed records between good orders");
-  const before = (await fetchMetrics(campus.third.url)).metrics.placed;
-  const records = await readTopic(brokers, names.orderEvents);
-  const good = records.find(({ key }) => key === "main");
-  const partition = good?.partition ?? 0;
-  const event = JSON.parse(good?.value?.toString() ?? "{}") as OrderPlaced;
-  const poisons: [reason: string, value: Uint8Array | string | null][] = [
-    ["not_json", "burger, please"],
-    ["wrong_schema", JSON.stringify({ ...event, data: { order_id: "7" } })],
-    [
-      "wrong_schema",
-      JSON.stringify({
-        ...event,
-        data: { ...event.data, items: [{ sku: "burger", qty: "1" }] },
-      }),
-    ],
-    ["unknown_type", JSON.stringify({ ...event, type: "OrderEaten" })],
-    ["empty", ""],
-    ["empty", null],
-    ["invalid_utf8", new Uint8Array([0x7b, 0xff, 0xfe, 0x7d])],
-    ["too_large", `"${"x".repeat(100_000)}"`],
-  ];
-  const offsets: number[] = [];
-  for (const [, value] of poisons) {
-    offsets.push(
-      ...(await produceRaw(brokers, names.orderEvents, [
-        { partition, key: "main", value },
-      ])),
-    );
-    const answer = await placeOrder(
-      campus.order.url,
-      { user_id: "u1", items: [{ sku: "taco", qty: 1 }] },
-      { history: run.history },
-    );
-    const { order_id = "" } = answer;
-    await eventually("the good order behind it is reserved", async () => {
-      const { status } = await getJson<{ status: string }>(
-        `${campus.order.url}/orders/${order_id}`,
-      );
-      return status === "reserved";
-    });
-  }
-  const dead = await eventually("all of them are dead letters", async () => {
-    const letters = await readTopic(brokers, names.deadLetters);
-    return letters.length >= poisons.length && letters;
-  });
-  run.holds(
-    "each malformed record is in order-events.dead, with its reason and its place",
-    dead.map(({ headers, value }) => ({
-      reason: headers["reason"],
-      at: `${headers["topic"]}/${headers["partition"]}/${headers["offset"]}`,
-      // A value's length: the bytes came unchanged.
-      bytes: value?.length ?? null,
-    })),
-    poisons.map(([reason, value], n) => ({
-      reason,
-      at: `${names.orderEvents}/${partition}/${offsets[n]}`,
-      bytes: value === null ? null : Buffer.from(value as string).length,
-    })),
-  );
-  await allEnded(campus);
-  const { metrics } = await metricsOver(campus, before + poisons.length);
-  run.holds(
-    "Analytics counts the good orders and nothing of the malformed",
-    metrics.placed,
-    before + poisons.length,
-  );
-  run.table({
-    id: "dead-letters",
-    title: "Malformed records and their reasons",
-    columns: [{ name: "reason" }, { name: "detail" }, { name: "bytes" }],
-    rows: dead.map(({ headers, value }) => [
-      headers["reason"] ?? null,
-      headers["detail"] ?? null,
-      value?.length ?? null,
-    ]),
-  });
-  run.excerpt({
-    id: "dead-letter",
-    title: "A dead letter of order-events.dead: headers and value",
-    text: JSON.stringify(
-      {
-        headers: dead[2]?.headers,
-        value: dead[2]?.value?.toString(),
-      },
-      undefined,
-      2,
-    ),
   });
 }
 
