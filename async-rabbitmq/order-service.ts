@@ -201,6 +201,8 @@ export async function startOrder(
     log,
     async setup(channel) {
       publisher = new Publisher(channel, names.exchange);
+      // While RabbitMQ is down nothing is tried: each order would try all that waits.
+      channel.on("close", () => (publisher = undefined));
       consumer = await consumeBatches(
         channel,
         names.orderQueue,

@@ -69,7 +69,15 @@ function wrongFields(
   );
 }
 
-const BAD_USERS = [undefined, null, "", 7, "u".repeat(65)];
+const BAD_USERS = [
+  undefined,
+  null,
+  "",
+  7,
+  "u".repeat(65),
+  // No text can be made of this one.
+  { toString: "x" },
+];
 const BAD_KITCHENS = [null, "", 7, "k".repeat(65)];
 const BAD_IDS = [undefined, null, 7, "", "x", ORDER_ID.toUpperCase() + "0"];
 const BAD_ITEMS = [

@@ -1,3 +1,4 @@
+import "./production.ts";
 import { openapi } from "@elysiajs/openapi";
 import {
   Problem,
@@ -181,18 +182,18 @@ function toProblem(
 }
 
 function validationProblem(error: unknown): Problem {
-  const { type, all } = error as {
+  const { type, valueError } = error as {
     type?: string;
-    all?: { path?: string; message?: string }[];
+    valueError?: { path: string; message: string };
   };
   // Our own answer broke its schema: no fault of the client's.
-  if (type === "response")
+  if (type === "response") {
     return new Problem("internal_error", "it was logged");
-  const first = all?.[0];
+  }
   return new Problem(
     "invalid_request",
-    first?.message
-      ? `${type}${first.path ?? ""}: ${first.message}`
+    valueError
+      ? `${type}${valueError.path}: ${valueError.message}`
       : `the ${type ?? "request"} does not match its schema`,
   );
 }

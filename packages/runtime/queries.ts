@@ -1,3 +1,4 @@
+import "./production.ts";
 import { OrderId } from "@lab/contracts/ids";
 import { OrderStatus } from "@lab/contracts/order";
 import { t } from "elysia";

@@ -1,0 +1,4 @@
+// Import this before Elysia, which reads NODE_ENV once. In any other mode it
+// describes a validation error by printing the value: slow, and an object with
+// a `toString` of its own makes it throw, a 500 for a bad request.
+Bun.env["NODE_ENV"] = "production";
