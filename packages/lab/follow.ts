@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync, watchFile, unwatchFile } from "node:fs";
+import { closeSync, openSync, readSync } from "node:fs";
 
 /**
  * Calls `onLine` with each line that a file has and gets from now on; a file
@@ -39,9 +39,10 @@ export function follow(
   }
 
   read();
-  watchFile(file, { interval: 100 }, read);
+  // Not watchFile, which misses what comes before its own first look.
+  const timer = setInterval(read, 100);
   return () => {
-    unwatchFile(file, read);
+    clearInterval(timer);
     read();
     if (rest !== "") onLine(rest);
   };
