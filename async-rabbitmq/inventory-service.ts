@@ -10,12 +10,7 @@
  * queue. Killed between commit and answer, it is delivered the order again,
  * finds it in the ledger, and says the stored answer under the same id.
  */
-import {
-  causedEvent,
-  decodeEvent,
-  encodeEvent,
-  type OrderPlaced,
-} from "@lab/contracts/events";
+import { causedEvent, decodeEvent, encodeEvent, type OrderPlaced } from "@lab/contracts/events";
 import { OrderId } from "@lab/contracts/ids";
 import { Reservation, StockRow } from "@lab/contracts/order";
 import { serviceKnobs } from "@lab/runtime/env";
@@ -52,15 +47,10 @@ export const Config = Type.Object({
   openingStock: Type.Integer({ minimum: 0, default: OPENING_STOCK }),
 });
 
-export async function startInventory(
-  config: Static<typeof Config>,
-): Promise<Service> {
+export async function startInventory(config: Static<typeof Config>): Promise<Service> {
   const log = createLog("inventory-service", config.logLevel);
   const faults = createFaults("inventory", config);
-  const store = new Store(config.database, [
-    ...INVENTORY_SCHEMA,
-    ...LEDGER_SCHEMA,
-  ]);
+  const store = new Store(config.database, [...INVENTORY_SCHEMA, ...LEDGER_SCHEMA]);
   const inventory = new Inventory(store.db);
   const ledger = new Ledger(store.db, "inventory-service");
   await store.commit(() => inventory.open(config.openingStock));
@@ -78,14 +68,10 @@ export async function startInventory(
       query: Type.Object({ kitchen: Type.Optional(Type.String()) }),
       response: { 200: Type.Array(StockRow) },
     })
-    .get(
-      "/reservations/:order_id",
-      ({ params }) => inventory.reservation(params.order_id),
-      {
-        params: Type.Object({ order_id: OrderId }),
-        response: { 200: Reservation },
-      },
-    );
+    .get("/reservations/:order_id", ({ params }) => inventory.reservation(params.order_id), {
+      params: Type.Object({ order_id: OrderId }),
+      response: { 200: Reservation },
+    });
 
   /** 2. Reserve stock: one transaction for the batch, then the answers, then the acks. */
   async function onOrderPlaced(
@@ -114,9 +100,7 @@ export async function startInventory(
       const answers = await store.commit(() =>
         work.map(({ event }) => ledger.once(event.id, () => reserve(event))),
       );
-      await Promise.all(
-        answers.map(({ outcome }) => publisher.publish(outcome)),
-      );
+      await Promise.all(answers.map(({ outcome }) => publisher.publish(outcome)));
       // One by one: an `allUpTo` would take those along that wait for a retry.
       for (const { message } of work) channel.ack(message);
     } catch (error) {

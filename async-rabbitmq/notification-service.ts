@@ -47,15 +47,10 @@ export const Config = Type.Object({
   labNamespace: Type.String({ default: "" }),
 });
 
-export async function startNotification(
-  config: Static<typeof Config>,
-): Promise<Service> {
+export async function startNotification(config: Static<typeof Config>): Promise<Service> {
   const log = createLog("notification-service", config.logLevel);
   const faults = createFaults("notification", config);
-  const store = new Store(config.database, [
-    ...NOTIFICATIONS_SCHEMA,
-    ...LEDGER_SCHEMA,
-  ]);
+  const store = new Store(config.database, [...NOTIFICATIONS_SCHEMA, ...LEDGER_SCHEMA]);
   const notifications = new Notifications(store.db);
   const ledger = new Ledger(store.db, "notification-service");
   const names = topology(config.labNamespace);
@@ -113,9 +108,7 @@ export async function startNotification(
     const { order_id, user_id, kitchen } = event.data;
     const order = { order_id, user_id, kitchen };
     if (notifications.send(order)) log.debug("customer_told", { order_id });
-    return encodeEvent(
-      causedEvent(event, "notification-service", "ConfirmationSent", order),
-    );
+    return encodeEvent(causedEvent(event, "notification-service", "ConfirmationSent", order));
   }
 
   let consumer: Consumer | undefined;

@@ -17,13 +17,7 @@ import {
   newEvent,
 } from "@lab/contracts/events";
 import { OrderId } from "@lab/contracts/ids";
-import {
-  IdempotencyKey,
-  Order,
-  OrderAccepted,
-  OrderPage,
-  PlaceOrder,
-} from "@lab/contracts/order";
+import { IdempotencyKey, Order, OrderAccepted, OrderPage, PlaceOrder } from "@lab/contracts/order";
 import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs } from "@lab/runtime/faults";
 import { createApp } from "@lab/runtime/http";
@@ -63,15 +57,10 @@ export const Config = Type.Object({
 /** Events published at once, each confirmed on its own. */
 const PUBLISH_BATCH = 500;
 
-export async function startOrder(
-  config: Static<typeof Config>,
-): Promise<Service> {
+export async function startOrder(config: Static<typeof Config>): Promise<Service> {
   const log = createLog("order-service", config.logLevel);
   const faults = createFaults("order", config);
-  const store = new Store(config.database, [
-    ...ORDERS_SCHEMA,
-    ...OUTBOX_SCHEMA,
-  ]);
+  const store = new Store(config.database, [...ORDERS_SCHEMA, ...OUTBOX_SCHEMA]);
   const orders = new Orders(store.db);
   const outbox = new Outbox(store.db);
   const names = topology(config.labNamespace);
@@ -89,12 +78,10 @@ export async function startOrder(
     .post(
       "/order",
       ({ body, headers, status, set }) =>
-        onOrder(body, headers["idempotency-key"], headers["traceparent"]).then(
-          (order) => {
-            set.headers["location"] = `/orders/${order.order_id}`;
-            return status(202, order);
-          },
-        ),
+        onOrder(body, headers["idempotency-key"], headers["traceparent"]).then((order) => {
+          set.headers["location"] = `/orders/${order.order_id}`;
+          return status(202, order);
+        }),
       {
         body: PlaceOrder,
         headers: OrderHeaders,
@@ -145,9 +132,7 @@ export async function startOrder(
       const through = publisher;
       const rows = outbox.unsent(PUBLISH_BATCH);
       if (!through || rows.length === 0) return;
-      const words = await Promise.allSettled(
-        rows.map((row) => through.publish(row.body)),
-      );
+      const words = await Promise.allSettled(rows.map((row) => through.publish(row.body)));
       const sent = rows.filter((_, n) => words[n]?.status === "fulfilled");
       // Killed here, the events go out again under the same ids.
       await store.commit(() => outbox.markSent(sent));
@@ -161,17 +146,14 @@ export async function startOrder(
 
   /** 2. and 3. are done elsewhere: follow what became of the orders. */
   async function onOutcomes(channel: ConfirmChannel, batch: ConsumeMessage[]) {
-    const work: Delivery<
-      InventoryReserved | InventoryFailed | ConfirmationSent
-    >[] = [];
+    const work: Delivery<InventoryReserved | InventoryFailed | ConfirmationSent>[] = [];
     for (const message of batch) {
       const decoded = decodeEvent(message.content, [
         "InventoryReserved",
         "InventoryFailed",
         "ConfirmationSent",
       ]);
-      if (decoded.kind === "event")
-        work.push({ message, event: decoded.event });
+      if (decoded.kind === "event") work.push({ message, event: decoded.event });
       else {
         log.warn("message_refused", decoded);
         channel.reject(message, false);
@@ -181,8 +163,7 @@ export async function startOrder(
       await store.commit(() => {
         for (const { event } of work) {
           const { type, time, data } = event;
-          const reason =
-            type === "InventoryFailed" ? event.data.reason : undefined;
+          const reason = type === "InventoryFailed" ? event.data.reason : undefined;
           // A step that is known changes nothing, so this needs no ledger.
           orders.advance(data.order_id, STATUS_AFTER[type], time, reason);
         }

@@ -2,11 +2,7 @@
  * What the three services agree on: exchange, queues, dead queues, and how a
  * connection is kept and a message published.
  */
-import {
-  CONTENT_TYPE,
-  type EventType,
-  type LabEvent,
-} from "@lab/contracts/events";
+import { CONTENT_TYPE, type EventType, type LabEvent } from "@lab/contracts/events";
 import { Batches } from "@lab/runtime/batches";
 import { type Log, reasonOf } from "@lab/runtime/log";
 import {
@@ -51,10 +47,7 @@ export function deadQueue(queue: string): string {
 }
 
 /** Declares all of it. Every service does, so that none must start first. */
-async function declareTopology(
-  channel: Channel,
-  names: Topology,
-): Promise<void> {
+async function declareTopology(channel: Channel, names: Topology): Promise<void> {
   await channel.assertExchange(names.exchange, "topic", { durable: true });
   const bindings = [
     [names.inventoryQueue, ["order.placed"]],
@@ -165,9 +158,7 @@ export class Publisher {
     this.#channel = channel;
     this.#exchange = exchange;
     // An unroutable message is returned, and then confirmed all the same.
-    channel.on("return", (message) =>
-      this.#returned.add(message.properties.messageId),
-    );
+    channel.on("return", (message) => this.#returned.add(message.properties.messageId));
   }
 
   /**

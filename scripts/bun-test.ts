@@ -53,10 +53,7 @@ export async function bunTest(run: TestRun): Promise<Counts> {
     if (!isNoise(line)) onLine(line);
   };
   // The watcher of the lifeline has the same pipes: its end is not waited for.
-  const output = Promise.all([
-    eachLine(child.stdout, take),
-    eachLine(child.stderr, take),
-  ]);
+  const output = Promise.all([eachLine(child.stdout, take), eachLine(child.stderr, take)]);
   const exitCode = await child.exited;
   killGroup(child.pid);
   await output;
@@ -70,9 +67,7 @@ export async function bunTest(run: TestRun): Promise<Counts> {
 export function countTests(lines: readonly string[], exitCode: number): Counts {
   // The sums are the last such lines: a test may print anything before.
   const sum = (word: string) => {
-    const line = lines.findLast((one) =>
-      new RegExp(`^ +\\d+ ${word}$`).test(one),
-    );
+    const line = lines.findLast((one) => new RegExp(`^ +\\d+ ${word}$`).test(one));
     return line === undefined ? 0 : Number.parseInt(line);
   };
   const passed = sum("pass");

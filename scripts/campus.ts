@@ -6,12 +6,7 @@ import { killNative } from "@lab/lab/native";
 import { isFree } from "@lab/lab/ports";
 import { startStamp } from "@lab/lab/process-id";
 import { type Campus, SERVICES, startModel } from "@lab/lab/processes";
-import {
-  changeState,
-  readState,
-  serviceRuns,
-  type UpService,
-} from "@lab/lab/state";
+import { changeState, readState, serviceRuns, type UpService } from "@lab/lab/state";
 import { eventually } from "@lab/lab/waiting";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -35,8 +30,8 @@ export function modelsUp(state: { services: UpService[] }): Model[] {
     .map(({ model }) => model)
     .filter(
       (model) =>
-        state.services.filter((one) => one.model === model && serviceRuns(one))
-          .length === SERVICES[model].length,
+        state.services.filter((one) => one.model === model && serviceRuns(one)).length ===
+        SERVICES[model].length,
     );
 }
 
@@ -114,9 +109,7 @@ export async function takeDown(models: readonly Model[]): Promise<string[]> {
     else if (kind === "external") ended.push(`${name} (left running)`);
   }
   await changeState((state) => {
-    state.services = state.services.filter(
-      (one) => !models.includes(one.model),
-    );
+    state.services = state.services.filter((one) => !models.includes(one.model));
     for (const name of names) delete state.brokers[name];
   });
   return ended;
@@ -133,17 +126,12 @@ async function untilGone(service: UpService): Promise<void> {
   }
 }
 
-async function startItsBroker(
-  model: Model,
-  lasting: boolean,
-): Promise<Broker | undefined> {
+async function startItsBroker(model: Model, lasting: boolean): Promise<Broker | undefined> {
   const name = brokerOf(model);
   if (name === undefined) return undefined;
   const broker = await startBroker(name, {
     ...(lasting ? { lastingIn: await emptyFolder(name) } : {}),
-    ...((await isFree(MANAGEMENT_PORT))
-      ? { managementPort: MANAGEMENT_PORT }
-      : {}),
+    ...((await isFree(MANAGEMENT_PORT)) ? { managementPort: MANAGEMENT_PORT } : {}),
   });
   const { address, folder, kind, managementUrl, versions } = broker;
   await changeState(({ brokers }) => {
@@ -173,9 +161,7 @@ function portsOf(name: string): Record<string, number> {
       if (!text) return [service, port];
       const chosen = Number(text);
       if (!Number.isInteger(chosen) || chosen < 1 || chosen > 65535) {
-        throw new Error(
-          `${portVariable(service)} must be a port, 1 to 65535, not ${text}`,
-        );
+        throw new Error(`${portVariable(service)} must be a port, 1 to 65535, not ${text}`);
       }
       return [service, chosen];
     }),

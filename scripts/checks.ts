@@ -39,12 +39,7 @@ const CHECKS: Check[] = [
   },
   {
     name: "dead code",
-    check: () =>
-      mustPass([
-        ...tool("knip/bin/knip-bun.js"),
-        "--config",
-        "scripts/knip.json",
-      ]),
+    check: () => mustPass([...tool("knip/bin/knip-bun.js"), "--config", "scripts/knip.json"]),
   },
   {
     name: "published results",

@@ -23,9 +23,10 @@ const options: Record<string, Option> = {
 };
 
 test("words and options, in any order", () => {
-  expect(
-    parseInput(["a", "--json", "--from=x=y", "b", "--", "--c"], options),
-  ).toEqual({ words: ["a", "b", "--c"], options: { json: true, from: "x=y" } });
+  expect(parseInput(["a", "--json", "--from=x=y", "b", "--", "--c"], options)).toEqual({
+    words: ["a", "b", "--c"],
+    options: { json: true, from: "x=y" },
+  });
   expect(parseInput(["--from", "x"], options).options).toEqual({ from: "x" });
 });
 

@@ -26,10 +26,7 @@ export interface Input {
 export class UsageError extends Error {}
 
 /** Splits what follows a command's name into words and options. Throws UsageError for an option that it doesn't have. */
-export function parseInput(
-  args: readonly string[],
-  known: Record<string, Option> = {},
-): Input {
+export function parseInput(args: readonly string[], known: Record<string, Option> = {}): Input {
   const words: string[] = [];
   const options: Input["options"] = {};
   for (let at = 0; at < args.length; at += 1) {
@@ -62,11 +59,7 @@ export function parseInput(
 }
 
 /** Says that there is no such thing, and which there is: the nearest one, else all. */
-export function unknown(
-  what: string,
-  word: string,
-  candidates: readonly string[],
-): string {
+export function unknown(what: string, word: string, candidates: readonly string[]): string {
   const nearest = nearestWord(word, candidates);
   if (nearest !== undefined) {
     return `unknown ${what} ${word}: did you mean ${nearest}?`;
@@ -76,10 +69,7 @@ export function unknown(
 }
 
 /** The candidate that a typing slip turns into that word; undefined when none is near. */
-export function nearestWord(
-  word: string,
-  candidates: readonly string[],
-): string | undefined {
+export function nearestWord(word: string, candidates: readonly string[]): string | undefined {
   let nearest: string | undefined;
   let best = Math.max(2, Math.floor(word.length / 3)) + 1;
   for (const candidate of candidates) {
@@ -104,11 +94,7 @@ function editDistance(a: string, b: string): number {
     const row = [i];
     for (let j = 1; j <= b.length; j += 1) {
       const changed = a[i - 1] === b[j - 1] ? 0 : 1;
-      let least = Math.min(
-        rows[i - 1]![j]! + 1,
-        row[j - 1]! + 1,
-        rows[i - 1]![j - 1]! + changed,
-      );
+      let least = Math.min(rows[i - 1]![j]! + 1, row[j - 1]! + 1, rows[i - 1]![j - 1]! + changed);
       const swapped = a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
       if (i > 1 && j > 1 && swapped) {
         least = Math.min(least, rows[i - 2]![j - 2]! + 1);

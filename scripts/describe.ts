@@ -1,12 +1,7 @@
 import type { BrokerName } from "@lab/lab/brokers";
 import { nativePid } from "@lab/lab/native";
 import { SERVICES } from "@lab/lab/processes";
-import {
-  readState,
-  serviceRuns,
-  type UpBroker,
-  type UpService,
-} from "@lab/lab/state";
+import { readState, serviceRuns, type UpBroker, type UpService } from "@lab/lab/state";
 
 /** A service of `status --json`. */
 interface ServiceStatus {
@@ -43,9 +38,7 @@ export async function statusUp(): Promise<{
       services.toSorted((a, b) => rank(a) - rank(b)).map(statusOfService),
     ),
     brokers: await Promise.all(
-      Object.entries(brokers).map(([name, broker]) =>
-        statusOfBroker(name as BrokerName, broker),
-      ),
+      Object.entries(brokers).map(([name, broker]) => statusOfBroker(name as BrokerName, broker)),
     ),
   };
 }
@@ -69,15 +62,10 @@ export async function describeUp(): Promise<string> {
   for (const one of brokers) {
     const { broker, kind, management_url: management, pid, status } = one;
     const process = pid === undefined ? "" : `  pid ${pid}`;
-    lines.push(
-      `${broker} (${kind})`,
-      `  ${status.padEnd(9)}  ${one.address}${process}`,
-    );
+    lines.push(`${broker} (${kind})`, `  ${status.padEnd(9)}  ${one.address}${process}`);
     if (management !== undefined) {
       const { password, username } = new URL(one.address);
-      lines.push(
-        `  management page ${management}  user ${username}, password ${password}`,
-      );
+      lines.push(`  management page ${management}  user ${username}, password ${password}`);
     }
   }
   return lines.join("\n");
@@ -108,10 +96,7 @@ async function answers(url: string): Promise<boolean> {
   }
 }
 
-async function statusOfBroker(
-  broker: BrokerName,
-  up: UpBroker,
-): Promise<BrokerStatus> {
+async function statusOfBroker(broker: BrokerName, up: UpBroker): Promise<BrokerStatus> {
   const { address, folder, kind, managementUrl, versions } = up;
   const pid = folder === undefined ? undefined : await nativePid(folder);
   return {

@@ -32,10 +32,7 @@ export async function interruptible(
 }
 
 /** The promise's value; throws as soon as `signal` is aborted, without waiting for it. */
-export async function unlessAborted<T>(
-  signal: AbortSignal,
-  promise: Promise<T>,
-): Promise<T> {
+export async function unlessAborted<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
   signal.throwIfAborted();
   const aborted = Promise.withResolvers<never>();
   const listener = () => aborted.reject(signal.reason);

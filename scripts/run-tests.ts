@@ -1,9 +1,4 @@
-import {
-  type Broker,
-  folderVariable,
-  prepareBrokers,
-  startBroker,
-} from "@lab/lab/brokers";
+import { type Broker, folderVariable, prepareBrokers, startBroker } from "@lab/lab/brokers";
 import type { Model } from "@lab/lab/evidence";
 import { repoFolder } from "@lab/lab/folders";
 import { join } from "node:path";
@@ -31,10 +26,7 @@ export async function runTests(
   const models = Object.values(MODELS)
     .map(({ model }) => model)
     .filter((model) => files.some((file) => file.model === model));
-  await unlessAborted(
-    signal,
-    prepareBrokers(models.flatMap((model) => brokerOf(model) ?? [])),
-  );
+  await unlessAborted(signal, prepareBrokers(models.flatMap((model) => brokerOf(model) ?? [])));
   const results: TestResult[] = [];
   for (const model of models) {
     const ofModel = files.filter((file) => file.model === model);
@@ -70,9 +62,7 @@ async function runModel(
       cwd: join(repoFolder, model),
       env: {
         LAB_RUN_DIR: runFolder,
-        ...(broker?.folder === undefined
-          ? {}
-          : { [folderVariable[broker.name]]: broker.folder }),
+        ...(broker?.folder === undefined ? {} : { [folderVariable[broker.name]]: broker.folder }),
       },
       onLine: say,
       signal,
@@ -83,10 +73,7 @@ async function runModel(
   return results;
 }
 
-async function startItsBroker(
-  model: Model,
-  signal: AbortSignal,
-): Promise<Broker | undefined> {
+async function startItsBroker(model: Model, signal: AbortSignal): Promise<Broker | undefined> {
   const name = brokerOf(model);
   if (name === undefined) return undefined;
   say(`\nstarting ${name} …`);

@@ -7,9 +7,7 @@ export async function kafkaAddress(): Promise<string> {
   if (address) return address;
   const { brokers } = await readState();
   if (brokers.kafka !== undefined) return brokers.kafka.address;
-  throw new Error(
-    "no Kafka to look at: scripts/lab up stream, or set KAFKA_BROKERS",
-  );
+  throw new Error("no Kafka to look at: scripts/lab up stream, or set KAFKA_BROKERS");
 }
 
 /** The URL of Analytics: `ANALYTICS_URL`, or the one of `lab up`. Throws with the command to type when it doesn't run. */
@@ -19,9 +17,7 @@ export async function analyticsUrl(): Promise<string> {
   const { services } = await readState();
   const found = services.find((one) => one.name === "analytics-consumer");
   if (found !== undefined && serviceRuns(found)) return found.url;
-  throw new Error(
-    "no Analytics to ask: scripts/lab up stream, or set ANALYTICS_URL",
-  );
+  throw new Error("no Analytics to ask: scripts/lab up stream, or set ANALYTICS_URL");
 }
 
 /** Prefix of the topics and groups: `LAB_NAMESPACE`, none by default. */

@@ -37,26 +37,18 @@ export function modelTests(): TestFile[] {
 
 /** Test files that need no broker, of the packages, the scripts and the services; relative to the clone. */
 export function unitTests(): string[] {
-  return globSync(
-    "{packages,scripts,sync-rest,async-rabbitmq,streaming-kafka}/**/*.test.ts",
-    {
-      cwd: repoFolder,
-      exclude: (path) => /(^|\/)(node_modules|tests)$/.test(path),
-    },
-  )
+  return globSync("{packages,scripts,sync-rest,async-rabbitmq,streaming-kafka}/**/*.test.ts", {
+    cwd: repoFolder,
+    exclude: (path) => /(^|\/)(node_modules|tests)$/.test(path),
+  })
     .toSorted()
     .map((path) => `./${path}`);
 }
 
 /** The files that those words name: `replay`, `streaming-kafka/replay`. Throws UsageError for others. */
-export function chooseTests(
-  words: readonly string[],
-  files: readonly TestFile[],
-): TestFile[] {
+export function chooseTests(words: readonly string[], files: readonly TestFile[]): TestFile[] {
   const chosen = words.map((word) => {
-    const named = files.filter(
-      ({ model, name }) => word === name || word === `${model}/${name}`,
-    );
+    const named = files.filter(({ model, name }) => word === name || word === `${model}/${name}`);
     if (named.length === 0) {
       const names = word.includes("/")
         ? files.map(({ model, name }) => `${model}/${name}`)

@@ -33,10 +33,7 @@ test("models and services don't import each other", () => {
     .filter(({ path }) => MODELS.some((model) => path.startsWith(`${model}/`)))
     .flatMap(({ path, text }) =>
       importsOf(text)
-        .filter(
-          (from) =>
-            MODELS.some((model) => from.includes(model)) || service.test(from),
-        )
+        .filter((from) => MODELS.some((model) => from.includes(model)) || service.test(from))
         .map((from) => `${path} imports ${from}`),
     );
   expect(broken).toEqual([]);
@@ -58,17 +55,12 @@ test("a service reads its environment through readEnv alone", () => {
     .filter(({ path }) => !/^(scripts|packages\/lab)\/|\/tests\//.test(path))
     .filter(({ text }) => /(Bun|process)\.env\b/.test(text))
     .map(({ path }) => path);
-  expect(readers.sort()).toEqual([
-    "packages/runtime/production.ts",
-    "packages/runtime/service.ts",
-  ]);
+  expect(readers.sort()).toEqual(["packages/runtime/production.ts", "packages/runtime/service.ts"]);
 });
 
 test("no test sleeps: it waits for a condition, through the harness", () => {
   const sleepers = files
-    .filter(({ path }) =>
-      MODELS.some((model) => path.startsWith(`${model}/tests/`)),
-    )
+    .filter(({ path }) => MODELS.some((model) => path.startsWith(`${model}/tests/`)))
     .filter(({ text }) => /\b(sleep|setTimeout|setInterval)\(/.test(text))
     .map(({ path }) => path);
   expect(sleepers).toEqual([]);
@@ -85,23 +77,18 @@ test("every file is short enough to be read", () => {
 });
 
 test("every command that a README names is there", () => {
-  const commands = readdirSync(join(repoFolder, "scripts/commands")).map(
-    (file) => file.replace(/\.ts$/, ""),
+  const commands = readdirSync(join(repoFolder, "scripts/commands")).map((file) =>
+    file.replace(/\.ts$/, ""),
   );
   const { scripts } = JSON.parse(read("package.json")) as {
     scripts: Record<string, string>;
   };
   const missing = readmes.flatMap((readme) => {
     const text = read(readme);
-    const named = (pattern: RegExp) =>
-      [...text.matchAll(pattern)].map(([, name]) => name!);
+    const named = (pattern: RegExp) => [...text.matchAll(pattern)].map(([, name]) => name!);
     return [
-      ...named(/scripts\/lab ([a-z][a-z-]*)/g).filter(
-        (name) => !commands.includes(name),
-      ),
-      ...named(/bun run ([a-z][\w:-]*)/g).filter(
-        (name) => !Object.hasOwn(scripts, name),
-      ),
+      ...named(/scripts\/lab ([a-z][a-z-]*)/g).filter((name) => !commands.includes(name)),
+      ...named(/bun run ([a-z][\w:-]*)/g).filter((name) => !Object.hasOwn(scripts, name)),
     ].map((name) => `${readme}: ${name}`);
   });
   expect(missing).toEqual([]);
@@ -112,7 +99,5 @@ function read(path: string): string {
 }
 
 function importsOf(text: string): string[] {
-  return [...text.matchAll(/(?:from|import|import\()\s*"([^"]+)"/g)].map(
-    ([, from]) => from!,
-  );
+  return [...text.matchAll(/(?:from|import|import\()\s*"([^"]+)"/g)].map(([, from]) => from!);
 }

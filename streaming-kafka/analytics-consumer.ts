@@ -49,9 +49,7 @@ export const Config = Type.Object({
   labNamespace: Type.String({ default: "" }),
 });
 
-export async function startAnalytics(
-  config: Static<typeof Config>,
-): Promise<Service> {
+export async function startAnalytics(config: Static<typeof Config>): Promise<Service> {
   const log = createLog("analytics-consumer", config.logLevel);
   const faults = createFaults("analytics", config);
   const store = new Store(config.database, ANALYTICS_SCHEMA);
@@ -118,9 +116,7 @@ export async function startAnalytics(
       const replay = analytics.replaying();
       const target = replay?.targets[topic]?.[partition] ?? 0;
       // A replay ends where the live metrics stood; what is behind comes after.
-      const due = replay
-        ? rest.filter(({ offset }) => Number(offset) < target)
-        : rest;
+      const due = replay ? rest.filter(({ offset }) => Number(offset) < target) : rest;
       const slice = due.slice(0, faults.batchLimit(SEND_BATCH));
       if (slice.length === 0) {
         consumer.pause([{ topic, partitions: [partition] }]);
@@ -198,8 +194,7 @@ export async function startAnalytics(
   function replayView(replay: Generation) {
     return {
       ...replay,
-      equal:
-        replay.digest_after && replay.digest_after === replay.digest_before,
+      equal: replay.digest_after && replay.digest_after === replay.digest_before,
       positions: analytics.positions(replay.generation),
     };
   }

@@ -59,15 +59,10 @@ export const Config = Type.Object({
 const MAX_ATTEMPTS = 5;
 const RETRY_PAUSE_MS = 100;
 
-export async function startInventory(
-  config: Static<typeof Config>,
-): Promise<Service> {
+export async function startInventory(config: Static<typeof Config>): Promise<Service> {
   const log = createLog("inventory-consumer", config.logLevel);
   const faults = createFaults("inventory", config);
-  const store = new Store(config.database, [
-    ...INVENTORY_SCHEMA,
-    ...LEDGER_SCHEMA,
-  ]);
+  const store = new Store(config.database, [...INVENTORY_SCHEMA, ...LEDGER_SCHEMA]);
   const inventory = new Inventory(store.db);
   const ledger = new Ledger(store.db, "inventory-consumer");
   await store.commit(() => inventory.open(config.openingStock));
@@ -89,14 +84,10 @@ export async function startInventory(
       query: Type.Object({ kitchen: Type.Optional(Type.String()) }),
       response: { 200: Type.Array(StockRow) },
     })
-    .get(
-      "/reservations/:order_id",
-      ({ params }) => inventory.reservation(params.order_id),
-      {
-        params: Type.Object({ order_id: OrderId }),
-        response: { 200: Reservation },
-      },
-    );
+    .get("/reservations/:order_id", ({ params }) => inventory.reservation(params.order_id), {
+      params: Type.Object({ order_id: OrderId }),
+      response: { 200: Reservation },
+    });
 
   /** 2. Reserve stock: one transaction for the slice, then the answers, then the offset. */
   async function onOrderPlaced(payload: EachBatchPayload): Promise<void> {
@@ -145,13 +136,8 @@ export async function startInventory(
   }
 
   /** The event of a record; `invalid` when it can never be one, or has failed too often. */
-  async function readRecord(
-    record: KafkaMessage,
-    heartbeat: () => Promise<void>,
-  ) {
-    const decoded = decodeEvent(record.value ?? new Uint8Array(), [
-      "OrderPlaced",
-    ]);
+  async function readRecord(record: KafkaMessage, heartbeat: () => Promise<void>) {
+    const decoded = decodeEvent(record.value ?? new Uint8Array(), ["OrderPlaced"]);
     if (decoded.kind === "invalid") return decoded;
     for (let attempt = 1; ; attempt++) {
       try {

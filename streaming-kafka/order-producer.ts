@@ -18,13 +18,7 @@ import {
   newEvent,
 } from "@lab/contracts/events";
 import { OrderId } from "@lab/contracts/ids";
-import {
-  IdempotencyKey,
-  Order,
-  OrderAccepted,
-  OrderPage,
-  PlaceOrder,
-} from "@lab/contracts/order";
+import { IdempotencyKey, Order, OrderAccepted, OrderPage, PlaceOrder } from "@lab/contracts/order";
 import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs } from "@lab/runtime/faults";
 import { createApp } from "@lab/runtime/http";
@@ -63,16 +57,10 @@ export const Config = Type.Object({
   retryEveryMs: Type.Integer({ minimum: 1, default: 500 }),
 });
 
-export async function startOrder(
-  config: Static<typeof Config>,
-): Promise<Service> {
+export async function startOrder(config: Static<typeof Config>): Promise<Service> {
   const log = createLog("order-producer", config.logLevel);
   const faults = createFaults("order", config);
-  const store = new Store(config.database, [
-    ...ORDERS_SCHEMA,
-    ...OUTBOX_SCHEMA,
-    ...BULKS_SCHEMA,
-  ]);
+  const store = new Store(config.database, [...ORDERS_SCHEMA, ...OUTBOX_SCHEMA, ...BULKS_SCHEMA]);
   const orders = new Orders(store.db);
   const outbox = new Outbox(store.db);
   const bulks = new Bulks(store.db);
@@ -98,12 +86,10 @@ export async function startOrder(
     .post(
       "/order",
       ({ body, headers, status, set }) =>
-        onOrder(body, headers["idempotency-key"], headers["traceparent"]).then(
-          (order) => {
-            set.headers["location"] = `/orders/${order.order_id}`;
-            return status(202, order);
-          },
-        ),
+        onOrder(body, headers["idempotency-key"], headers["traceparent"]).then((order) => {
+          set.headers["location"] = `/orders/${order.order_id}`;
+          return status(202, order);
+        }),
       {
         body: PlaceOrder,
         headers: OrderHeaders,
@@ -147,9 +133,7 @@ export async function startOrder(
     traceparent: string | undefined,
   ) {
     await faults.strike();
-    const order = await store.commit(() =>
-      placeOrder(body, idempotencyKey, traceparent),
-    );
+    const order = await store.commit(() => placeOrder(body, idempotencyKey, traceparent));
     log.debug("order_placed", { order_id: order.order_id });
     outboxSender.wake();
     return { order_id: order.order_id, status: order.status };
@@ -166,10 +150,7 @@ export async function startOrder(
       const { order_id, user_id, kitchen, items } = order;
       const data = { order_id, user_id, kitchen, items };
       const trace = childTrace(traceparent);
-      outbox.add(
-        kitchen,
-        newEvent("OrderPlaced", "order-producer", data, trace),
-      );
+      outbox.add(kitchen, newEvent("OrderPlaced", "order-producer", data, trace));
     }
     return order;
   }

@@ -3,13 +3,7 @@
  * client is set up.
  */
 import { type Log, reasonOf } from "@lab/runtime/log";
-import {
-  type Admin,
-  type Consumer,
-  Kafka,
-  logLevel,
-  Partitioners,
-} from "kafkajs";
+import { type Admin, type Consumer, Kafka, logLevel, Partitioners } from "kafkajs";
 
 /**
  * Both topics have as many, so the same kitchen has the same partition number
@@ -42,10 +36,7 @@ export function topics(namespace: string) {
 export type Topics = ReturnType<typeof topics>;
 
 /** Creates what is missing. Every service does, so that none must start first. */
-export async function declareTopics(
-  admin: Admin,
-  names: Topics,
-): Promise<void> {
+export async function declareTopics(admin: Admin, names: Topics): Promise<void> {
   await admin.createTopics({
     waitForLeaders: true,
     topics: [
@@ -57,11 +48,7 @@ export async function declareTopics(
 }
 
 /** A client for `brokers`, `host:port` with commas between. */
-export function createKafka(
-  brokers: string,
-  clientId: string,
-  log: Log,
-): Kafka {
+export function createKafka(brokers: string, clientId: string, log: Log): Kafka {
   return new Kafka({
     clientId,
     brokers: brokers.split(","),
@@ -72,8 +59,7 @@ export function createKafka(
     // Its errors include what is none ("topic exists"); what matters here is
     // told by `watchGroup` and by the calls that fail.
     logLevel: logLevel.WARN,
-    logCreator: () => (entry) =>
-      log.debug("broker_says", { reason: entry.log.message }),
+    logCreator: () => (entry) => log.debug("broker_says", { reason: entry.log.message }),
   });
 }
 
@@ -148,8 +134,7 @@ export function watchGroup(consumer: Consumer, log: Log): () => boolean {
   let member = false;
   const { GROUP_JOIN, HEARTBEAT, CRASH, STOP, DISCONNECT } = consumer.events;
   const joined = (is: boolean) => () => {
-    if (is !== member)
-      log.info(is ? "broker_connected" : "broker_disconnected");
+    if (is !== member) log.info(is ? "broker_connected" : "broker_disconnected");
     member = is;
   };
   for (const event of [GROUP_JOIN, HEARTBEAT] as const) {

@@ -9,13 +9,7 @@
  * the release of the same order, so the release leaves a tombstone that wins.
  */
 import { OrderId } from "@lab/contracts/ids";
-import {
-  Release,
-  repeatedSku,
-  Reservation,
-  Reserve,
-  StockRow,
-} from "@lab/contracts/order";
+import { Release, repeatedSku, Reservation, Reserve, StockRow } from "@lab/contracts/order";
 import { Problem } from "@lab/contracts/problem";
 import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs } from "@lab/runtime/faults";
@@ -37,9 +31,7 @@ export const Config = Type.Object({
   openingStock: Type.Integer({ minimum: 0, default: OPENING_STOCK }),
 });
 
-export async function startInventory(
-  config: Static<typeof Config>,
-): Promise<Service> {
+export async function startInventory(config: Static<typeof Config>): Promise<Service> {
   const log = createLog("inventory-service", config.logLevel);
   const faults = createFaults("inventory", config);
   const store = new Store(config.database, INVENTORY_SCHEMA);
@@ -68,14 +60,10 @@ export async function startInventory(
       query: Type.Object({ kitchen: Type.Optional(Type.String()) }),
       response: { 200: Type.Array(StockRow) },
     })
-    .get(
-      "/reservations/:order_id",
-      ({ params }) => inventory.reservation(params.order_id),
-      {
-        params: Type.Object({ order_id: OrderId }),
-        response: { 200: Reservation },
-      },
-    );
+    .get("/reservations/:order_id", ({ params }) => inventory.reservation(params.order_id), {
+      params: Type.Object({ order_id: OrderId }),
+      response: { 200: Reservation },
+    });
 
   /** Idempotent by order id: the first decision is the answer for ever. */
   async function onReserve(order: Static<typeof Reserve>) {
@@ -85,9 +73,7 @@ export async function startInventory(
       throw new Problem("invalid_request", `${sku} stands twice in items`);
     }
     await faults.strike();
-    const decision = await store.commit(() =>
-      inventory.reserve(order_id, kitchen, items),
-    );
+    const decision = await store.commit(() => inventory.reserve(order_id, kitchen, items));
     log.debug("stock_reserved", { order_id, ...decision });
     switch (decision.kind) {
       case "reserved":

@@ -29,9 +29,7 @@ export const Config = Type.Object({
   ...faultKnobs("notification"),
 });
 
-export async function startNotification(
-  config: Static<typeof Config>,
-): Promise<Service> {
+export async function startNotification(config: Static<typeof Config>): Promise<Service> {
   const log = createLog("notification-service", config.logLevel);
   const faults = createFaults("notification", config);
   const store = new Store(config.database, NOTIFICATIONS_SCHEMA);

@@ -10,13 +10,7 @@
  * until Inventory has answered, however long that takes.
  */
 import { OrderId } from "@lab/contracts/ids";
-import {
-  IdempotencyKey,
-  Order,
-  OrderConfirmed,
-  OrderPage,
-  PlaceOrder,
-} from "@lab/contracts/order";
+import { IdempotencyKey, Order, OrderConfirmed, OrderPage, PlaceOrder } from "@lab/contracts/order";
 import { Problem, type ProblemCode } from "@lab/contracts/problem";
 import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs } from "@lab/runtime/faults";
@@ -42,15 +36,10 @@ export const Config = Type.Object({
   retryEveryMs: Type.Integer({ minimum: 1, default: 500 }),
 });
 
-export async function startOrder(
-  config: Static<typeof Config>,
-): Promise<Service> {
+export async function startOrder(config: Static<typeof Config>): Promise<Service> {
   const log = createLog("order-service", config.logLevel);
   const faults = createFaults("order", config);
-  const store = new Store(config.database, [
-    ...ORDERS_SCHEMA,
-    ...RELEASES_SCHEMA,
-  ]);
+  const store = new Store(config.database, [...ORDERS_SCHEMA, ...RELEASES_SCHEMA]);
   const orders = new Orders(store.db);
   const releases = new Releases(store.db);
   /** Orders that a request is working on: not the repair's business. */
@@ -67,8 +56,8 @@ export async function startOrder(
     .post(
       "/order",
       ({ body, headers, status }) =>
-        onOrder(body, headers["idempotency-key"], headers["traceparent"]).then(
-          (order) => status(201, order),
+        onOrder(body, headers["idempotency-key"], headers["traceparent"]).then((order) =>
+          status(201, order),
         ),
       {
         body: PlaceOrder,
@@ -180,11 +169,7 @@ export async function startOrder(
     try {
       const response = await fetch(
         `${config.notificationUrl}/send`,
-        posted(
-          { order_id, user_id, kitchen },
-          trace,
-          config.notificationTimeoutMs,
-        ),
+        posted({ order_id, user_id, kitchen }, trace, config.notificationTimeoutMs),
       );
       if (response.ok) return { kind: "told", at: now() } as const;
       log.debug("call_failed", {

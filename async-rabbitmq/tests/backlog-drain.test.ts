@@ -1,11 +1,6 @@
 /** Inventory dead for a minute: the customers get their receipts, the queue keeps the orders. */
 import { experiment, type Run } from "@lab/lab/experiment";
-import {
-  LATENCY_COLUMNS,
-  latencies,
-  latencyRow,
-  openLoop,
-} from "@lab/lab/load";
+import { LATENCY_COLUMNS, latencies, latencyRow, openLoop } from "@lab/lab/load";
 import { eventually, nowUs, outage, sample } from "@lab/lab/waiting";
 import {
   acceptedBetween,
@@ -161,20 +156,11 @@ experiment(
     run.figure("answer_before_p50_ms", latencies(before).p50_ms);
     run.figure("answer_p50_ms", latencies(during).p50_ms);
     run.figure("answer_p99_ms", latencies(during).p99_ms);
-    run.figure(
-      "peak_depth",
-      Math.max(peak, ...ready.points.map(([, depth]) => depth)),
-    );
+    run.figure("peak_depth", Math.max(peak, ...ready.points.map(([, depth]) => depth)));
     run.figure("drain_s", rounded(drained.drainS, 3));
-    run.figure(
-      "drain_rate_per_s",
-      rounded(drained.consumed / drained.drainS, 0),
-    );
+    run.figure("drain_rate_per_s", rounded(drained.consumed / drained.drainS, 0));
     run.figure("completion_p50_ms", median(undisturbed));
-    run.figure(
-      "longest_completion_s",
-      rounded(Math.max(...completions.values()) / 1_000, 3),
-    );
+    run.figure("longest_completion_s", rounded(Math.max(...completions.values()) / 1_000, 3));
     run.figure("confirmed", verdict.confirmed);
     run.figure("failed", verdict.failed);
     run.figure("lost", verdict.lost.length);
@@ -187,9 +173,7 @@ function outageSeconds(): number {
   const text = process.env["LAB_OUTAGE_S"] || "60";
   const seconds = Number(text);
   if (!Number.isInteger(seconds) || seconds < 1) {
-    throw new Error(
-      `LAB_OUTAGE_S must be whole seconds, at least 1, not ${text}`,
-    );
+    throw new Error(`LAB_OUTAGE_S must be whole seconds, at least 1, not ${text}`);
   }
   return seconds;
 }

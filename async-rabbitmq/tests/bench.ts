@@ -69,11 +69,9 @@ export class Bench {
   /** Puts the event on Inventory's queue once more. */
   async put(event: OrderPlaced): Promise<void> {
     this.#delivered(event);
-    await this.lab.rabbit.put(
-      this.lab.names.inventoryQueue,
-      encodeEvent(event),
-      { messageId: event.id },
-    );
+    await this.lab.rabbit.put(this.lab.names.inventoryQueue, encodeEvent(event), {
+      messageId: event.id,
+    });
   }
 
   /** RabbitMQ itself has delivered it again: whether its first answer went out is open. */
@@ -93,16 +91,11 @@ export class Bench {
   /** Waits until all is answered and nothing more happens, then notes what has changed since the last note. */
   async note(what: string): Promise<void> {
     await eventually("every delivery is answered", () => {
-      const open = [...this.#due].filter(
-        ([id, due]) => this.#answers(id).length < due,
-      );
+      const open = [...this.#due].filter(([id, due]) => this.#answers(id).length < due);
       if (open.length > 0) throw new Error(`${open.length} without an answer`);
       return true;
     });
-    await eventually(
-      "every order is confirmed",
-      () => this.totals().confirmations === this.orders,
-    );
+    await eventually("every order is confirmed", () => this.totals().confirmations === this.orders);
     // One more answer may be on its way, of which it is open whether it went out.
     const now = await eventually("nothing more comes of it", () =>
       settled("the account", () => this.totals(), { forMs: 500 }),
@@ -199,9 +192,7 @@ export class Bench {
   /** What Inventory has said, under that id or at all. */
   #answers(id?: string): Spy["messages"] {
     return this.#spy.messages.filter(
-      (message) =>
-        message.key.startsWith("inventory.") &&
-        (id === undefined || message.id === id),
+      (message) => message.key.startsWith("inventory.") && (id === undefined || message.id === id),
     );
   }
 }

@@ -1,11 +1,6 @@
 /** The broker itself dies: the outbox keeps what can't be published, and nobody has to be restarted. */
 import { experiment } from "@lab/lab/experiment";
-import {
-  LATENCY_COLUMNS,
-  latencies,
-  latencyRow,
-  openLoop,
-} from "@lab/lab/load";
+import { LATENCY_COLUMNS, latencies, latencyRow, openLoop } from "@lab/lab/load";
 import { eventually, nowUs, outage, sample } from "@lab/lab/waiting";
 import {
   acceptedBetween,
@@ -90,9 +85,7 @@ experiment(
       { everyMs: 5 },
     );
     const drainS = since();
-    run.progress(
-      `reconnected after ${reconnectS} s, drained after ${drainS} s`,
-    );
+    run.progress(`reconnected after ${reconnectS} s, drained after ${drainS} s`);
     const after = await afterwards;
     await nothingOpen(lab);
     await Promise.all([outbox.stop(), queue.stop()]);
@@ -145,10 +138,7 @@ experiment(
     run.figure("outage_s", rounded((answersUs - killedUs) / 1_000_000, 1));
     run.figure("accepted", verdict.acknowledged);
     run.figure("refused", verdict.attempted - verdict.acknowledged);
-    run.figure(
-      "accepted_during_outage",
-      acceptedBetween(run, killedUs, answersUs),
-    );
+    run.figure("accepted_during_outage", acceptedBetween(run, killedUs, answersUs));
     run.figure("answer_before_p50_ms", latencies(before).p50_ms);
     run.figure("answer_p50_ms", latencies(during).p50_ms);
     run.figure("answer_p99_ms", latencies(during).p99_ms);

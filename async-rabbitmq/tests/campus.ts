@@ -42,9 +42,7 @@ export async function startLab(
 }
 
 /** The run's broker; a private one where that is somebody else's, whom nobody here may kill or pause. */
-export async function ownBroker(
-  run: Run,
-): Promise<{ broker: Broker } & AsyncDisposable> {
+export async function ownBroker(run: Run): Promise<{ broker: Broker } & AsyncDisposable> {
   const given = await run.broker("rabbitmq");
   if (given.kind !== "external") {
     return { broker: given, async [Symbol.asyncDispose]() {} };
@@ -106,8 +104,7 @@ export function rows<Row>(
   return db.query<Row, (string | number)[]>(sql).all(...values);
 }
 
-export const OUTBOX_DEPTH =
-  "SELECT count(*) AS n FROM outbox WHERE sent_at IS NULL";
+export const OUTBOX_DEPTH = "SELECT count(*) AS n FROM outbox WHERE sent_at IS NULL";
 
 /**
  * Waits until every order has ended, and nothing waits in the outbox or in a queue.
@@ -117,10 +114,7 @@ export const OUTBOX_DEPTH =
 export async function nothingOpen(lab: Lab): Promise<void> {
   const { order } = lab.campus;
   const open = () =>
-    count(
-      order,
-      "SELECT count(*) AS n FROM orders WHERE status IN ('placed', 'reserved')",
-    );
+    count(order, "SELECT count(*) AS n FROM orders WHERE status IN ('placed', 'reserved')");
   await eventually(
     "every order has ended, outbox and queues are empty",
     async () => {
@@ -172,9 +166,9 @@ export function holdsClean(run: Run, { campus }: Lab): Verdict {
 /** Holds that each accepted order of `sendOrder` ended as the seed says: those that ask for what isn't on the menu failed. */
 export function holdsOutcomes(run: Run, verdict: Verdict): void {
   const accepted = verdict.acknowledged;
-  const offMenu = Array.from({ length: accepted }, (_, n) =>
-    seededOrder(run, n),
-  ).filter(({ items }) => items[0]?.sku === OFF_MENU_SKU).length;
+  const offMenu = Array.from({ length: accepted }, (_, n) => seededOrder(run, n)).filter(
+    ({ items }) => items[0]?.sku === OFF_MENU_SKU,
+  ).length;
   run.holds(
     "every accepted order ended once, as the seed says",
     { confirmed: verdict.confirmed, failed: verdict.failed },
@@ -223,10 +217,7 @@ export function completionsMs({ campus }: Lab): Map<string, number> {
      WHERE s.status = o.status AND o.status IN ('confirmed', 'failed')`,
   );
   return new Map(
-    ended.map(({ order_id, placed_at, at }) => [
-      order_id,
-      Date.parse(at) - Date.parse(placed_at),
-    ]),
+    ended.map(({ order_id, placed_at, at }) => [order_id, Date.parse(at) - Date.parse(placed_at)]),
   );
 }
 

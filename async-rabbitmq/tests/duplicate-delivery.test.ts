@@ -53,8 +53,7 @@ experiment(
     run.holds("an answer said again is the same", bench.contradicted(), []);
     run.holds("no dead letters", await deadCounts(lab), NO_DEAD_LETTERS);
     const verdict = holdsClean(run, lab);
-    const { reservations, confirmations, stock, answersRepeated } =
-      bench.totals();
+    const { reservations, confirmations, stock, answersRepeated } = bench.totals();
     const { deliveries, openingStock, orders } = bench;
     run.holds(
       "one reservation and one confirmation an order, stock down once",

@@ -25,8 +25,7 @@ experiment(
   {
     name: "poison-message",
     model: "async-rabbitmq",
-    question:
-      "What does a message that can never be valid do to those behind it?",
+    question: "What does a message that can never be valid do to those behind it?",
     method:
       "Seven kinds of poison on each of the three queues, each between good orders; in the first two the consumer is dead meanwhile, so that they stand in that very order. Then an order that fails at every attempt. Then `dlq replay`: of the spoilt events repaired, of the order as it is.",
     disproof:
@@ -50,20 +49,12 @@ experiment(
     ]);
 
     const spoilt = await spoiltOrders(run, lab);
-    const good = await behindDead(
-      run,
-      lab,
-      campus.inventory,
-      names.inventoryQueue,
-      (poison) => poison.spoil(spoilt.get(poison)!.event),
+    const good = await behindDead(run, lab, campus.inventory, names.inventoryQueue, (poison) =>
+      poison.spoil(spoilt.get(poison)!.event),
     );
     good.push(
-      ...(await behindDead(
-        run,
-        lab,
-        campus.third,
-        names.notificationQueue,
-        (poison) => poison.spoil(foreignReservation()),
+      ...(await behindDead(run, lab, campus.third, names.notificationQueue, (poison) =>
+        poison.spoil(foreignReservation()),
       )),
       ...(await whileAlive(run, lab)),
     );
@@ -74,11 +65,7 @@ experiment(
       title: "`scripts/lab dlq list`",
       text: listed,
     });
-    run.holds(
-      "dlq list shows them all",
-      listed.split("\n").length,
-      1 + letters.length,
-    );
+    run.holds("dlq list shows them all", listed.split("\n").length, 1 + letters.length);
     const goodProcessed = confirmedOf(lab, good);
     run.holds("every good order is confirmed", goodProcessed, good.length);
 
@@ -93,23 +80,12 @@ experiment(
       await dead.purge("notification.inventory-reserved", "all"),
       await dead.purge("order.inventory-events", "all"),
     ].map((gone) => gone.length);
-    run.holds("purge deletes the others", purged, [
-      POISONS.length,
-      POISONS.length,
-    ]);
+    run.holds("purge deletes the others", purged, [POISONS.length, POISONS.length]);
 
     await nothingOpen(lab);
-    run.holds(
-      "no dead letters are left",
-      await deadCounts(lab),
-      NO_DEAD_LETTERS,
-    );
+    run.holds("no dead letters are left", await deadCounts(lab), NO_DEAD_LETTERS);
     const verdict = holdsClean(run, lab);
-    run.holds(
-      "every order is confirmed",
-      verdict.confirmed,
-      good.length + spoilt.size + 1,
-    );
+    run.holds("every order is confirmed", verdict.confirmed, good.length + spoilt.size + 1);
 
     run.figure("poison_messages", 3 * POISONS.length);
     run.figure("dead_lettered", letters.length);
@@ -133,9 +109,7 @@ async function spoiltOrders(run: Run, lab: Lab): Promise<Map<Poison, Spoilt>> {
   const spoilt = new Map<Poison, Spoilt>();
   for (const poison of POISONS) {
     const orderId = await place(run, lab);
-    const message = await eventually("its event", () =>
-      rabbit.take(names.inventoryQueue),
-    );
+    const message = await eventually("its event", () => rabbit.take(names.inventoryQueue));
     spoilt.set(poison, { orderId, event: message.content.toString() });
   }
   await campus.inventory.restart();
@@ -156,10 +130,7 @@ async function behindDead(
   let waiting = 0;
   const stands = () => {
     waiting += 1;
-    return eventually(
-      `${waiting} wait`,
-      async () => (await rabbit.ready(queue)) === waiting,
-    );
+    return eventually(`${waiting} wait`, async () => (await rabbit.ready(queue)) === waiting);
   };
   const good = [await place(run, lab)];
   await stands();
@@ -170,10 +141,7 @@ async function behindDead(
     await stands();
   }
   await consumer.restart();
-  await eventually(
-    "the good orders are confirmed",
-    () => confirmedOf(lab, good) === good.length,
-  );
+  await eventually("the good orders are confirmed", () => confirmedOf(lab, good) === good.length);
   return good;
 }
 
@@ -183,21 +151,14 @@ async function whileAlive(run: Run, lab: Lab): Promise<string[]> {
   const good: string[] = [];
   const placeAndWait = async () => {
     const orderId = await place(run, lab);
-    await eventually(
-      "it is confirmed",
-      () => confirmedOf(lab, [orderId]) === 1,
-    );
+    await eventually("it is confirmed", () => confirmedOf(lab, [orderId]) === 1);
     good.push(orderId);
   };
   await placeAndWait();
   for (const poison of POISONS) {
-    await lab.rabbit.put(
-      lab.names.orderQueue,
-      poison.spoil(foreignReservation()),
-      {
-        messageId: poison.kind,
-      },
-    );
+    await lab.rabbit.put(lab.names.orderQueue, poison.spoil(foreignReservation()), {
+      messageId: poison.kind,
+    });
     await placeAndWait();
   }
   return good;
@@ -205,9 +166,7 @@ async function whileAlive(run: Run, lab: Lab): Promise<string[]> {
 
 /** Holds the dead letters of all three queues against what was put there, and shows them. */
 async function holdsDead(run: Run, dead: DeadLetters): Promise<DeadLetter[]> {
-  const expected = POISONS.map(
-    ({ kind, reason }) => `${kind}: ${reason}, rejected`,
-  );
+  const expected = POISONS.map(({ kind, reason }) => `${kind}: ${reason}, rejected`);
   const letters: DeadLetter[] = [];
   for (const queue of Object.keys(SOURCES) as SourceQueue[]) {
     const found = await eventually(`dead letters of ${queue}`, async () => {
@@ -216,9 +175,7 @@ async function holdsDead(run: Run, dead: DeadLetters): Promise<DeadLetter[]> {
     });
     run.holds(
       `${queue}.dead has each poison once, refused at once, with its reason`,
-      found
-        .map((one) => `${one.message_id}: ${one.reason}, ${one.died_by}`)
-        .toSorted(),
+      found.map((one) => `${one.message_id}: ${one.reason}, ${one.died_by}`).toSorted(),
       expected.toSorted(),
     );
     letters.push(...found);
@@ -256,20 +213,14 @@ async function holdsDead(run: Run, dead: DeadLetters): Promise<DeadLetter[]> {
 }
 
 /** An order that fails at every attempt is dead after the last of them, and not before; returns its id. */
-async function failsTooOften(
-  run: Run,
-  lab: Lab,
-  dead: DeadLetters,
-): Promise<string> {
+async function failsTooOften(run: Run, lab: Lab, dead: DeadLetters): Promise<string> {
   const { inventory } = lab.campus;
   run.progress("an order that fails at every attempt");
   const before = await retries(inventory);
   await setFaults(inventory, { fail_rate: 1 });
   const orderId = await place(run, lab);
   const letter = await eventually("it is dead", async () =>
-    (await dead.list("inventory.order-placed")).find(({ body }) =>
-      body.includes(orderId),
-    ),
+    (await dead.list("inventory.order-placed")).find(({ body }) => body.includes(orderId)),
   );
   await setFaults(inventory, {});
   const attempts = (await retries(inventory)) - before;
@@ -300,18 +251,13 @@ async function replayAll(
 ): Promise<number> {
   run.progress("replay");
   const queue = "inventory.order-placed";
-  const made = () =>
-    count(lab.campus.inventory, "SELECT count(*) AS n FROM reservations");
+  const made = () => count(lab.campus.inventory, "SELECT count(*) AS n FROM reservations");
   const before = made();
   const refusal = await dead.replay(queue, POISONS[0]!.kind).then(
     () => "replayed",
     (error: Error) => error.message.split(",")[0],
   );
-  run.holds(
-    "a letter isn't put back to die again",
-    refusal,
-    "it would die again",
-  );
+  run.holds("a letter isn't put back to die again", refusal, "it would die again");
   const [byCommand, ...others] = spoilt;
   const [{ kind }, { event }] = byCommand!;
   await dlq(run, broker, ["replay", "inventory", kind, "--body", "-"], event);
@@ -321,22 +267,14 @@ async function replayAll(
   // As a replay leaves it that was killed before the dead letter was gone: put back twice.
   await lab.rabbit.put(lab.names.inventoryQueue, event);
   const ids = [...spoilt.values()].map(({ orderId }) => orderId);
-  await eventually(
-    "the repaired orders are confirmed",
-    () => confirmedOf(lab, ids) === ids.length,
-  );
+  await eventually("the repaired orders are confirmed", () => confirmedOf(lab, ids) === ids.length);
   const effects = made() - before;
   run.holds("each replay had one effect", effects, spoilt.size);
   return effects;
 }
 
 /** What `scripts/lab dlq` prints. Throws when it fails. */
-async function dlq(
-  run: Run,
-  { address }: Broker,
-  words: string[],
-  stdin = "",
-): Promise<string> {
+async function dlq(run: Run, { address }: Broker, words: string[], stdin = ""): Promise<string> {
   const command = [process.execPath, "scripts/lab.ts", "dlq", ...words];
   const child = Bun.spawn(command, {
     cwd: repoFolder,
@@ -344,10 +282,7 @@ async function dlq(
     stdin: new TextEncoder().encode(stdin),
     stderr: "pipe",
   });
-  const [out, error] = await Promise.all([
-    child.stdout.text(),
-    child.stderr.text(),
-  ]);
+  const [out, error] = await Promise.all([child.stdout.text(), child.stderr.text()]);
   if ((await child.exited) !== 0) throw new Error(error);
   return out.trimEnd();
 }

@@ -50,8 +50,7 @@ export const POISONS: readonly Poison[] = [
   {
     kind: "unknown type",
     reason: "unknown_type",
-    spoil: (event) =>
-      bytes(event.replace(/"type":"\w+"/, '"type":"OrderTeleported"')),
+    spoil: (event) => bytes(event.replace(/"type":"\w+"/, '"type":"OrderTeleported"')),
   },
 ];
 

@@ -1,12 +1,6 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import {
-  causedEvent,
-  decodeEvent,
-  encodeEvent,
-  MAX_EVENT_BYTES,
-  newEvent,
-} from "./events.ts";
+import { causedEvent, decodeEvent, encodeEvent, MAX_EVENT_BYTES, newEvent } from "./events.ts";
 import { newId } from "./ids.ts";
 
 const DATA = {
@@ -16,9 +10,7 @@ const DATA = {
   items: [{ sku: "burger", qty: 1 }],
 };
 const bytes = (value: unknown) =>
-  new TextEncoder().encode(
-    typeof value === "string" ? value : JSON.stringify(value),
-  );
+  new TextEncoder().encode(typeof value === "string" ? value : JSON.stringify(value));
 
 test("what is encoded is decoded", () => {
   const event = newEvent("OrderPlaced", "order-service", DATA);
@@ -56,9 +48,7 @@ test("each kind of poison has its reason", () => {
     const decoded = decodeEvent(body, ["OrderPlaced"]);
     return [name, decoded.kind === "invalid" && decoded.reason];
   });
-  expect(reasons).toEqual(
-    Object.keys(poison).map((name) => [name, name.split(" ")[0]]),
-  );
+  expect(reasons).toEqual(Object.keys(poison).map((name) => [name, name.split(" ")[0]]));
 });
 
 test("an event of a type that is not wanted here is unknown", () => {
@@ -87,8 +77,7 @@ test("no bytes make the decoder throw", () => {
 
 test("saying a caused event again gives the same id, another consumer another", () => {
   const cause = newEvent("OrderPlaced", "order-service", DATA);
-  const say = (consumer: string) =>
-    causedEvent(cause, consumer, "InventoryReserved", DATA).id;
+  const say = (consumer: string) => causedEvent(cause, consumer, "InventoryReserved", DATA).id;
   expect(say("inventory")).toBe(say("inventory"));
   expect(say("inventory")).not.toBe(say("notification"));
 });

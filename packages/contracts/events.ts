@@ -1,13 +1,7 @@
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
 import { type TypeCheck, TypeCompiler } from "@sinclair/typebox/compiler";
 import { derivedId, newId, OrderId, Uuid } from "./ids.ts";
-import {
-  Kitchen,
-  OrderItems,
-  RejectReason,
-  repeatedSku,
-  UserId,
-} from "./order.ts";
+import { Kitchen, OrderItems, RejectReason, repeatedSku, UserId } from "./order.ts";
 
 const closed = { additionalProperties: false };
 
@@ -17,10 +11,7 @@ const Time = Type.String({
 });
 
 /** A CloudEvents 1.0 envelope, structured JSON mode; `subject` is the order. */
-function cloudEvent<const T extends string, D extends TSchema>(
-  type: T,
-  data: D,
-) {
+function cloudEvent<const T extends string, D extends TSchema>(type: T, data: D) {
   return Type.Object(
     {
       specversion: Type.Literal("1.0"),
@@ -42,10 +33,7 @@ function cloudEvent<const T extends string, D extends TSchema>(
 const order = { order_id: OrderId, user_id: UserId, kitchen: Kitchen };
 
 const SCHEMAS = {
-  OrderPlaced: cloudEvent(
-    "OrderPlaced",
-    Type.Object({ ...order, items: OrderItems }, closed),
-  ),
+  OrderPlaced: cloudEvent("OrderPlaced", Type.Object({ ...order, items: OrderItems }, closed)),
   InventoryReserved: cloudEvent(
     "InventoryReserved",
     Type.Object({ ...order, items: OrderItems }, closed),
@@ -71,10 +59,7 @@ export const CONTENT_TYPE = "application/cloudevents+json";
 export const MAX_EVENT_BYTES = 64 * 1024;
 
 const checks = Object.fromEntries(
-  Object.entries(SCHEMAS).map(([type, schema]) => [
-    type,
-    TypeCompiler.Compile(schema),
-  ]),
+  Object.entries(SCHEMAS).map(([type, schema]) => [type, TypeCompiler.Compile(schema)]),
 ) as unknown as Record<EventType, TypeCheck<TSchema>>;
 
 /** A new event that no other event caused. */
@@ -97,13 +82,7 @@ export function causedEvent<T extends EventType>(
   type: T,
   data: EventOf<T>["data"],
 ): EventOf<T> {
-  return event(
-    type,
-    derivedId(cause.id, consumer),
-    consumer,
-    data,
-    cause.traceparent,
-  );
+  return event(type, derivedId(cause.id, consumer), consumer, data, cause.traceparent);
 }
 
 function event<T extends EventType>(
@@ -134,16 +113,10 @@ export function encodeEvent(event: LabEvent): string {
 }
 
 export type InvalidReason =
-  | "empty"
-  | "too_large"
-  | "invalid_utf8"
-  | "not_json"
-  | "unknown_type"
-  | "wrong_schema";
+  "empty" | "too_large" | "invalid_utf8" | "not_json" | "unknown_type" | "wrong_schema";
 
 export type Decoded<T extends EventType = EventType> =
-  | { kind: "event"; event: EventOf<T> }
-  | { kind: "invalid"; reason: InvalidReason; detail: string };
+  { kind: "event"; event: EventOf<T> } | { kind: "invalid"; reason: InvalidReason; detail: string };
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
@@ -157,10 +130,7 @@ export function decodeEvent<T extends EventType>(
 ): Decoded<T> {
   if (bytes.length === 0) return invalid("empty", "the message has no body");
   if (bytes.length > MAX_EVENT_BYTES) {
-    return invalid(
-      "too_large",
-      `${bytes.length} bytes, at most ${MAX_EVENT_BYTES}`,
-    );
+    return invalid("too_large", `${bytes.length} bytes, at most ${MAX_EVENT_BYTES}`);
   }
   let text: string;
   try {
@@ -177,10 +147,7 @@ export function decodeEvent<T extends EventType>(
   const type = (value as { type?: unknown } | null)?.type;
   if (!types.includes(type as T)) {
     const got = JSON.stringify(type)?.slice(0, 80) ?? "none";
-    return invalid(
-      "unknown_type",
-      `type is ${got}, expected ${types.join(" or ")}`,
-    );
+    return invalid("unknown_type", `type is ${got}, expected ${types.join(" or ")}`);
   }
   const detail = violation(value as LabEvent);
   if (detail) return invalid("wrong_schema", detail);
@@ -196,15 +163,11 @@ function violation(event: LabEvent): string | undefined {
   const check = checks[event.type];
   if (!check.Check(event)) {
     const first = check.Errors(event).First();
-    return first
-      ? `${first.path || "/"}: ${first.message}`
-      : "does not match its schema";
+    return first ? `${first.path || "/"}: ${first.message}` : "does not match its schema";
   }
   if (event.subject !== event.data.order_id) {
     return "/subject: differs from /data/order_id";
   }
   const sku = "items" in event.data ? repeatedSku(event.data.items) : undefined;
-  return sku === undefined
-    ? undefined
-    : `/data/items: ${JSON.stringify(sku)} stands twice`;
+  return sku === undefined ? undefined : `/data/items: ${JSON.stringify(sku)} stands twice`;
 }

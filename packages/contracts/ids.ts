@@ -1,7 +1,6 @@
 import { Type } from "@sinclair/typebox";
 
-const UUID_PATTERN =
-  "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$";
+const UUID_PATTERN = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$";
 
 /** A lower-case UUID. */
 export const Uuid = Type.String({ pattern: UUID_PATTERN });

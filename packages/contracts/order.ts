@@ -85,10 +85,7 @@ export const Reserve = Type.Object(
 export const Release = Type.Object({ order_id: OrderId }, closed);
 
 /** Body of `POST /send`. */
-export const Send = Type.Object(
-  { order_id: OrderId, user_id: UserId, kitchen: Kitchen },
-  closed,
-);
+export const Send = Type.Object({ order_id: OrderId, user_id: UserId, kitchen: Kitchen }, closed);
 
 export const RejectReason = Type.Union([
   Type.Literal("unknown_kitchen"),
@@ -100,11 +97,7 @@ export type RejectReason = Static<typeof RejectReason>;
 
 export const Reservation = Type.Object({
   order_id: OrderId,
-  state: Type.Union([
-    Type.Literal("reserved"),
-    Type.Literal("rejected"),
-    Type.Literal("released"),
-  ]),
+  state: Type.Union([Type.Literal("reserved"), Type.Literal("rejected"), Type.Literal("released")]),
   kitchen: Type.Optional(Kitchen),
   items: Type.Array(OrderItem),
   reason: Type.Optional(RejectReason),

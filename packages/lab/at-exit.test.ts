@@ -5,10 +5,10 @@ const module = JSON.stringify(join(import.meta.dir, "at-exit.ts"));
 
 /** Runs a script that may register clean-ups, sends it a signal once it says so, and gives its output and exit code. */
 async function ended(script: string, signal?: NodeJS.Signals) {
-  const child = Bun.spawn(
-    [process.execPath, "-e", `import { atExit } from ${module};${script}`],
-    { stdout: "pipe", stderr: "ignore" },
-  );
+  const child = Bun.spawn([process.execPath, "-e", `import { atExit } from ${module};${script}`], {
+    stdout: "pipe",
+    stderr: "ignore",
+  });
   let output = "";
   for await (const bytes of child.stdout) {
     output += Buffer.from(bytes).toString();

@@ -95,11 +95,7 @@ export function testBadInput(suite: BadInputSuite): void {
     const before = rows(campus.order, "orders");
     const first = await placeOrder(campus.order.url, one, { headers });
     const again = await placeOrder(campus.order.url, one, { headers });
-    const other = await placeOrder(
-      campus.order.url,
-      { ...one, user_id: "u2" },
-      { headers },
-    );
+    const other = await placeOrder(campus.order.url, { ...one, user_id: "u2" }, { headers });
     expect(again.order_id).toBe(first.order_id as string);
     expect([first.status, again.status, other.status, other.code]).toEqual([
       success,
@@ -113,10 +109,7 @@ export function testBadInput(suite: BadInputSuite): void {
 
 function rows(service: ServiceProcess, table: string): number {
   using db = new Database(service.database, { readonly: true });
-  return (
-    db.query<{ n: number }, []>(`SELECT count(*) AS n FROM ${table}`).get()
-      ?.n ?? -1
-  );
+  return db.query<{ n: number }, []>(`SELECT count(*) AS n FROM ${table}`).get()?.n ?? -1;
 }
 
 /** JSON that has the names of an order, with right and with wrong values. */

@@ -93,9 +93,7 @@ const BAD_ITEMS = [
   [{ ...ITEM, note: "no onions" }],
   [ITEM, ITEM],
   Array.from({ length: 21 }, (_, n) => ({ sku: `s${n}`, qty: 1 })),
-  ...[0, -1, 101, 1.5, 1e12, "1", null, true].map((qty) => [
-    { sku: "burger", qty },
-  ]),
+  ...[0, -1, 101, 1.5, 1e12, "1", null, true].map((qty) => [{ sku: "burger", qty }]),
 ];
 
 const EVERY_SERVICE: BadRequest[] = [
@@ -119,14 +117,12 @@ const EVERY_SERVICE: BadRequest[] = [
 ];
 
 function badPages(path: string): BadRequest[] {
-  return ["limit=0", "limit=1001", "limit=x", "limit=1.5", "after=x"].map(
-    (query) => ({
-      name: query,
-      method: "GET",
-      path: `${path}?${query}`,
-      code: "invalid_request",
-    }),
-  );
+  return ["limit=0", "limit=1001", "limit=x", "limit=1.5", "after=x"].map((query) => ({
+    name: query,
+    method: "GET",
+    path: `${path}?${query}`,
+    code: "invalid_request",
+  }));
 }
 
 /** What the service that takes orders refuses, in all three models. */
@@ -259,10 +255,7 @@ export const BAD_REPLAYS: BadRequest[] = [
 ];
 
 /** Sends it, and says in one line what is wrong with the answer; undefined when it was refused as it should. */
-export async function complaint(
-  url: string,
-  bad: BadRequest,
-): Promise<string | undefined> {
+export async function complaint(url: string, bad: BadRequest): Promise<string | undefined> {
   const response = await send(url, bad);
   const wrong = await notAProblem(response);
   const { status } = PROBLEMS[bad.code];
@@ -283,8 +276,7 @@ export async function fuzzComplaint(
 ): Promise<{ complaint?: string; order_id?: string }> {
   const response = await send(url, { path, body });
   const copy = (await response.clone().json()) as { order_id?: string };
-  const stored =
-    path === "/order" && copy.order_id ? { order_id: copy.order_id } : {};
+  const stored = path === "/order" && copy.order_id ? { order_id: copy.order_id } : {};
   if (response.ok) return stored;
   const { text } = await notAProblem(response);
   if (text) return { complaint: text };
@@ -305,19 +297,15 @@ function send(
   });
 }
 
-async function notAProblem(
-  response: Response,
-): Promise<{ text?: string; code?: string }> {
+async function notAProblem(response: Response): Promise<{ text?: string; code?: string }> {
   const text = await response.text();
   const type = response.headers.get("content-type");
   if (type !== "application/problem+json") {
     return { text: `${response.status} ${type}: ${text.slice(0, 100)}` };
   }
   const body: unknown = JSON.parse(text);
-  if (!Value.Check(ProblemBody, body))
-    return { text: `not a problem: ${text}` };
+  if (!Value.Check(ProblemBody, body)) return { text: `not a problem: ${text}` };
   if (body.status !== response.status) return { text: "another status inside" };
-  if (/\\n\s+at |node_modules|\.ts:/.test(text))
-    return { text: `a stack: ${text}` };
+  if (/\\n\s+at |node_modules|\.ts:/.test(text)) return { text: `a stack: ${text}` };
   return { code: body.code };
 }

@@ -13,16 +13,10 @@ afterEach(() => {
 });
 
 test.each([
-  [
-    { LAB_BROKERS: "docker" },
-    "LAB_BROKERS must be external, compose or native",
-  ],
+  [{ LAB_BROKERS: "docker" }, "LAB_BROKERS must be external, compose or native"],
   [{ LAB_BROKERS: "external" }, "LAB_BROKERS=external needs AMQP_URL"],
   // Port 1: nobody listens.
-  [
-    { AMQP_URL: "amqp://127.0.0.1:1" },
-    "AMQP_URL is set, but rabbitmq doesn't answer there",
-  ],
+  [{ AMQP_URL: "amqp://127.0.0.1:1" }, "AMQP_URL is set, but rabbitmq doesn't answer there"],
 ])("no broker: %p", async (env, message) => {
   for (const name of VARIABLES) delete process.env[name];
   Object.assign(process.env, env);

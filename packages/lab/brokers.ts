@@ -2,12 +2,7 @@ import { provide, type Tool } from "./doctor.ts";
 import { externalBroker } from "./external.ts";
 import { greetKafka, planKafka } from "./kafka.ts";
 import { hasKafkaJars, prepareKafka } from "./kafka-jars.ts";
-import {
-  type NativePlan,
-  attachNative,
-  nativePid,
-  runNative,
-} from "./native.ts";
+import { type NativePlan, attachNative, nativePid, runNative } from "./native.ts";
 import { freshFolder } from "./lifeline.ts";
 import { freePorts } from "./ports.ts";
 import { greetRabbitmq, planRabbitmq } from "./rabbitmq.ts";
@@ -57,10 +52,7 @@ export const folderVariable = {
  * process, unless the options say otherwise. `LAB_BROKERS` (external, compose or
  * native) forces one kind. Throws with the commands to type when there is no way.
  */
-export async function startBroker(
-  name: BrokerName,
-  options: StartOptions = {},
-): Promise<Broker> {
+export async function startBroker(name: BrokerName, options: StartOptions = {}): Promise<Broker> {
   const forced = forcedKind();
   const address = process.env[addressVariable[name]];
   if (forced === "external" && !address) {
@@ -100,9 +92,7 @@ export interface StartOptions {
  * time: installs what is missing or throws one error with all the commands to
  * type. What runs already needs nothing.
  */
-export async function prepareBrokers(
-  names: readonly BrokerName[],
-): Promise<void> {
+export async function prepareBrokers(names: readonly BrokerName[]): Promise<void> {
   const tools: Tool[] = [];
   for (const name of names) {
     if (process.env[addressVariable[name]] || (await runsAlready(name))) {
@@ -124,10 +114,7 @@ export async function addressOf(
   const address = process.env[addressVariable[name]];
   if (address) return { address };
   const up = (await readState()).brokers[name];
-  if (
-    up !== undefined &&
-    (up.kind === "external" || (await runsAlready(name)))
-  ) {
+  if (up !== undefined && (up.kind === "external" || (await runsAlready(name)))) {
     return up;
   }
   const model = name === "rabbitmq" ? "async" : "stream";
@@ -160,9 +147,7 @@ function forcedKind(): Broker["kind"] | undefined {
     case "native":
       return kind;
     default:
-      throw new Error(
-        `LAB_BROKERS must be external, compose or native, not ${kind}`,
-      );
+      throw new Error(`LAB_BROKERS must be external, compose or native, not ${kind}`);
   }
 }
 
@@ -171,11 +156,7 @@ async function planNative(
   folder: string,
   managementPort: number | undefined,
 ): Promise<NativePlan> {
-  const [client, second, distribution] = (await freePorts(3)) as [
-    number,
-    number,
-    number,
-  ];
+  const [client, second, distribution] = (await freePorts(3)) as [number, number, number];
   return name === "rabbitmq"
     ? planRabbitmq(folder, {
         amqp: client,

@@ -32,10 +32,7 @@ beforeEach(() => {
   };
   orderStore = new Store(checked.orders, ORDERS_SCHEMA);
   inventoryStore = new Store(checked.inventory, INVENTORY_SCHEMA);
-  notificationStore = new Store(
-    checked.notification as string,
-    NOTIFICATIONS_SCHEMA,
-  );
+  notificationStore = new Store(checked.notification as string, NOTIFICATIONS_SCHEMA);
   new Inventory(inventoryStore.db).open(100_000);
 });
 
@@ -66,11 +63,7 @@ function advance(orderId: string, status: "reserved" | "confirmed" | "failed") {
   new Orders(orderStore.db).advance(orderId, status, AT, reason);
 }
 
-function answer(
-  outcome: Operation["outcome"],
-  status: number,
-  orderId?: string,
-) {
+function answer(outcome: Operation["outcome"], status: number, orderId?: string) {
   operations.push({
     id: operations.length,
     kind: "place_order",
@@ -106,8 +99,7 @@ test("an acknowledged order that is not stored is lost", () => {
 
 test("an acknowledged order without a terminal state is lost, another is stuck", () => {
   const place = () =>
-    new Orders(orderStore.db).placeOnce({ user_id: "u1", items: ITEMS }).order
-      .order_id;
+    new Orders(orderStore.db).placeOnce({ user_id: "u1", items: ITEMS }).order.order_id;
   const acknowledged = place();
   const unheard = place();
   answer("ok", 202, acknowledged);
@@ -152,9 +144,7 @@ test("stock that was taken twice is unbalanced, to the unit", () => {
 
 test("more reserved than there was is oversold", () => {
   honestOrder();
-  expect(checkOrders({ ...checked, openingStock: 1 }).oversold).toEqual([
-    "main burger",
-  ]);
+  expect(checkOrders({ ...checked, openingStock: 1 }).oversold).toEqual(["main burger"]);
 });
 
 test("a client that was told no while the order stands is contradicted", () => {
@@ -172,10 +162,7 @@ test("a confirmed order without a reservation is contradicted", () => {
 
 test("an order that failed and went on is resurrected", () => {
   const id = honestOrder();
-  orderStore.db.run("INSERT INTO order_steps VALUES (?, 'failed', ?)", [
-    id,
-    AT,
-  ]);
+  orderStore.db.run("INSERT INTO order_steps VALUES (?, 'failed', ?)", [id, AT]);
   expect(violations(checkOrders(checked))).toEqual({ resurrected: [id] });
 });
 

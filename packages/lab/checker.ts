@@ -117,10 +117,7 @@ export function checkOrders(checked: Checked): Verdict {
       else verdict.stuck.push(orderId);
     }
     const stands = order.status === "reserved" || order.status === "confirmed";
-    if (
-      steps.includes("failed") &&
-      steps.some((s) => s !== "placed" && s !== "failed")
-    ) {
+    if (steps.includes("failed") && steps.some((s) => s !== "placed" && s !== "failed")) {
       verdict.resurrected.push(orderId);
     }
     if (stands && reservations.get(orderId)?.state !== "reserved") {
@@ -201,9 +198,7 @@ function readReservations(path: string): Map<string, ReservationRow> {
 }
 
 /** How often each customer was told; undefined where the model tells nobody. */
-function readConfirmations(
-  path: string | undefined,
-): Map<string, number> | undefined {
+function readConfirmations(path: string | undefined): Map<string, number> | undefined {
   if (path === undefined) return undefined;
   const rows = query<{ order_id: string; n: number }>(
     path,

@@ -1,25 +1,12 @@
-import {
-  decodeEvent,
-  type EventType,
-  type InvalidReason,
-} from "@lab/contracts/events";
-import type {
-  ChannelModel,
-  ConfirmChannel,
-  GetMessage,
-  Options,
-} from "amqplib";
+import { decodeEvent, type EventType, type InvalidReason } from "@lab/contracts/events";
+import type { ChannelModel, ConfirmChannel, GetMessage, Options } from "amqplib";
 import { openChannel, putConfirmed } from "./rabbitmq-tools.ts";
 
 /** The queues that have dead letters, and what each of them takes; poison-message holds this against the topology. */
 export const SOURCES = {
   "inventory.order-placed": ["OrderPlaced"],
   "notification.inventory-reserved": ["InventoryReserved"],
-  "order.inventory-events": [
-    "InventoryReserved",
-    "InventoryFailed",
-    "ConfirmationSent",
-  ],
+  "order.inventory-events": ["InventoryReserved", "InventoryFailed", "ConfirmationSent"],
 } as const satisfies Record<string, readonly EventType[]>;
 export type SourceQueue = keyof typeof SOURCES;
 
@@ -72,16 +59,12 @@ export class DeadLetters implements AsyncDisposable {
 
   /** The dead letters of a queue, the first to die first. Throws when the queue was never declared. */
   list(queue: SourceQueue): Promise<DeadLetter[]> {
-    return this.#withLetters(queue, async (_, taken) =>
-      taken.map(({ letter }) => letter),
-    );
+    return this.#withLetters(queue, async (_, taken) => taken.map(({ letter }) => letter));
   }
 
   /** One letter. Throws when there is none, or more than one with that message id. */
   async find(queue: SourceQueue, which: number | string): Promise<DeadLetter> {
-    const found = await this.#withLetters(queue, async (_, taken) =>
-      chosen(queue, taken, which),
-    );
+    const found = await this.#withLetters(queue, async (_, taken) => chosen(queue, taken, which));
     return found[0]!.letter;
   }
 
@@ -92,11 +75,7 @@ export class DeadLetters implements AsyncDisposable {
    * `body` repairs a single letter. Throws, and changes nothing, when what would
    * be put back can't be valid; of "all", those stay where they are.
    */
-  replay(
-    queue: SourceQueue,
-    which: Which,
-    body?: Uint8Array,
-  ): Promise<DeadLetter[]> {
+  replay(queue: SourceQueue, which: Which, body?: Uint8Array): Promise<DeadLetter[]> {
     if (body !== undefined && which === "all") {
       throw new Error("one body repairs one letter, not all of them");
     }
@@ -104,15 +83,12 @@ export class DeadLetters implements AsyncDisposable {
       const replayed: DeadLetter[] = [];
       for (const one of chosen(queue, taken, which)) {
         const { message, letter } = one;
-        const content =
-          body === undefined ? message.content : Buffer.from(body);
+        const content = body === undefined ? message.content : Buffer.from(body);
         const decoded = decodeEvent(content, SOURCES[queue]);
         if (decoded.kind === "invalid") {
           if (which === "all") continue;
           const what = body === undefined ? "it" : "the repaired body";
-          throw new Error(
-            `${what} would die again, ${decoded.reason}: ${decoded.detail}`,
-          );
+          throw new Error(`${what} would die again, ${decoded.reason}: ${decoded.detail}`);
         }
         await putConfirmed(channel, this.#name(queue), content, {
           ...propertiesOf(message),
@@ -184,9 +160,7 @@ export function letterText(letter: DeadLetter, most = 4_000): string {
   const text = textOf(body);
   const shown = text ?? body.toString("hex").replaceAll(/../g, "$& ").trimEnd();
   return [
-    ...Object.entries(about).map(
-      ([name, value]) => `${name.padEnd(10)}  ${value ?? "none"}`,
-    ),
+    ...Object.entries(about).map(([name, value]) => `${name.padEnd(10)}  ${value ?? "none"}`),
     `headers     ${JSON.stringify(headers, undefined, 2)}`,
     text === undefined ? "body, not UTF-8, in hexadecimal" : "body",
     shown.length > most
@@ -225,9 +199,7 @@ async function putBack(channel: ConfirmChannel, taken: Taken[]): Promise<void> {
 function chosen(queue: SourceQueue, taken: Taken[], which: Which): Taken[] {
   if (which === "all") return taken;
   const found = taken.filter(({ letter }) =>
-    typeof which === "number"
-      ? letter.position === which
-      : letter.message_id === which,
+    typeof which === "number" ? letter.position === which : letter.message_id === which,
   );
   if (found.length === 1) return found;
   const what = typeof which === "number" ? `position ${which}` : `id ${which}`;
@@ -261,9 +233,7 @@ function read(
     message_id: (properties.messageId as string | undefined) ?? null,
     ...diagnose(queue, content, diedBy),
     died_by: diedBy,
-    died_at: last?.time
-      ? new Date(last.time.value * 1_000).toISOString()
-      : null,
+    died_at: last?.time ? new Date(last.time.value * 1_000).toISOString() : null,
     // RabbitMQ 3 keeps no count of the queue where it died (x-delivery-count is the dead queue's own), but the cause of death tells.
     attempts: diedBy === "delivery_limit" ? MOST_ATTEMPTS : 1,
     deaths: deaths.reduce((sum, { count }) => sum + count, 0),

@@ -42,18 +42,14 @@ const tools: Record<Tool, ToolFacts> = {
  * Where each of those programs is. On Debian and Ubuntu, as root and unless LAB_INSTALL=no, what is missing is installed with apt, after saying so.
  * Otherwise throws one error with the commands to type.
  */
-export async function provide<T extends Tool>(
-  wanted: readonly T[],
-): Promise<Record<T, Found>> {
+export async function provide<T extends Tool>(wanted: readonly T[]): Promise<Record<T, Found>> {
   let missing = wanted.filter((tool) => tools[tool].find() === undefined);
   if (missing.length > 0 && canInstall()) {
     await install(missing);
     missing = wanted.filter((tool) => tools[tool].find() === undefined);
   }
   if (missing.length > 0) throw new Error(whatToType(missing));
-  return Object.fromEntries(
-    wanted.map((tool) => [tool, tools[tool].find()!]),
-  ) as Record<T, Found>;
+  return Object.fromEntries(wanted.map((tool) => [tool, tools[tool].find()!])) as Record<T, Found>;
 }
 
 function whatToType(missing: readonly Tool[]): string {
@@ -98,30 +94,22 @@ async function install(missing: readonly Tool[]): Promise<void> {
  */
 export async function runQuietly(
   command: string[],
-  {
-    env = {},
-    lifeline,
-  }: { env?: Record<string, string>; lifeline?: string } = {},
+  { env = {}, lifeline }: { env?: Record<string, string>; lifeline?: string } = {},
 ): Promise<void> {
-  const child = Bun.spawn(
-    lifeline === undefined ? command : underLifeline(lifeline, command),
-    {
-      stdin: "ignore",
-      stdout: "pipe",
-      stderr: "pipe",
-      env: { ...process.env, ...env },
-      detached: lifeline !== undefined,
-    },
-  );
+  const child = Bun.spawn(lifeline === undefined ? command : underLifeline(lifeline, command), {
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+    env: { ...process.env, ...env },
+    detached: lifeline !== undefined,
+  });
   const output = Promise.all([child.stdout.text(), child.stderr.text()]);
   const code = await child.exited;
   // The watcher, which holds the pipes too.
   if (lifeline !== undefined) killGroup(child.pid);
   if (code === 0) return;
   const end = (await output).join("").trimEnd().split("\n").slice(-25);
-  throw new Error(
-    `${command.join(" ")} ended with ${code}:\n${end.join("\n")}`,
-  );
+  throw new Error(`${command.join(" ")} ended with ${code}:\n${end.join("\n")}`);
 }
 
 function findRabbitmq(): Found | undefined {
@@ -134,9 +122,7 @@ function findRabbitmq(): Found | undefined {
   ];
   return candidates.flatMap((path) => {
     if (!existsSync(path)) return [];
-    const version = /rabbitmq(?:_server)?[-/](\d+\.\d+\.\d+)/.exec(
-      realpathSync(path),
-    )?.[1];
+    const version = /rabbitmq(?:_server)?[-/](\d+\.\d+\.\d+)/.exec(realpathSync(path))?.[1];
     return version === undefined || Bun.semver.order(version, "3.10.0") < 0
       ? []
       : [{ path, version }];
@@ -145,9 +131,7 @@ function findRabbitmq(): Found | undefined {
 
 function findJava(): Found | undefined {
   const candidates = [
-    ...(process.env["JAVA_HOME"]
-      ? [`${process.env["JAVA_HOME"]}/bin/java`]
-      : []),
+    ...(process.env["JAVA_HOME"] ? [`${process.env["JAVA_HOME"]}/bin/java`] : []),
     ...(Bun.which("java") === null ? [] : [Bun.which("java")!]),
     "/opt/homebrew/opt/openjdk/bin/java",
     "/usr/local/opt/openjdk/bin/java",
@@ -174,12 +158,9 @@ function findMaven(): Found | undefined {
 // The default JRE of an older Ubuntu is Java 11, though a newer one is in the same archive.
 function javaPackage(): string {
   const known = (name: string) =>
-    /Candidate: \d/.test(
-      spawnSync("apt-cache", ["policy", name], { encoding: "utf8" }).stdout,
-    );
+    /Candidate: \d/.test(spawnSync("apt-cache", ["policy", name], { encoding: "utf8" }).stdout);
   return (
-    ["openjdk-21-jre-headless", "openjdk-17-jre-headless"].find(known) ??
-    "default-jre-headless"
+    ["openjdk-21-jre-headless", "openjdk-17-jre-headless"].find(known) ?? "default-jre-headless"
   );
 }
 
@@ -245,10 +226,9 @@ function describe(found: Found | undefined): string | undefined {
 
 function dockerEngine(): string | undefined {
   if (Bun.which("docker") === null) return undefined;
-  const { status, stdout } = spawnSync(
-    "docker",
-    ["info", "--format", "{{.ServerVersion}}"],
-    { encoding: "utf8", timeout: 5_000 },
-  );
+  const { status, stdout } = spawnSync("docker", ["info", "--format", "{{.ServerVersion}}"], {
+    encoding: "utf8",
+    timeout: 5_000,
+  });
   return status === 0 ? stdout.trim() : undefined;
 }

@@ -63,10 +63,7 @@ test("a run is read as it was written, sorted by start", () =>
     const file = await writeEvidence(run, evidence);
     expect(file).toBe(join(run, "sync-rest", "slow-inventory.json"));
     // No half file stays.
-    expect(readdirSync(join(run, "sync-rest")).sort()).toEqual([
-      "a.json",
-      "slow-inventory.json",
-    ]);
+    expect(readdirSync(join(run, "sync-rest")).sort()).toEqual(["a.json", "slow-inventory.json"]);
     expect(await readRun(run)).toEqual({ info, evidence: [evidence, later] });
   }));
 
@@ -86,9 +83,9 @@ test("evidence that isn't valid is not written, and the error says where", () =>
     expect(writeEvidence(run, bad)).rejects.toThrow(/figures\/p50_ms(.|\n)*/);
     expect(writeEvidence(run, bad)).rejects.toThrow("/seed: expected integer");
     const table = { ...(evidence.tables[0] as Table), rows: [[1]] };
-    expect(
-      writeEvidence(run, { ...evidence, tables: [table] }),
-    ).rejects.toThrow("/rows/0: 1 cells for 2 columns");
+    expect(writeEvidence(run, { ...evidence, tables: [table] })).rejects.toThrow(
+      "/rows/0: 1 cells for 2 columns",
+    );
     expect(readdirSync(run)).toEqual([]);
   }));
 

@@ -1,14 +1,7 @@
 import { type Static, type TSchema, Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 import { existsSync } from "node:fs";
-import {
-  mkdir,
-  readFile,
-  readdir,
-  rename,
-  rm,
-  writeFile,
-} from "node:fs/promises";
+import { mkdir, readFile, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 
 const text = Type.String({ minLength: 1 });
@@ -20,20 +13,13 @@ export const Model = Type.Union([
 ]);
 export type Model = Static<typeof Model>;
 
-export const Scalar = Type.Union([
-  Type.String(),
-  Type.Number(),
-  Type.Boolean(),
-  Type.Null(),
-]);
+export const Scalar = Type.Union([Type.String(), Type.Number(), Type.Boolean(), Type.Null()]);
 export type Scalar = Static<typeof Scalar>;
 
 export const Table = Type.Object({
   id: text,
   title: text,
-  columns: Type.Array(
-    Type.Object({ name: text, unit: Type.Optional(Type.String()) }),
-  ),
+  columns: Type.Array(Type.Object({ name: text, unit: Type.Optional(Type.String()) })),
   rows: Type.Array(Type.Array(Scalar)),
   note: Type.Optional(Type.String()),
 });
@@ -54,9 +40,7 @@ export const Series = Type.Object({
       points: Type.Array(Type.Tuple([Type.Number(), Type.Number()])),
     }),
   ),
-  shaded: Type.Array(
-    Type.Object({ label: text, from: Type.Number(), to: Type.Number() }),
-  ),
+  shaded: Type.Array(Type.Object({ label: text, from: Type.Number(), to: Type.Number() })),
 });
 export type Series = Static<typeof Series>;
 
@@ -129,11 +113,7 @@ export type RunInfo = Static<typeof RunInfo>;
  * Gives the value back when it fits the schema (and, for a table, when each row
  * has a cell for each column). Throws an error that names every wrong place.
  */
-export function validated<S extends TSchema>(
-  what: string,
-  schema: S,
-  value: unknown,
-): Static<S> {
+export function validated<S extends TSchema>(what: string, schema: S, value: unknown): Static<S> {
   const wrong = [...Value.Errors(schema, value)].map(
     ({ path, message, value: found }) =>
       `  ${path || "/"}: ${message.toLowerCase()}, found ${Bun.inspect(found)}`,
@@ -142,9 +122,7 @@ export function validated<S extends TSchema>(
     const { columns, rows } = value as Table;
     for (const [index, row] of rows.entries()) {
       if (row.length === columns.length) continue;
-      wrong.push(
-        `  /rows/${index}: ${row.length} cells for ${columns.length} columns`,
-      );
+      wrong.push(`  /rows/${index}: ${row.length} cells for ${columns.length} columns`);
     }
   }
   if (wrong.length > 0) {
@@ -157,10 +135,7 @@ export function validated<S extends TSchema>(
  * Writes `<run folder>/<model>/<experiment>.json` in one step, so that no reader
  * ever sees half a file, and returns its path. Throws when it is not valid.
  */
-export async function writeEvidence(
-  runFolder: string,
-  evidence: Evidence,
-): Promise<string> {
+export async function writeEvidence(runFolder: string, evidence: Evidence): Promise<string> {
   validated("the evidence", Evidence, evidence);
   for (const table of evidence.tables) {
     validated(`table ${table.id}`, Table, table);
@@ -171,23 +146,15 @@ export async function writeEvidence(
 }
 
 /** Writes `<run folder>/run.json`, in one step. */
-export async function writeRunInfo(
-  runFolder: string,
-  info: RunInfo,
-): Promise<void> {
-  await writeJson(
-    join(runFolder, "run.json"),
-    validated("run.json", RunInfo, info),
-  );
+export async function writeRunInfo(runFolder: string, info: RunInfo): Promise<void> {
+  await writeJson(join(runFolder, "run.json"), validated("run.json", RunInfo, info));
 }
 
 /**
  * Reads a run: its `run.json` and every experiment's evidence, sorted by model
  * and start. Throws when a file is missing or not valid.
  */
-export async function readRun(
-  runFolder: string,
-): Promise<{ info: RunInfo; evidence: Evidence[] }> {
+export async function readRun(runFolder: string): Promise<{ info: RunInfo; evidence: Evidence[] }> {
   const info = validated(
     join(runFolder, "run.json"),
     RunInfo,
@@ -210,9 +177,7 @@ export async function readRun(
 }
 
 /** The newest folder of `runsFolder` that has a `run.json`; undefined when there is none. */
-export async function newestRun(
-  runsFolder: string,
-): Promise<string | undefined> {
+export async function newestRun(runsFolder: string): Promise<string | undefined> {
   if (!existsSync(runsFolder)) return undefined;
   return (await readdir(runsFolder))
     .sort()

@@ -1,12 +1,5 @@
 import { afterAll, expect, test } from "bun:test";
-import {
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readRun } from "./evidence.ts";
@@ -37,14 +30,10 @@ async function ran(
   more: Partial<Definition> = {},
 ) {
   let run: Run | undefined;
-  const thrown = await runExperiment(
-    into,
-    { ...definition, name, ...more },
-    (its) => {
-      run = its;
-      return body(its);
-    },
-  ).catch((error: Error) => error);
+  const thrown = await runExperiment(into, { ...definition, name, ...more }, (its) => {
+    run = its;
+    return body(its);
+  }).catch((error: Error) => error);
   const { evidence } = await readRun(into);
   const its = evidence.find((one) => one.experiment === name);
   if (run === undefined || its === undefined) throw new Error("no evidence");
@@ -79,9 +68,7 @@ test("an experiment that holds leaves evidence and no data", async () => {
     parameters: { orders: 3, rate_per_s: 50 },
     figures: { p50_ms: 1.5 },
     versions: { bun: Bun.version, elysia: expect.any(String) },
-    checks: [
-      { label: "sets are kept", held: true, expected: [1], actual: [1] },
-    ],
+    checks: [{ label: "sets are kept", held: true, expected: [1], actual: [1] }],
     held: true,
   });
   const { tables, excerpts, series } = evidence;
@@ -90,10 +77,7 @@ test("an experiment that holds leaves evidence and no data", async () => {
   expect(existsSync(run.folder)).toBe(false);
   const history = join(into, "sync-rest", "held.history.jsonl");
   const lines = readFileSync(history, "utf8").trimEnd().split("\n");
-  expect(lines.map((line) => JSON.parse(line).outcome)).toEqual([
-    "ok",
-    "unknown",
-  ]);
+  expect(lines.map((line) => JSON.parse(line).outcome)).toEqual(["ok", "unknown"]);
 });
 
 test("one that doesn't hold says so, throws, and keeps its data", async () => {
@@ -141,9 +125,7 @@ test("one that leaves a service running doesn't hold, and the service ends", asy
     run.holds("it runs", true, true);
   });
   run.removeFolder();
-  expect(evidence.failure).toBe(
-    "Error: it left services running: inventory-service",
-  );
+  expect(evidence.failure).toBe("Error: it left services running: inventory-service");
 });
 
 test("one that takes too long is ended with its services, and its clean-up runs", async () => {
@@ -165,9 +147,7 @@ test("one that takes too long is ended with its services, and its clean-up runs"
 });
 
 test("figures that are no numbers are refused where they are made", async () => {
-  const { run, evidence } = await ran("nan", async (run) =>
-    run.figure("drain_rate_per_s", 1 / 0),
-  );
+  const { run, evidence } = await ran("nan", async (run) => run.figure("drain_rate_per_s", 1 / 0));
   run.removeFolder();
   expect(evidence.failure).toContain("figure drain_rate_per_s is not valid");
 });
@@ -214,10 +194,7 @@ function bunTest(body: string) {
     import { startService } from ${from("processes.ts")};
     experiment(${JSON.stringify({ ...definition, name: "it" })}, async (run) => { ${body} });`,
   );
-  writeFileSync(
-    join(folder, "bunfig.toml"),
-    `[test]\npreload = [${from("preload.ts")}]\n`,
-  );
+  writeFileSync(join(folder, "bunfig.toml"), `[test]\npreload = [${from("preload.ts")}]\n`);
   const child = Bun.spawn([process.execPath, "test"], {
     cwd: folder,
     env: { ...process.env, LAB_RUN_DIR: folder, LAB_SEED: "7" },

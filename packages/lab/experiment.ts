@@ -48,10 +48,7 @@ const UNWIND_MS = 5_000;
  * Registers one `bun test` that runs the experiment and leaves its evidence in
  * the run's folder, however it ends.
  */
-export function experiment(
-  definition: Definition,
-  body: (run: Run) => Promise<void>,
-): void {
+export function experiment(definition: Definition, body: (run: Run) => Promise<void>): void {
   const { name, timeoutS = DEFAULT_TIMEOUT_S } = definition;
   test(
     name,
@@ -137,13 +134,8 @@ export class Run {
   #brokerSinceS: number | undefined;
   #history: History | undefined;
 
-  constructor(
-    definition: Definition,
-    into: string,
-    machine: Evidence["machine"],
-  ) {
-    const { name, model, question, method, disproof, requirements } =
-      definition;
+  constructor(definition: Definition, into: string, machine: Evidence["machine"]) {
+    const { name, model, question, method, disproof, requirements } = definition;
     const id = crypto.randomUUID().slice(0, 6);
     this.folder = join(labFolder, "data", `${model}-${name}-${id}`);
     this.namespace = `t${id}-`;
@@ -175,9 +167,7 @@ export class Run {
   /** Every operation of this run; a file of JSON lines beside the evidence. */
   get history(): History {
     const { model, experiment: name } = this.evidence;
-    this.#history ??= new History(
-      join(this.#into, model, `${name}.history.jsonl`),
-    );
+    this.#history ??= new History(join(this.#into, model, `${name}.history.jsonl`));
     return this.#history;
   }
 
@@ -225,9 +215,7 @@ export class Run {
 
   /** Adds preformatted text. */
   excerpt(excerpt: Excerpt): void {
-    this.evidence.excerpts.push(
-      validated(`excerpt ${excerpt.id}`, Excerpt, excerpt),
-    );
+    this.evidence.excerpts.push(validated(`excerpt ${excerpt.id}`, Excerpt, excerpt));
   }
 
   /** Names a number for the report, its unit last: `p50_ms`. Throws for NaN and infinity. */
@@ -286,9 +274,7 @@ export class Run {
       try {
         await removeLeftovers(broker, this.namespace);
       } catch (error) {
-        this.progress(
-          `names that begin with ${this.namespace} stay on ${name}: ${explain(error)}`,
-        );
+        this.progress(`names that begin with ${this.namespace} stay on ${name}: ${explain(error)}`);
       }
       if (!this.evidence.held) await dropBroker(name);
     }
@@ -317,14 +303,8 @@ function explain(error: unknown): string {
       return;
     }
     parts.push(`${label}${one.name}: ${one.message}`);
-    const {
-      errors,
-      error: last,
-      suppressed,
-      cause,
-    } = one as SuppressedError & AggregateError;
-    if (one instanceof AggregateError)
-      for (const each of errors) add(each, "- ");
+    const { errors, error: last, suppressed, cause } = one as SuppressedError & AggregateError;
+    if (one instanceof AggregateError) for (const each of errors) add(each, "- ");
     if (one instanceof SuppressedError) {
       add(suppressed, "first: ");
       add(last, "then, when cleaning up: ");

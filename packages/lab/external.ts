@@ -3,23 +3,14 @@ import { greetKafka } from "./kafka.ts";
 import { greetRabbitmq } from "./rabbitmq.ts";
 
 /** The broker that somebody else runs at that address. Throws when it doesn't answer. */
-export async function externalBroker(
-  name: BrokerName,
-  address: string,
-): Promise<Broker> {
+export async function externalBroker(name: BrokerName, address: string): Promise<Broker> {
   const variable = name === "rabbitmq" ? "AMQP_URL" : "KAFKA_BROKERS";
   const managementUrl =
-    name === "rabbitmq"
-      ? process.env["RABBITMQ_MANAGEMENT_URL"] || undefined
-      : undefined;
+    name === "rabbitmq" ? process.env["RABBITMQ_MANAGEMENT_URL"] || undefined : undefined;
   const versions = await (
-    name === "rabbitmq"
-      ? greetRabbitmq(address, managementUrl)
-      : greetKafka(address)
+    name === "rabbitmq" ? greetRabbitmq(address, managementUrl) : greetKafka(address)
   ).catch((error: Error) => {
-    throw new Error(
-      `${variable} is set, but ${name} doesn't answer there: ${error.message}`,
-    );
+    throw new Error(`${variable} is set, but ${name} doesn't answer there: ${error.message}`);
   });
   const notOurs = async () => {
     throw new Error(

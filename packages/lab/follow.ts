@@ -5,10 +5,7 @@ import { closeSync, openSync, readSync } from "node:fs";
  * that isn't there yet is waited for. Returns the function that ends it, after
  * the last lines.
  */
-export function follow(
-  file: string,
-  onLine: (line: string) => void,
-): () => void {
+export function follow(file: string, onLine: (line: string) => void): () => void {
   const buffer = Buffer.alloc(64 * 1024);
   const decoder = new TextDecoder();
   let position = 0;

@@ -61,9 +61,9 @@ test("a history holds every operation, in memory and in its file", async () => {
         request: 3,
       },
     ]);
-    expect(
-      history.record("place_order", 4, async () => ({ kind: "ok" })),
-    ).rejects.toThrow("the history is closed");
+    expect(history.record("place_order", 4, async () => ({ kind: "ok" }))).rejects.toThrow(
+      "the history is closed",
+    );
   } finally {
     rmSync(folder, { recursive: true });
   }

@@ -46,11 +46,7 @@ export class History implements AsyncDisposable {
   }
 
   /** Runs the operation and records how it ended. One that throws is unknown, and throws on. */
-  async record(
-    kind: string,
-    request: unknown,
-    run: () => Promise<Outcome>,
-  ): Promise<Outcome> {
+  async record(kind: string, request: unknown, run: () => Promise<Outcome>): Promise<Outcome> {
     if (this.#closed) throw new Error("the history is closed");
     const id = ++this.#lastId;
     this.#open.set(id, { id, kind, started_us: nowUs(), request });

@@ -4,12 +4,7 @@ import { dirname, join } from "node:path";
 import { type Found, provide, runQuietly } from "./doctor.ts";
 import { labFolder } from "./folders.ts";
 import { kafkaSettings } from "./kafka-settings.ts";
-import {
-  freshFolder,
-  holdLifeline,
-  releaseLifeline,
-  removeFolder,
-} from "./lifeline.ts";
+import { freshFolder, holdLifeline, releaseLifeline, removeFolder } from "./lifeline.ts";
 
 /** The version that kafka/pom.xml pins. */
 export const kafkaVersion = "4.2.0";
@@ -66,10 +61,7 @@ export async function prepareKafka(): Promise<PreparedKafka> {
 }
 
 /** Makes a folder elsewhere first, so that what was interrupted isn't taken for complete. */
-async function make(
-  folder: string,
-  fill: (part: string) => Promise<void>,
-): Promise<void> {
+async function make(folder: string, fill: (part: string) => Promise<void>): Promise<void> {
   if (existsSync(folder)) return;
   const part = await freshFolder("kafka");
   holdLifeline(part);
@@ -86,18 +78,11 @@ async function make(
   }
 }
 
-async function fetchJars(
-  part: string,
-  java: Found,
-  maven: Found,
-): Promise<void> {
-  process.stderr.write(
-    `fetching Kafka ${kafkaVersion} from Maven Central, once (55 MB) …\n`,
-  );
+async function fetchJars(part: string, java: Found, maven: Found): Promise<void> {
+  process.stderr.write(`fetching Kafka ${kafkaVersion} from Maven Central, once (55 MB) …\n`);
   const pom = join(part, "pom.xml");
   await cp(join(import.meta.dir, "kafka", "pom.xml"), pom);
-  const goal =
-    "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
+  const goal = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
   const libs = join(part, "made", "libs");
   await runQuietly(
     [
@@ -116,11 +101,7 @@ async function fetchJars(
   );
 }
 
-async function format(
-  part: string,
-  java: Found,
-  classPath: string,
-): Promise<void> {
+async function format(part: string, java: Found, classPath: string): Promise<void> {
   const made = join(part, "made");
   await mkdir(made);
   const settings = join(part, "server.properties");

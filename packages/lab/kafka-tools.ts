@@ -43,10 +43,7 @@ export interface TopicRecord {
 }
 
 /** Every record that is in the topic now, partition by partition in the order of offsets. */
-export async function readTopic(
-  brokers: string,
-  topic: string,
-): Promise<TopicRecord[]> {
+export async function readTopic(brokers: string, topic: string): Promise<TopicRecord[]> {
   const kafka = kafkaClient(brokers);
   const records = new Map<string, TopicRecord>();
   const missing = await withAdmin(brokers, (admin) => endsOf(admin, topic));
@@ -73,10 +70,7 @@ export async function readTopic(
             key: key?.toString() ?? null,
             value,
             headers: Object.fromEntries(
-              Object.entries(headers).map(([name, text]) => [
-                name,
-                String(text),
-              ]),
+              Object.entries(headers).map(([name, text]) => [name, String(text)]),
             ),
             timestampMs: Number(timestamp),
           });
@@ -90,20 +84,13 @@ export async function readTopic(
   } finally {
     await consumer.disconnect();
     // It never committed, so the broker may have forgotten it already.
-    await withAdmin(brokers, (admin) =>
-      admin.deleteGroups([groupId]).catch(() => {}),
-    );
+    await withAdmin(brokers, (admin) => admin.deleteGroups([groupId]).catch(() => {}));
   }
-  return [...records.values()].toSorted(
-    (a, b) => a.partition - b.partition || a.offset - b.offset,
-  );
+  return [...records.values()].toSorted((a, b) => a.partition - b.partition || a.offset - b.offset);
 }
 
 /** The end offset of each partition that has records. */
-async function endsOf(
-  admin: Admin,
-  topic: string,
-): Promise<Map<number, number>> {
+async function endsOf(admin: Admin, topic: string): Promise<Map<number, number>> {
   const offsets = await admin.fetchTopicOffsets(topic);
   return new Map(
     offsets
@@ -113,10 +100,7 @@ async function endsOf(
 }
 
 /** The end offsets of a topic's partitions together: as many records as were ever written to it. */
-export async function countRecords(
-  admin: Admin,
-  topic: string,
-): Promise<number> {
+export async function countRecords(admin: Admin, topic: string): Promise<number> {
   const offsets = await admin.fetchTopicOffsets(topic);
   return offsets.reduce((sum, { high }) => sum + Number(high), 0);
 }

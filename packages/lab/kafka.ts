@@ -9,10 +9,7 @@ import type { NativePlan } from "./native.ts";
  * Writes the settings of a private one-node Kafka (KRaft) into the folder;
  * returns how to run it. Throws as `prepareKafka` does.
  */
-export async function planKafka(
-  folder: string,
-  ports: KafkaPorts,
-): Promise<NativePlan> {
+export async function planKafka(folder: string, ports: KafkaPorts): Promise<NativePlan> {
   const { archive, classPath, formatted, java } = await prepareKafka();
   const data = join(folder, "data");
   await cp(formatted, data, { recursive: true });
@@ -40,9 +37,7 @@ export async function planKafka(
 }
 
 /** Throws unless the broker answers and is ready to create topics. It doesn't tell its version. */
-export async function greetKafka(
-  address: string,
-): Promise<Record<string, string>> {
+export async function greetKafka(address: string): Promise<Record<string, string>> {
   const kafka = new Kafka({
     clientId: "lab",
     brokers: address.split(","),

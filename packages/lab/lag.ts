@@ -21,9 +21,7 @@ export interface LagRow {
 
 /** The consumer groups of the streaming model behind a namespace. */
 export function labGroups(namespace: string): string[] {
-  return ["inventory", "analytics", "order-status"].map(
-    (name) => `${namespace}${name}`,
-  );
+  return ["inventory", "analytics", "order-status"].map((name) => `${namespace}${name}`);
 }
 
 /**
@@ -31,10 +29,7 @@ export function labGroups(namespace: string): string[] {
  * topic and partition; none for a group that doesn't exist. The lag counts from
  * the committed offset, so records in work are part of it.
  */
-export async function describeGroup(
-  admin: Admin,
-  group: string,
-): Promise<LagRow[]> {
+export async function describeGroup(admin: Admin, group: string): Promise<LagRow[]> {
   const [{ groups }, committed] = await Promise.all([
     admin.describeGroups([group]),
     admin.fetchOffsets({ groupId: group }),
@@ -43,12 +38,8 @@ export async function describeGroup(
   for (const member of groups[0]?.members ?? []) {
     // A member that is about to join has none yet.
     if (member.memberAssignment.length === 0) continue;
-    const decoded = AssignerProtocol.MemberAssignment.decode(
-      member.memberAssignment,
-    );
-    for (const [topic, partitions] of Object.entries(
-      decoded?.assignment ?? {},
-    )) {
+    const decoded = AssignerProtocol.MemberAssignment.decode(member.memberAssignment);
+    for (const [topic, partitions] of Object.entries(decoded?.assignment ?? {})) {
       for (const partition of partitions) {
         readers.set(`${topic}/${partition}`, {
           consumer_id: member.memberId,
@@ -127,9 +118,7 @@ export function lagTable(rows: readonly LagRow[]): string {
   return [...Map.groupBy(rows, ({ group }) => group)]
     .map(([group, own]) => {
       const cells = [HEADINGS, ...own.map(cellsOf)];
-      const widths = HEADINGS.map((_, at) =>
-        Math.max(...cells.map((row) => row[at]?.length ?? 0)),
-      );
+      const widths = HEADINGS.map((_, at) => Math.max(...cells.map((row) => row[at]?.length ?? 0)));
       const lines = cells.map((row) =>
         row
           .map((cell, at) => cell.padEnd(widths[at] ?? 0))

@@ -6,10 +6,7 @@ import type { Broker } from "./brokers.ts";
  * and exchanges, Kafka's topics and groups whose names begin with the run's
  * namespace. Throws when the broker can't be asked.
  */
-export async function removeLeftovers(
-  broker: Broker,
-  namespace: string,
-): Promise<void> {
+export async function removeLeftovers(broker: Broker, namespace: string): Promise<void> {
   if (namespace === "") throw new Error("an empty namespace is everybody's");
   if (broker.name === "kafka") await removeFromKafka(broker, namespace);
   else await removeFromRabbitmq(broker, namespace);
@@ -46,10 +43,7 @@ async function removeFromRabbitmq(
   }
 }
 
-async function removeFromKafka(
-  { address }: Broker,
-  namespace: string,
-): Promise<void> {
+async function removeFromKafka({ address }: Broker, namespace: string): Promise<void> {
   const admin = new Kafka({
     clientId: "lab-leftovers",
     brokers: address.split(","),
@@ -57,9 +51,7 @@ async function removeFromKafka(
   }).admin();
   await admin.connect();
   try {
-    const topics = (await admin.listTopics()).filter((topic) =>
-      topic.startsWith(namespace),
-    );
+    const topics = (await admin.listTopics()).filter((topic) => topic.startsWith(namespace));
     if (topics.length > 0) await admin.deleteTopics({ topics });
     const { groups } = await admin.listGroups();
     for (const { groupId } of groups) {

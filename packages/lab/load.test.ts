@@ -14,8 +14,7 @@ import {
 import { nowUs } from "./waiting.ts";
 
 const ok = async (): Promise<Outcome> => ({ kind: "ok", status: 201 });
-const after = (ms: number) =>
-  new Promise<void>((resolve) => setTimeout(resolve, ms));
+const after = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 /** Keeps the event loop from doing anything else. */
 const block = (ms: number) => {
   const endUs = nowUs() + ms * 1_000;
@@ -97,9 +96,9 @@ test("a closed loop keeps its connections busy and no more", async () => {
 });
 
 test("more connections than fetch has are refused", async () => {
-  expect(
-    closedLoop({ count: 1, connections: FETCH_LIMIT + 1, send: ok }),
-  ).rejects.toThrow("BUN_CONFIG_MAX_HTTP_REQUESTS");
+  expect(closedLoop({ count: 1, connections: FETCH_LIMIT + 1, send: ok })).rejects.toThrow(
+    "BUN_CONFIG_MAX_HTTP_REQUESTS",
+  );
 });
 
 test("outcomes are counted, and an error of the experiment's own comes out", async () => {
@@ -120,12 +119,8 @@ test("outcomes are counted, and an error of the experiment's own comes out", asy
   const broken = async () => {
     throw new Error("my mistake");
   };
-  expect(openLoop({ ratePerS: 1_000, count: 3, send: broken })).rejects.toThrow(
-    "my mistake",
-  );
-  expect(
-    closedLoop({ count: 3, connections: 2, send: broken }),
-  ).rejects.toThrow("my mistake");
+  expect(openLoop({ ratePerS: 1_000, count: 3, send: broken })).rejects.toThrow("my mistake");
+  expect(closedLoop({ count: 3, connections: 2, send: broken })).rejects.toThrow("my mistake");
 });
 
 test("a latency row is in milliseconds; minimum and maximum are exact", async () => {
@@ -135,8 +130,10 @@ test("a latency row is in milliseconds; minimum and maximum are exact", async ()
     result.histogram.recordValue(us);
   }
   const made = { ...result, count: 100, minUs: 1_000, maxUs: 100_003 };
-  const [load, count, connections, min, mean, p50, p95, p99, max, errors] =
-    latencyRow("sequential", made);
+  const [load, count, connections, min, mean, p50, p95, p99, max, errors] = latencyRow(
+    "sequential",
+    made,
+  );
   expect([load, count, connections, min, max, errors]).toEqual([
     "sequential",
     100,
@@ -163,10 +160,7 @@ test("post tells ok, failed and unknown apart", async () => {
       if (pathname === "/hang") await new Promise(() => {});
       if (pathname === "/text") return new Response("oops", { status: 500 });
       if (pathname === "/problem") {
-        return Response.json(
-          { code: "inventory_timeout", order_id: "o2" },
-          { status: 504 },
-        );
+        return Response.json({ code: "inventory_timeout", order_id: "o2" }, { status: 504 });
       }
       const body = { order_id: "o1", sent: await request.json() };
       return Response.json(body, { status: 201 });

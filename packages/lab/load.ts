@@ -13,8 +13,7 @@ const HIGHEST_US = 600_000_000;
  * client, and their latency says nothing about the server. It can't be changed
  * at run time: start with BUN_CONFIG_MAX_HTTP_REQUESTS=4096 for more.
  */
-export const FETCH_LIMIT =
-  Number(process.env["BUN_CONFIG_MAX_HTTP_REQUESTS"]) || 256;
+export const FETCH_LIMIT = Number(process.env["BUN_CONFIG_MAX_HTTP_REQUESTS"]) || 256;
 
 export interface LoadResult {
   /** Microseconds, 1 to ten minutes, 3 digits; in an open loop from the intended start. */
@@ -45,15 +44,10 @@ export type Send = (n: number) => Promise<Outcome>;
  * is skipped. Throws what `send` throws, when all that was under way has ended.
  */
 export async function openLoop(
-  options: { ratePerS: number; send: Send } & (
-    { durationS: number } | { count: number }
-  ),
+  options: { ratePerS: number; send: Send } & ({ durationS: number } | { count: number }),
 ): Promise<LoadResult> {
   const { ratePerS, send } = options;
-  const count =
-    "count" in options
-      ? options.count
-      : Math.round(ratePerS * options.durationS);
+  const count = "count" in options ? options.count : Math.round(ratePerS * options.durationS);
   const recorder = new Recorder(null);
   const startUs = recorder.startUs;
   const underWay = new Set<Promise<void>>();
@@ -134,8 +128,7 @@ export function latencyRow(load: string, result: LoadResult): Table["rows"][0] {
 /** The same latencies by name, for `run.figure`; milliseconds with 3 decimals. */
 export function latencies({ histogram, minUs, maxUs }: LoadResult) {
   // The histogram rounds up to the end of its bucket, which may lie above the maximum.
-  const percentile = (p: number) =>
-    toMs(Math.min(histogram.getValueAtPercentile(p), maxUs));
+  const percentile = (p: number) => toMs(Math.min(histogram.getValueAtPercentile(p), maxUs));
   return {
     min_ms: toMs(minUs),
     mean_ms: toMs(histogram.totalCount === 0 ? 0 : histogram.mean),
@@ -147,15 +140,9 @@ export function latencies({ histogram, minUs, maxUs }: LoadResult) {
 }
 
 /** Points of a latency chart: [percentile, ms], from the median's left to its far tail. */
-export function percentileLine({
-  histogram,
-  maxUs,
-}: LoadResult): [number, number][] {
+export function percentileLine({ histogram, maxUs }: LoadResult): [number, number][] {
   const percentiles = [0, 10, 25, 50, 75, 90, 95, 99, 99.9, 100];
-  return percentiles.map((p) => [
-    p,
-    toMs(Math.min(histogram.getValueAtPercentile(p), maxUs)),
-  ]);
+  return percentiles.map((p) => [p, toMs(Math.min(histogram.getValueAtPercentile(p), maxUs))]);
 }
 
 /**
@@ -209,9 +196,7 @@ export function placeOrder(
   } = {},
 ): Promise<Outcome> {
   const run = () => post(`${url}/order`, order, options);
-  return history === undefined
-    ? run()
-    : history.record("place_order", order, run);
+  return history === undefined ? run() : history.record("place_order", order, run);
 }
 
 /**
@@ -318,9 +303,7 @@ class Recorder {
     this.#minUs = Math.min(this.#minUs, us);
     this.#maxUs = Math.max(this.#maxUs, us);
     this.#outcomes[kind] += 1;
-    const answer = [kind, status, code]
-      .filter((part) => part !== undefined)
-      .join(" ");
+    const answer = [kind, status, code].filter((part) => part !== undefined).join(" ");
     this.#answers[answer] = (this.#answers[answer] ?? 0) + 1;
   }
 }
@@ -329,9 +312,7 @@ class Recorder {
 async function until(dueUs: number): Promise<void> {
   const waitMs = (dueUs - nowUs()) / 1_000;
   if (waitMs > 1.5) {
-    await new Promise((resolve) =>
-      setTimeout(resolve, Math.floor(waitMs - 0.5)),
-    );
+    await new Promise((resolve) => setTimeout(resolve, Math.floor(waitMs - 0.5)));
   }
   while (nowUs() < dueUs) await new Promise((resolve) => setImmediate(resolve));
 }

@@ -61,14 +61,12 @@ export async function runNative(
 }
 
 /** The broker of that folder, which another process has started and will end; undefined when it doesn't run. */
-export async function attachNative(
-  folder: string,
-  greet: Greet,
-): Promise<Broker | undefined> {
+export async function attachNative(folder: string, greet: Greet): Promise<Broker | undefined> {
   if ((await runningProcess(folder)) === undefined) return undefined;
-  const { plan, lifetime } = JSON.parse(
-    await readFile(planFile(folder), "utf8"),
-  ) as { plan: NativePlan; lifetime: Lifetime };
+  const { plan, lifetime } = JSON.parse(await readFile(planFile(folder), "utf8")) as {
+    plan: NativePlan;
+    lifetime: Lifetime;
+  };
   const broker = new NativeBroker(plan, lifetime, greet);
   await broker.untilItAnswers();
   return broker;
@@ -204,16 +202,11 @@ const planFile = (folder: string) => join(folder, "plan.json");
 const processFile = (folder: string) => join(folder, "process.json");
 const logFile = ({ folder, name }: NativePlan) => join(folder, `${name}.log`);
 
-async function spawnNative(
-  plan: NativePlan,
-  lifetime: Lifetime,
-): Promise<void> {
+async function spawnNative(plan: NativePlan, lifetime: Lifetime): Promise<void> {
   const log = openSync(logFile(plan), "a");
   try {
     const child = Bun.spawn(
-      lifetime === "lifeline"
-        ? underLifeline(plan.folder, plan.command)
-        : plan.command,
+      lifetime === "lifeline" ? underLifeline(plan.folder, plan.command) : plan.command,
       {
         cwd: plan.folder,
         // Nothing of the caller's settings: a RABBITMQ_… or JAVA_TOOL_OPTIONS

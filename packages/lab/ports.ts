@@ -19,18 +19,14 @@ export async function freePorts(count: number): Promise<number[]> {
     }
     return ports;
   } finally {
-    await Promise.all(
-      held.map((server) => new Promise((done) => server.close(done))),
-    );
+    await Promise.all(held.map((server) => new Promise((done) => server.close(done))));
   }
 }
 
 /** Whether nobody listens on that port of 127.0.0.1. */
 export async function isFree(port: number): Promise<boolean> {
   const server = await listen(port);
-  await new Promise((done) =>
-    server === undefined ? done(undefined) : server.close(done),
-  );
+  await new Promise((done) => (server === undefined ? done(undefined) : server.close(done)));
   return server !== undefined;
 }
 
@@ -38,8 +34,6 @@ function listen(port: number): Promise<Server | undefined> {
   const server = createServer();
   return new Promise((done) => {
     server.once("error", () => done(undefined));
-    server.listen({ port, host: "127.0.0.1", exclusive: true }, () =>
-      done(server),
-    );
+    server.listen({ port, host: "127.0.0.1", exclusive: true }, () => done(server));
   });
 }

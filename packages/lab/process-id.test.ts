@@ -8,8 +8,5 @@ test("a process is alive until it ends, and keeps its stamp", async () => {
   expect(startStamp(process.pid)).not.toBe(stamp);
   child.kill("SIGKILL");
   await child.exited;
-  expect([isAlive(child.pid), startStamp(child.pid)]).toEqual([
-    false,
-    undefined,
-  ]);
+  expect([isAlive(child.pid), startStamp(child.pid)]).toEqual([false, undefined]);
 });

@@ -92,11 +92,7 @@ test("a model starts side by side, with faults on, and stops together", async ()
   expect(placed.status).toBe(201);
   expect((await fetch(`${third.url}/faults`)).status).toBe(200);
   await campus[Symbol.asyncDispose]();
-  expect(services.map(({ pid }) => isAlive(pid))).toEqual([
-    false,
-    false,
-    false,
-  ]);
+  expect(services.map(({ pid }) => isAlive(pid))).toEqual([false, false, false]);
 });
 
 test("when one of a model's services doesn't start, none stays", async () => {
@@ -123,8 +119,7 @@ function parent(options: { detached: boolean; extra: string }) {
 }
 
 async function firstLine(stream: ReadableStream<Uint8Array>) {
-  for await (const bytes of stream)
-    return Number(Buffer.from(bytes).toString());
+  for await (const bytes of stream) return Number(Buffer.from(bytes).toString());
   throw new Error("it printed nothing");
 }
 

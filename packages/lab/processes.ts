@@ -11,16 +11,8 @@ import { eventually } from "./waiting.ts";
 /** The services of each model: who takes the order, who reserves, and the third. */
 export const SERVICES = {
   "sync-rest": ["order-service", "inventory-service", "notification-service"],
-  "async-rabbitmq": [
-    "order-service",
-    "inventory-service",
-    "notification-service",
-  ],
-  "streaming-kafka": [
-    "order-producer",
-    "inventory-consumer",
-    "analytics-consumer",
-  ],
+  "async-rabbitmq": ["order-service", "inventory-service", "notification-service"],
+  "streaming-kafka": ["order-producer", "inventory-consumer", "analytics-consumer"],
 } as const satisfies Record<Model, readonly [string, string, string]>;
 
 /** The runtime gives up a stop after 10 s; who is still there then is hung. */
@@ -45,9 +37,7 @@ export interface ServiceOptions {
  * PORT it gets a free port. Throws with its exit code and the end of its log
  * when it ends before that.
  */
-export async function startService(
-  options: ServiceOptions,
-): Promise<ServiceProcess> {
+export async function startService(options: ServiceOptions): Promise<ServiceProcess> {
   await mkdir(options.folder, { recursive: true });
   const env: Record<string, string> = {
     DATABASE: join(options.folder, `${options.service}.sqlite`),
@@ -271,14 +261,9 @@ export interface ModelOptions {
  * Starts the services of a model side by side and returns once each is healthy.
  * When one doesn't start, the others are stopped and its error is thrown.
  */
-export async function startModel(
-  model: Model,
-  options: ModelOptions,
-): Promise<Campus> {
+export async function startModel(model: Model, options: ModelOptions): Promise<Campus> {
   const names = SERVICES[model];
-  const wanted = names.filter(
-    (name) => options.services?.includes(name) ?? true,
-  );
+  const wanted = names.filter((name) => options.services?.includes(name) ?? true);
   const env = await modelEnv(model, options);
   const started = await Promise.allSettled(
     wanted.map((service) =>
@@ -292,9 +277,7 @@ export async function startModel(
       }),
     ),
   );
-  const services = started.flatMap((one) =>
-    one.status === "fulfilled" ? [one.value] : [],
-  );
+  const services = started.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
   const dispose = () => disposeAll(services);
   const of = (name: string) => {
     const service = services.find((one) => one.name === name);
@@ -360,12 +343,8 @@ async function modelEnv(
 
 /** Each is stopped, also when another's stop throws. */
 async function disposeAll(services: ServiceProcess[]): Promise<void> {
-  const ends = await Promise.allSettled(
-    services.map((service) => service[Symbol.asyncDispose]()),
-  );
-  const errors = ends.flatMap((end) =>
-    end.status === "rejected" ? [end.reason] : [],
-  );
+  const ends = await Promise.allSettled(services.map((service) => service[Symbol.asyncDispose]()));
+  const errors = ends.flatMap((end) => (end.status === "rejected" ? [end.reason] : []));
   if (errors.length === 1) throw errors[0];
   if (errors.length > 1) {
     throw new AggregateError(errors, errors.map(String).join("\n"));

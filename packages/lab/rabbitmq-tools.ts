@@ -29,8 +29,7 @@ export interface Spy {
  */
 export class Rabbitmq implements AsyncDisposable {
   readonly #broker: Pick<Broker, "address" | "managementUrl">;
-  #opened:
-    Promise<{ model: ChannelModel; channel: ConfirmChannel }> | undefined;
+  #opened: Promise<{ model: ChannelModel; channel: ConfirmChannel }> | undefined;
 
   constructor(broker: Pick<Broker, "address" | "managementUrl">) {
     this.#broker = broker;
@@ -78,12 +77,7 @@ export class Rabbitmq implements AsyncDisposable {
     body: string | Uint8Array,
     options: Options.Publish = {},
   ): Promise<void> {
-    await putConfirmed(
-      await this.#channel(),
-      queue,
-      Buffer.from(body),
-      options,
-    );
+    await putConfirmed(await this.#channel(), queue, Buffer.from(body), options);
   }
 
   /** Takes the oldest message off a queue, for good; undefined when none is ready. */
@@ -185,11 +179,7 @@ export async function putConfirmed(
 
 /** A RabbitMQ of one's own, to be killed or paused where the shared one is somebody else's. Ends with this process. */
 export async function startPrivateRabbitmq(): Promise<Broker> {
-  const [amqp, management, distribution] = (await freePorts(3)) as [
-    number,
-    number,
-    number,
-  ];
+  const [amqp, management, distribution] = (await freePorts(3)) as [number, number, number];
   const folder = await freshFolder("rabbitmq");
   return runNative(
     await planRabbitmq(folder, { amqp, management, distribution }),

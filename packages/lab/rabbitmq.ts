@@ -16,10 +16,7 @@ export interface RabbitmqPorts {
  *
  * Nothing of it can meet another RabbitMQ: all ports are ours and on 127.0.0.1, the node's name, cookie, user and password are made up here.
  */
-export async function planRabbitmq(
-  folder: string,
-  ports: RabbitmqPorts,
-): Promise<NativePlan> {
+export async function planRabbitmq(folder: string, ports: RabbitmqPorts): Promise<NativePlan> {
   const { rabbitmq } = await provide(["rabbitmq"]);
   const password = crypto.randomUUID().replaceAll("-", "");
   const node = `lab-${crypto.randomUUID().slice(0, 8)}@localhost`;
@@ -96,8 +93,7 @@ export async function greetRabbitmq(
       },
       signal: AbortSignal.timeout(5_000),
     });
-    if (!answer.ok)
-      throw new Error(`${managementUrl}/api/overview answers ${answer.status}`);
+    if (!answer.ok) throw new Error(`${managementUrl}/api/overview answers ${answer.status}`);
   }
   return { rabbitmq: version, erlang: platform.replace(/^Erlang\/OTP /, "") };
 }

@@ -21,19 +21,17 @@ let opened: Promise<string> | undefined;
  * one under `.lab/runs/`.
  */
 export function runFolder(): Promise<string> {
-  opened ??= openRun(
-    resolve(process.env["LAB_RUN_DIR"] || join(runsFolder, newRunId())),
-  );
+  opened ??= openRun(resolve(process.env["LAB_RUN_DIR"] || join(runsFolder, newRunId())));
   return opened;
 }
 
 /** Makes that folder a run's, by a `run.json`, unless it is one already. */
 export async function openRun(folder: string): Promise<string> {
   if (existsSync(join(folder, "run.json"))) return folder;
-  const commit = Bun.spawnSync(
-    ["git", "describe", "--always", "--dirty", "--exclude", "*"],
-    { cwd: repoFolder, stderr: "ignore" },
-  )
+  const commit = Bun.spawnSync(["git", "describe", "--always", "--dirty", "--exclude", "*"], {
+    cwd: repoFolder,
+    stderr: "ignore",
+  })
     .stdout.toString()
     .trim();
   await writeRunInfo(folder, {

@@ -23,17 +23,15 @@ test("eventually's error has the label and what was seen last", async () => {
   const probe = () => {
     throw new TypeError("no such queue");
   };
-  expect(
-    eventually("the queue is empty", probe, { timeoutMs: 20, everyMs: 5 }),
-  ).rejects.toThrow(
+  expect(eventually("the queue is empty", probe, { timeoutMs: 20, everyMs: 5 })).rejects.toThrow(
     "not within 20 ms: the queue is empty (last: TypeError: no such queue)",
   );
 });
 
 test("eventually doesn't wait for a probe that hangs", async () => {
-  expect(
-    eventually("it answers", () => new Promise(() => {}), { timeoutMs: 20 }),
-  ).rejects.toThrow("not within 20 ms: it answers (last: a probe that hung");
+  expect(eventually("it answers", () => new Promise(() => {}), { timeoutMs: 20 })).rejects.toThrow(
+    "not within 20 ms: it answers (last: a probe that hung",
+  );
 });
 
 test("settled gives the value that stayed", async () => {
@@ -44,9 +42,9 @@ test("settled gives the value that stayed", async () => {
 test("settled throws when the value changes", async () => {
   let probes = 0;
   const probe = () => ({ sent: probes++ < 3 ? 1 : 2 });
-  expect(
-    settled("one confirmation", probe, { forMs: 1_000, everyMs: 1 }),
-  ).rejects.toThrow(/did not stay for 1000 ms: one confirmation .*sent: 1/s);
+  expect(settled("one confirmation", probe, { forMs: 1_000, everyMs: 1 })).rejects.toThrow(
+    /did not stay for 1000 ms: one confirmation .*sent: 1/s,
+  );
 });
 
 test("sample draws values over time, with a gap where the probe throws", async () => {

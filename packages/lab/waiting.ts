@@ -14,10 +14,7 @@ export type NotYet = undefined | null | false;
 export async function eventually<T>(
   label: string,
   probe: () => T | NotYet | Promise<T | NotYet>,
-  {
-    timeoutMs = 60_000,
-    everyMs = 50,
-  }: { timeoutMs?: number; everyMs?: number } = {},
+  { timeoutMs = 60_000, everyMs = 50 }: { timeoutMs?: number; everyMs?: number } = {},
 ): Promise<T> {
   const deadlineUs = nowUs() + timeoutMs * 1_000;
   let seen = "no answer to the first probe";
@@ -38,10 +35,7 @@ export async function eventually<T>(
       }
       seen = String(value);
     } catch (error) {
-      seen =
-        error instanceof Error
-          ? `${error.name}: ${error.message}`
-          : String(error);
+      seen = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
     }
     await pause(Math.min(everyMs, Math.max(0, (deadlineUs - nowUs()) / 1_000)));
   }
@@ -94,10 +88,7 @@ export interface Sampler {
  */
 export function sample(
   probe: () => number | Promise<number>,
-  {
-    everyMs = 250,
-    zeroUs = nowUs(),
-  }: { everyMs?: number; zeroUs?: number } = {},
+  { everyMs = 250, zeroUs = nowUs() }: { everyMs?: number; zeroUs?: number } = {},
 ): Sampler {
   const points: [number, number][] = [];
   const stopped = Promise.withResolvers<void>();

@@ -1,13 +1,6 @@
 import type { Series } from "@lab/lab/evidence";
 import { expect, test } from "bun:test";
-import {
-  chart,
-  chartFile,
-  describeSeries,
-  linearAxis,
-  logAxis,
-  percentileAxis,
-} from "./chart.ts";
+import { chart, chartFile, describeSeries, linearAxis, logAxis, percentileAxis } from "./chart.ts";
 
 const series: Series = {
   id: "depth",
@@ -38,17 +31,11 @@ test("linear ticks are round, and a tight axis ends where its values do", () => 
   ]);
   const tight = linearAxis(0, 90, 8, true);
   expect(tight.ticks).toEqual([0, 20, 40, 60, 80]);
-  expect([tight.place(0), tight.place(45), tight.place(90)]).toEqual([
-    0, 0.5, 1,
-  ]);
+  expect([tight.place(0), tight.place(45), tight.place(90)]).toEqual([0, 0.5, 1]);
 });
 
 test("an axis of one value or none has a length all the same", () => {
-  for (const axis of [
-    linearAxis(0, 0, 5),
-    linearAxis(7, 7, 5),
-    logAxis(1, 1),
-  ]) {
+  for (const axis of [linearAxis(0, 0, 5), linearAxis(7, 7, 5), logAxis(1, 1)]) {
     expect(axis.ticks.length).toBeGreaterThan(1);
     expect(axis.ticks.map(axis.place).every(Number.isFinite)).toBe(true);
   }
@@ -88,9 +75,7 @@ test("points that a log scale can't show leave no NaN behind", () => {
     y: { ...series.y, log: true },
   };
   expect(chart(log, "c")).not.toMatch(/NaN|Infinity/);
-  expect(chart({ ...log, lines: [], shaded: [] }, "c")).not.toMatch(
-    /NaN|Infinity/,
-  );
+  expect(chart({ ...log, lines: [], shaded: [] }, "c")).not.toMatch(/NaN|Infinity/);
 });
 
 test("a line that a later one covers exactly is drawn broad", () => {

@@ -51,8 +51,7 @@ export function chart(series: Series, id: string): string {
 
 /** The chart of a series as an SVG file of its own, light or dark as its reader's screen is. */
 export function chartFile(series: Series): string {
-  const dark =
-    "@media screen and (prefers-color-scheme:dark){.page{fill:#12161c}}";
+  const dark = "@media screen and (prefers-color-scheme:dark){.page{fill:#12161c}}";
   const page = `<style>\n.page{fill:#fff}\n${dark}\n${chartStyle()}\n</style><rect class="page" width="100%" height="100%"/>`;
   return `${draw(series, series.id, page)}\n`;
 }
@@ -95,26 +94,18 @@ interface Axis {
 }
 
 /** Ticks at 1, 2 or 5 times a power of ten; the axis ends at ticks, or, when `tight`, where the values end. */
-export function linearAxis(
-  low: number,
-  high: number,
-  about: number,
-  tight = false,
-): Axis {
+export function linearAxis(low: number, high: number, about: number, tight = false): Axis {
   const span = high - low || Math.abs(high) || 1;
   const power = 10 ** Math.floor(Math.log10(span / about));
-  const step =
-    power * ([1, 2, 5].find((n) => n * power * about >= span * 0.999) ?? 10);
+  const step = power * ([1, 2, 5].find((n) => n * power * about >= span * 0.999) ?? 10);
   const first = Math.floor(low / step + 1e-9);
   const last = Math.max(Math.ceil(high / step - 1e-9), first + 1);
-  const [start, end] =
-    tight && high > low ? [low, high] : [first * step, last * step];
+  const [start, end] = tight && high > low ? [low, high] : [first * step, last * step];
   const decimals = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
   return {
-    ticks: Array.from(
-      { length: last - first + 1 },
-      (_, i) => (first + i) * step,
-    ).filter((tick) => tick >= start - step / 1e6 && tick <= end + step / 1e6),
+    ticks: Array.from({ length: last - first + 1 }, (_, i) => (first + i) * step).filter(
+      (tick) => tick >= start - step / 1e6 && tick <= end + step / 1e6,
+    ),
     place: (value) => (value - start) / (end - start),
     label: (value) => withDecimals(value, decimals),
   };
@@ -124,8 +115,8 @@ export function linearAxis(
 export function logAxis(low: number, high: number): Axis {
   const from = Math.floor(Math.log10(low) + 1e-9);
   const to = Math.ceil(Math.log10(high) - 1e-9) + 1;
-  const all = Array.from({ length: to - from }, (_, i) => from + i).flatMap(
-    (power) => [1, 2, 5].map((n) => n * 10 ** power),
+  const all = Array.from({ length: to - from }, (_, i) => from + i).flatMap((power) =>
+    [1, 2, 5].map((n) => n * 10 ** power),
   );
   const bottom = all.findLast((tick) => tick <= low * 1.001) ?? low;
   const top = all.find((tick) => tick >= high * 0.999 && tick > bottom) ?? high;
@@ -163,20 +154,14 @@ function axesOf(series: Series): {
   y: Axis;
   plottable: (y: number) => boolean;
 } {
-  const plottable = (y: number): boolean =>
-    Number.isFinite(y) && (!series.y.log || y > 0);
-  const points = series.lines
-    .flatMap((line) => line.points)
-    .filter(([, y]) => plottable(y));
+  const plottable = (y: number): boolean => Number.isFinite(y) && (!series.y.log || y > 0);
+  const points = series.lines.flatMap((line) => line.points).filter(([, y]) => plottable(y));
   const edges = series.shaded.flatMap((window) => [window.from, window.to]);
   const xs = [...points.map(([x]) => x), ...edges];
   const ys = points.map(([, y]) => y);
   const range = (values: number[], none: [number, number]): [number, number] =>
     values.length
-      ? [
-          values.reduce((a, b) => Math.min(a, b)),
-          values.reduce((a, b) => Math.max(a, b)),
-        ]
+      ? [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))]
       : none;
   const [left, right] = range(xs, [0, 1]);
   const [bottom, top] = range(ys, series.y.log ? [1, 10] : [0, 1]);
@@ -185,9 +170,7 @@ function axesOf(series: Series): {
       series.x.unit === "percentile"
         ? percentileAxis(points.map(([x]) => x))
         : linearAxis(left >= 0 ? 0 : left, right, 8, true),
-    y: series.y.log
-      ? logAxis(bottom, top)
-      : linearAxis(Math.min(bottom, 0), top, 5),
+    y: series.y.log ? logAxis(bottom, top) : linearAxis(Math.min(bottom, 0), top, 5),
     plottable,
   };
 }
@@ -236,14 +219,11 @@ function draw(series: Series, id: string, head: string): string {
   // A line that a later one covers exactly, as a replay's should, is broad, so that both are seen.
   const covered = (i: number): boolean =>
     series.lines.some(
-      ({ points }, later) =>
-        later > i && Bun.deepEquals(points, series.lines[i]?.points),
+      ({ points }, later) => later > i && Bun.deepEquals(points, series.lines[i]?.points),
     );
   const lines = series.lines.map(({ points }, i) => {
     const shown = points.filter(([, value]) => plottable(value));
-    const path = shown
-      .map(([px, py], n) => `${n ? "L" : "M"}${toX(px)} ${toY(py)}`)
-      .join("");
+    const path = shown.map(([px, py], n) => `${n ? "L" : "M"}${toX(px)} ${toY(py)}`).join("");
     const dots =
       shown.length <= 16
         ? shown.map(
@@ -272,10 +252,7 @@ function axisName({ name, unit }: { name: string; unit: string }): string {
   return unit && unit !== name ? `${name} (${unit})` : name;
 }
 
-function legendRows(
-  series: Series,
-  width: number,
-): { rows: number; svg: string } {
+function legendRows(series: Series, width: number): { rows: number; svg: string } {
   let row = 0;
   let at = 0;
   const entries = series.lines.map(({ name }, i) => {
@@ -297,10 +274,7 @@ function legendRows(
 
 /** Text made safe inside XML and HTML, attributes included. */
 export function escape(text: string): string {
-  return text.replace(
-    /[&<>"']/g,
-    (character) => `&#${character.charCodeAt(0)};`,
-  );
+  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
 }
 
 function round(value: number): number {

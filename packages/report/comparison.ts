@@ -20,10 +20,7 @@ export function comparisonTable(figures: Figures): ShownTable {
       [
         "The client waits (median)",
         figures.tell(
-          [
-            "baseline-latency/open_loop_p50_ms",
-            "baseline-latency/open_loop_rate_per_s",
-          ],
+          ["baseline-latency/open_loop_p50_ms", "baseline-latency/open_loop_rate_per_s"],
           (p50, rate) => `${p50} at ${rate}, and then the order is _confirmed_`,
         ),
         figures.tell(
@@ -32,14 +29,10 @@ export function comparisonTable(figures: Figures): ShownTable {
             "backlog-drain/completion_p50_ms",
             "backlog-drain/offered_rate_per_s",
           ],
-          (answer, end, rate) =>
-            `${answer} for the 202 at ${rate}; the outcome after ${end}`,
+          (answer, end, rate) => `${answer} for the 202 at ${rate}; the outcome after ${end}`,
         ),
         figures.tell(
-          [
-            "ten-thousand-events/answer_p50_ms",
-            "ten-thousand-events/completion_p50_ms",
-          ],
+          ["ten-thousand-events/answer_p50_ms", "ten-thousand-events/completion_p50_ms"],
           (answer, end) => `${answer} for the 202; the outcome after ${end}`,
         ),
       ],
@@ -66,11 +59,7 @@ export function comparisonTable(figures: Figures): ShownTable {
             `The queue feels it: Inventory dead for ${outage}, ${accepted} orders accepted at ${answer}, backlog gone in ${drain}`,
         ),
         figures.tell(
-          [
-            "consumer-lag/peak_lag",
-            "consumer-lag/drain_s",
-            "consumer-lag/final_lag",
-          ],
+          ["consumer-lag/peak_lag", "consumer-lag/drain_s", "consumer-lag/final_lag"],
           (peak, drain, final) =>
             `The lag feels it: up to ${peak} records behind, ${final} after ${drain}`,
         ),
@@ -121,10 +110,7 @@ export function comparisonTable(figures: Figures): ShownTable {
       [
         "Scalability",
         figures.tell(
-          [
-            "baseline-latency/connections_20_rate_per_s",
-            "slow-inventory/slow_rate_per_s",
-          ],
+          ["baseline-latency/connections_20_rate_per_s", "slow-inventory/slow_rate_per_s"],
           (rate, slow) =>
             `${rate} at 20 connections, and ${slow} when Inventory is slow. More copies behind a load balancer; bounded by the slowest link`,
         ),
@@ -192,11 +178,7 @@ export function keyFigures(figures: Figures): Block {
         title: "Kafka, replay",
         value: String(figures.find("replay/replay_s") ?? "–"),
         text: figures.tell(
-          [
-            "replay/events_replayed",
-            "replay/digest_before",
-            "replay/digest_after",
-          ],
+          ["replay/events_replayed", "replay/digest_before", "replay/digest_after"],
           (events, before, after) =>
             `To compute the metrics of ${events} records again, ${before.value === after.value ? "with the same digest" : "**with another digest**"}.`,
         ),

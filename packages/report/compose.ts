@@ -4,12 +4,7 @@ import { type Block, type ShownTable, showTable, slug } from "./document.ts";
 import { experiments, models, requirements } from "./experiments.ts";
 import type { ExperimentName } from "./figures.ts";
 import { Figures } from "./figure-reader.ts";
-import {
-  escapeMarkdown,
-  formatDuration,
-  formatFigure,
-  formatScalar,
-} from "./format.ts";
+import { escapeMarkdown, formatDuration, formatFigure, formatScalar } from "./format.ts";
 import { headlines } from "./headlines.ts";
 import {
   reasonAboutMessages,
@@ -39,9 +34,7 @@ export function inOrder(evidence: Evidence[]): Evidence[] {
   const modelNames = models.map(({ model }) => model);
   const rank = (one: Evidence): number => {
     const at = names.indexOf(one.experiment);
-    return (
-      modelNames.indexOf(one.model) * 1_000 + (at === -1 ? names.length : at)
-    );
+    return modelNames.indexOf(one.model) * 1_000 + (at === -1 ? names.length : at);
   };
   return evidence.toSorted((a, b) => rank(a) - rank(b));
 }
@@ -53,8 +46,7 @@ export function findShortfalls(evidence: Evidence[]): string[] {
     .map(({ model, experiment, checks, failure }) => {
       const fallen = checks.filter((check) => !check.held);
       const reasons = fallen.map(
-        (check) =>
-          `${check.label}: expected ${json(check.expected)}, got ${json(check.actual)}`,
+        (check) => `${check.label}: expected ${json(check.expected)}, got ${json(check.actual)}`,
       );
       // Bun's matcher error repeats the failed check over many lines: said only when no check says it.
       if (reasons.length === 0) reasons.push(firstLine(failure ?? "no reason"));
@@ -81,9 +73,7 @@ export function composeReport(evidence: Evidence[], layout: Layout): Block[] {
     { kind: "table", table: requirementsTable(ordered, "") },
     heading(2, "setting", "What was run, and on what"),
     ...settingBlocks(ordered),
-    ...models.flatMap(({ model }) =>
-      composeModel(model, ordered, figures, layout),
-    ),
+    ...models.flatMap(({ model }) => composeModel(model, ordered, figures, layout)),
     heading(2, "comparison", "D5: the three models compared"),
     { kind: "table", table: comparisonTable(figures) },
     ...understanding(figures),
@@ -91,21 +81,13 @@ export function composeReport(evidence: Evidence[], layout: Layout): Block[] {
 }
 
 /** The part of the report that one model's results folder holds. */
-export function composePart(
-  model: Model,
-  evidence: Evidence[],
-  layout: Layout,
-): Block[] {
+export function composePart(model: Model, evidence: Evidence[], layout: Layout): Block[] {
   const ordered = inOrder(evidence);
   return composeModel(model, ordered, new Figures(ordered), layout);
 }
 
 /** One line for each experiment: question, whether it held, what was measured. `report` is the link to the report. */
-export function summaryTable(
-  evidence: Evidence[],
-  figures: Figures,
-  report: string,
-): ShownTable {
+export function summaryTable(evidence: Evidence[], figures: Figures, report: string): ShownTable {
   return {
     title: "Every experiment",
     columns: ["Experiment", "Question", "Result", "Measured"].map((name) => ({
@@ -122,10 +104,7 @@ export function summaryTable(
 }
 
 /** A line for each line of the assignment, with links to what answers it. `report` is the link to the report. */
-export function requirementsTable(
-  evidence: Evidence[],
-  report: string,
-): ShownTable {
+export function requirementsTable(evidence: Evidence[], report: string): ShownTable {
   return {
     title: "The assignment's lines",
     columns: ["Line", "What it asks for", "Answered in"].map((name) => ({
@@ -167,14 +146,10 @@ export function settingTable(evidence: Evidence[]): ShownTable {
   );
   return {
     title: "Machine",
-    columns: [
-      "Experiments",
-      "Processor",
-      "Cores",
-      "Memory",
-      "System",
-      "Brokers",
-    ].map((name) => ({ name, numeric: false })),
+    columns: ["Experiments", "Processor", "Cores", "Memory", "System", "Brokers"].map((name) => ({
+      name,
+      numeric: false,
+    })),
     rows: [...settings.values()].flatMap((group) => {
       const [first] = group;
       if (!first) return [];
@@ -257,10 +232,7 @@ function composeExperiment(one: Evidence, layout: Layout): Block[] {
   const verdict =
     `${held} of ${one.checks.length} checks held, in ${formatDuration(one.duration_s)}.` +
     (one.failure ? ` ${escapeMarkdown(firstLine(one.failure))}` : "");
-  const answers =
-    one.requirements.length > 0
-      ? `**Answers** ${one.requirements.join(", ")}. `
-      : "";
+  const answers = one.requirements.length > 0 ? `**Answers** ${one.requirements.join(", ")}. ` : "";
   return [
     heading(3, anchorOf(one), one.experiment),
     paragraph(`**Question.** ${escapeMarkdown(one.question)}`),
@@ -285,9 +257,7 @@ function composeExperiment(one: Evidence, layout: Layout): Block[] {
       title: escapeMarkdown(title),
       text: shorten(text),
     })),
-    ...(one.checks.length > 0
-      ? [{ kind: "table", table: checksTable(one.checks) } as const]
-      : []),
+    ...(one.checks.length > 0 ? [{ kind: "table", table: checksTable(one.checks) } as const] : []),
   ];
 }
 
@@ -302,9 +272,7 @@ function checksTable(checks: Check[]): ShownTable {
       escapeMarkdown(label),
       held ? "held" : "**not held**",
       code(expected, held),
-      held && Bun.deepEquals(expected, actual)
-        ? "the same"
-        : code(actual, held),
+      held && Bun.deepEquals(expected, actual) ? "the same" : code(actual, held),
     ]),
   };
 }

@@ -1,10 +1,5 @@
 import type { Series, Table } from "@lab/lab/evidence";
-import {
-  columnDecimals,
-  escapeMarkdown,
-  formatScalar,
-  withDecimals,
-} from "./format.ts";
+import { columnDecimals, escapeMarkdown, formatScalar, withDecimals } from "./format.ts";
 
 /** A table as it is shown: its cells are inline Markdown. The first column names the row. */
 export interface ShownTable {
@@ -36,8 +31,7 @@ export function showTable(table: Table): ShownTable {
     return {
       name: escapeMarkdown(unit ? `${name} (${unit})` : name),
       numeric:
-        numbers.length > 0 &&
-        cells.every((cell) => cell === null || typeof cell === "number"),
+        numbers.length > 0 && cells.every((cell) => cell === null || typeof cell === "number"),
       decimals: columnDecimals(numbers),
     };
   });
@@ -47,8 +41,7 @@ export function showTable(table: Table): ShownTable {
     rows: table.rows.map((row) =>
       row.map((cell, i) => {
         const column = columns[i];
-        if (typeof cell === "number" && column?.numeric)
-          return withDecimals(cell, column.decimals);
+        if (typeof cell === "number" && column?.numeric) return withDecimals(cell, column.decimals);
         return escapeMarkdown(formatScalar(cell));
       }),
     ),

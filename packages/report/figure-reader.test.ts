@@ -40,9 +40,7 @@ test("nothing is told when a figure is missing, of the wrong kind, or its experi
 
 test("the text of a digest can't be taken for a number", () => {
   const figures = new Figures([inventEvidence("replay")]);
-  expect(() => figures.find("replay/digest_before")?.number).toThrow(
-    "not a number",
-  );
+  expect(() => figures.find("replay/digest_before")?.number).toThrow("not a number");
 });
 
 test("names carry their unit last, and only digests and yes/no aren't numbers", () => {

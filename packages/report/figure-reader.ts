@@ -46,8 +46,7 @@ export class Figures {
     const value = this.#evidence.get(experiment)?.figures[name];
     if (value === null || value === undefined) return undefined;
     const fits =
-      typeof value === kindOf(name) &&
-      (typeof value !== "number" || Number.isFinite(value));
+      typeof value === kindOf(name) && (typeof value !== "number" || Number.isFinite(value));
     return fits ? new Figure(name, value) : undefined;
   }
 
@@ -61,17 +60,13 @@ export class Figures {
 
   /** What every experiment should have left and these did not, a line for each experiment. */
   missing(): string[] {
-    return (Object.keys(experiments) as ExperimentName[]).flatMap(
-      (experiment) => {
-        if (!this.#evidence.has(experiment)) return [];
-        const names = Object.keys(FIGURES[experiment]).filter(
-          (name) => !this.find(`${experiment}/${name}` as FigureKey),
-        );
-        return names.length > 0
-          ? [`${experiment}: no figure ${names.join(", ")}`]
-          : [];
-      },
-    );
+    return (Object.keys(experiments) as ExperimentName[]).flatMap((experiment) => {
+      if (!this.#evidence.has(experiment)) return [];
+      const names = Object.keys(FIGURES[experiment]).filter(
+        (name) => !this.find(`${experiment}/${name}` as FigureKey),
+      );
+      return names.length > 0 ? [`${experiment}: no figure ${names.join(", ")}`] : [];
+    });
   }
 }
 

@@ -49,10 +49,8 @@ export const FIGURES = {
     hung_min_ms: "quickest of these answers",
     hung_p50_ms: "median of these answers",
     hung_max_ms: "slowest of these answers",
-    held_during_units:
-      "most units that failed orders held in stock once Inventory was back",
-    held_after_units:
-      "units that failed orders hold after the releases were answered",
+    held_during_units: "most units that failed orders held in stock once Inventory was back",
+    held_after_units: "units that failed orders hold after the releases were answered",
     released: "releases that Inventory has answered",
   },
   "dead-inventory": {
@@ -89,8 +87,7 @@ export const FIGURES = {
     failed: "accepted orders that ended as failed",
     lost: "accepted orders without an end",
     doubled: "orders reserved or confirmed more than once",
-    stock_difference_units:
-      "opening stock - stock at the end - units of confirmed orders",
+    stock_difference_units: "opening stock - stock at the end - units of confirmed orders",
   },
   "duplicate-delivery": {
     deliveries: "OrderPlaced deliveries of all kinds put on the queue",
@@ -163,24 +160,16 @@ export const FIGURES = {
     digest_after: "SHA-256 after the replay",
     orders_before: "orders counted before the replay",
     orders_after: "orders counted after the replay",
-    orders_per_minute_before:
-      "busiest minute by event time before the replay, orders",
-    orders_per_minute_after:
-      "busiest minute by event time after the replay, orders",
-    processing_rate_before_per_min:
-      "orders per minute by processing time before the replay",
-    processing_rate_after_per_min:
-      "orders per minute by processing time after the replay",
-    live_reset_refused:
-      "true: resetting the offsets of a live group was refused",
-    killed_digest_before:
-      "SHA-256 before the second replay, with Inventory killed during its run",
+    orders_per_minute_before: "busiest minute by event time before the replay, orders",
+    orders_per_minute_after: "busiest minute by event time after the replay, orders",
+    processing_rate_before_per_min: "orders per minute by processing time before the replay",
+    processing_rate_after_per_min: "orders per minute by processing time after the replay",
+    live_reset_refused: "true: resetting the offsets of a live group was refused",
+    killed_digest_before: "SHA-256 before the second replay, with Inventory killed during its run",
     killed_digest_after: "SHA-256 after that second replay",
-    killed_duplicates:
-      "repeated event ids that the killed Inventory left in inventory-events",
+    killed_duplicates: "repeated event ids that the killed Inventory left in inventory-events",
   },
 } as const satisfies Record<string, Record<string, string>>;
 
 export type ExperimentName = keyof typeof FIGURES;
-export type FigureName<E extends ExperimentName> = keyof (typeof FIGURES)[E] &
-  string;
+export type FigureName<E extends ExperimentName> = keyof (typeof FIGURES)[E] & string;

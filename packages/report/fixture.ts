@@ -10,8 +10,7 @@ export function inventEvidence(experiment: ExperimentName): Evidence {
     experiment,
     model: experiments[experiment],
     question: `What happens in ${experiment}?`,
-    method:
-      "Orders are sent while `THROTTLE_MS` is set; then everything is counted.",
+    method: "Orders are sent while `THROTTLE_MS` is set; then everything is counted.",
     disproof: "An order that was answered and never ended, or ended twice.",
     requirements: invented[experiment]?.requirements ?? [],
     started_at: "2026-01-02T03:04:05.000Z",
@@ -61,10 +60,7 @@ export function inventEvidence(experiment: ExperimentName): Evidence {
 }
 
 /** Writes a run with this evidence, as packages/lab would, and returns its folder. */
-export async function writeInventedRun(
-  folder: string,
-  evidence: Evidence[],
-): Promise<string> {
+export async function writeInventedRun(folder: string, evidence: Evidence[]): Promise<string> {
   const [first] = evidence;
   await mkdir(folder, { recursive: true });
   await Bun.write(
@@ -77,10 +73,7 @@ export async function writeInventedRun(
     }),
   );
   for (const one of evidence) {
-    await Bun.write(
-      join(folder, one.model, `${one.experiment}.json`),
-      JSON.stringify(one),
-    );
+    await Bun.write(join(folder, one.model, `${one.experiment}.json`), JSON.stringify(one));
   }
   return folder;
 }
@@ -111,12 +104,10 @@ const percentiles: Series = {
     ["open loop, 200/s", 2.6],
   ].map(([name, base]) => ({
     name: String(name),
-    points: [0, 25, 50, 75, 90, 95, 99, 99.9, 100].map(
-      (p): [number, number] => [
-        p,
-        Number(base) * (0.7 + 0.3 / (1.02 - p / 100)),
-      ],
-    ),
+    points: [0, 25, 50, 75, 90, 95, 99, 99.9, 100].map((p): [number, number] => [
+      p,
+      Number(base) * (0.7 + 0.3 / (1.02 - p / 100)),
+    ]),
   })),
   shaded: [],
 };
@@ -149,12 +140,7 @@ const lag: Series = {
     name: `partition ${partition}`,
     points: Array.from({ length: 80 }, (_none, i): [number, number] => [
       i / 4,
-      Math.max(
-        0,
-        Math.round(
-          Math.min(i * (50 + partition * 9), (80 - i - partition) * 60),
-        ),
-      ),
+      Math.max(0, Math.round(Math.min(i * (50 + partition * 9), (80 - i - partition) * 60))),
     ]),
   })),
   shaded: [
@@ -170,10 +156,7 @@ const replayed: Series = {
   y: { name: "Orders", unit: "per minute" },
   lines: ["before", "after"].map((name) => ({
     name,
-    points: [310, 940, 1_210, 880, 1_330, 420].map((n, i): [number, number] => [
-      i,
-      n,
-    ]),
+    points: [310, 940, 1_210, 880, 1_330, 420].map((n, i): [number, number] => [i, n]),
   })),
   shaded: [],
 };

@@ -8,9 +8,15 @@ import {
 } from "./format.ts";
 
 test("numbers have three digits and separators", () => {
-  expect(
-    [0, 0.1234, 2.345, 23.45, 234.5, 12_345, 12_345.6].map(formatNumber),
-  ).toEqual(["0", "0.123", "2.35", "23.5", "235", "12,345", "12,346"]);
+  expect([0, 0.1234, 2.345, 23.45, 234.5, 12_345, 12_345.6].map(formatNumber)).toEqual([
+    "0",
+    "0.123",
+    "2.35",
+    "23.5",
+    "235",
+    "12,345",
+    "12,346",
+  ]);
 });
 
 test("a figure's unit is the end of its name", () => {
@@ -50,7 +56,5 @@ test("durations are for people", () => {
 test("text stands for itself in Markdown, code stays code", () => {
   const text = "a_b *c* <script> [x](y) `d_e|*` & ~~z~~";
   const html = Bun.markdown.html(escapeMarkdown(text));
-  expect(html).toBe(
-    "<p>a_b *c* &lt;script&gt; [x](y) <code>d_e|*</code> &amp; ~~z~~</p>\n",
-  );
+  expect(html).toBe("<p>a_b *c* &lt;script&gt; [x](y) <code>d_e|*</code> &amp; ~~z~~</p>\n");
 });

@@ -12,15 +12,7 @@ const units: [suffix: RegExp, unit: string][] = [
 /** A number with thousands separators and as many decimals as three digits need: 0.123, 12.3, 1,234. */
 export function formatNumber(value: number): string {
   const size = Math.abs(value);
-  const decimals = Number.isInteger(value)
-    ? 0
-    : size < 1
-      ? 3
-      : size < 10
-        ? 2
-        : size < 100
-          ? 1
-          : 0;
+  const decimals = Number.isInteger(value) ? 0 : size < 1 ? 3 : size < 10 ? 2 : size < 100 ? 1 : 0;
   return withDecimals(value, decimals);
 }
 

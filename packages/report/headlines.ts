@@ -16,13 +16,8 @@ export const headlines: Record<ExperimentName, (figures: Figures) => string> = {
     ),
   "slow-inventory": (figures) =>
     figures.tell(
-      [
-        "slow-inventory/baseline_p50_ms",
-        "slow-inventory/slow_p50_ms",
-        "slow-inventory/delay_ms",
-      ],
-      (before, slow, delay) =>
-        `median ${before} became ${slow} with ${delay} of delay`,
+      ["slow-inventory/baseline_p50_ms", "slow-inventory/slow_p50_ms", "slow-inventory/delay_ms"],
+      (before, slow, delay) => `median ${before} became ${slow} with ${delay} of delay`,
     ),
   "failing-inventory": (figures) =>
     figures.tell(
@@ -46,13 +41,8 @@ export const headlines: Record<ExperimentName, (figures: Figures) => string> = {
     ),
   "dead-inventory": (figures) =>
     figures.tell(
-      [
-        "dead-inventory/unreachable",
-        "dead-inventory/orders",
-        "dead-inventory/unreachable_p50_ms",
-      ],
-      (refused, orders, p50) =>
-        `${refused} of ${orders} answered 503, after ${p50}`,
+      ["dead-inventory/unreachable", "dead-inventory/orders", "dead-inventory/unreachable_p50_ms"],
+      (refused, orders, p50) => `${refused} of ${orders} answered 503, after ${p50}`,
     ),
   "dead-notification": (figures) =>
     figures.tell(
@@ -128,17 +118,11 @@ export const headlines: Record<ExperimentName, (figures: Figures) => string> = {
         "consumer-lag/drain_rate_per_s",
         "consumer-lag/final_lag",
       ],
-      (peak, drain, rate, final) =>
-        `lag up to ${peak}, ${final} after ${drain} (${rate})`,
+      (peak, drain, rate, final) => `lag up to ${peak}, ${final} after ${drain} (${rate})`,
     ),
   replay: (figures) =>
     figures.tell(
-      [
-        "replay/events_replayed",
-        "replay/replay_s",
-        "replay/digest_before",
-        "replay/digest_after",
-      ],
+      ["replay/events_replayed", "replay/replay_s", "replay/digest_before", "replay/digest_after"],
       (events, duration, before, after) =>
         `${events} records in ${duration}; digest ${before} before, ${after} after`,
     ),

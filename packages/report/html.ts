@@ -62,8 +62,7 @@ function blockToHtml(block: Block): string {
 }
 
 function tableToHtml(table: ShownTable): string {
-  const number = (i: number): string =>
-    table.columns[i]?.numeric ? ' class="number"' : "";
+  const number = (i: number): string => (table.columns[i]?.numeric ? ' class="number"' : "");
   const head = table.columns.map(
     ({ name }, i) => `<th scope="col"${number(i)}>${inline(name)}</th>`,
   );
@@ -98,9 +97,7 @@ function scrolling(label: string, html: string): string {
 function inline(text: string): string {
   if (!/[\\`*_[\]<>&~]/.test(text)) return escape(text);
   const html = Bun.markdown.html(text).trim();
-  return /^<p>(?:(?!<p>)[^])*<\/p>$/.test(html)
-    ? html.slice(3, -4)
-    : escape(text);
+  return /^<p>(?:(?!<p>)[^])*<\/p>$/.test(html) ? html.slice(3, -4) : escape(text);
 }
 
 const pageStyle = `

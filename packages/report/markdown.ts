@@ -47,9 +47,8 @@ export function chartToMarkdown(series: Series, file: string): string {
 
 /** A table in Markdown, padded as `bun fmt` pads it. */
 export function tableToMarkdown(table: ShownTable): string {
-  const cells = [table.columns.map(({ name }) => name), ...table.rows].map(
-    (row) =>
-      row.map((cell) => cell.replaceAll("|", "\\|").replace(/\s+/g, " ")),
+  const cells = [table.columns.map(({ name }) => name), ...table.rows].map((row) =>
+    row.map((cell) => cell.replaceAll("|", "\\|").replace(/\s+/g, " ")),
   );
   const widths = table.columns.map((_, i) =>
     Math.max(3, ...cells.map((row) => Bun.stringWidth(row[i] ?? ""))),
@@ -66,9 +65,7 @@ export function tableToMarkdown(table: ShownTable): string {
   );
   const rule = line(
     widths.map((width, i) =>
-      table.columns[i]?.numeric
-        ? `${"-".repeat(width - 1)}:`
-        : "-".repeat(width),
+      table.columns[i]?.numeric ? `${"-".repeat(width - 1)}:` : "-".repeat(width),
     ),
   );
   return [padded[0], rule, ...padded.slice(1)].join("\n");

@@ -43,9 +43,7 @@ test("a run is published, and what was changed by hand afterwards is found", asy
   const { written, leftOut } = await publish(run, root);
   expect(leftOut).toEqual([]);
   expect(written).toContain("streaming-kafka/results/replay.json");
-  expect(written).toContain(
-    "async-rabbitmq/results/charts/backlog-drain-depth.svg",
-  );
+  expect(written).toContain("async-rabbitmq/results/charts/backlog-drain-depth.svg");
   expect(written).toContain("packages/report/published/report.html");
   for (const path of written) {
     expect(await Bun.file(join(root, path)).text()).not.toContain(tmpdir());
@@ -54,15 +52,11 @@ test("a run is published, and what was changed by hand afterwards is found", asy
   expect(filled).toContain(
     "It drains at <!-- results:figure/backlog-drain/drain_s -->7.40 s<!-- /results -->.",
   );
-  expect(filled).toContain(
-    "](packages/report/published/report.md#streaming-kafka-replay)",
-  );
+  expect(filled).toContain("](packages/report/published/report.md#streaming-kafka-replay)");
   expect(await Bun.file(join(root, "sync-rest/README.md")).text()).toContain(
     "](results/charts/baseline-latency-percentiles.svg)",
   );
-  const report = await Bun.file(
-    join(root, "packages/report/published/report.md"),
-  ).text();
+  const report = await Bun.file(join(root, "packages/report/published/report.md")).text();
   expect(report).toContain("](../../../sync-rest/results/charts/");
   expect(await checkPublished(root)).toEqual([]);
 
@@ -82,10 +76,7 @@ test("what did not hold isn't published, and the earlier result stays", async ()
   const good = inventEvidence("replay");
   await publish(await writeInventedRun(join(folder, "good"), [good]), root);
   const bad = { ...inventEvidence("replay"), held: false, seed: 7 };
-  const { leftOut } = await publish(
-    await writeInventedRun(join(folder, "bad"), [bad]),
-    root,
-  );
+  const { leftOut } = await publish(await writeInventedRun(join(folder, "bad"), [bad]), root);
   expect(leftOut).toEqual(["streaming-kafka/replay did not hold"]);
   const published = join(root, "streaming-kafka/results/replay.json");
   expect(await Bun.file(published).json()).toEqual(good);
@@ -104,8 +95,6 @@ test("a block that names nothing, or has no end, is said to be wrong", async () 
     "README.md: 1 results blocks are opened, but 0 are complete: each ends with <!-- /results -->",
   ]);
   expect(
-    await check(
-      "<!-- results:replay -->\n\n_not published yet_\n\n<!-- /results -->",
-    ),
+    await check("<!-- results:replay -->\n\n_not published yet_\n\n<!-- /results -->"),
   ).toEqual([]);
 });

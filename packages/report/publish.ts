@@ -15,10 +15,7 @@ import { chartName, writeReports } from "./report.ts";
 const reportFolder = "packages/report/published";
 
 /** The READMEs whose figures come from the results. */
-const readmes = [
-  "README.md",
-  ...models.map(({ model }) => `${model}/README.md`),
-];
+const readmes = ["README.md", ...models.map(({ model }) => `${model}/README.md`)];
 
 /**
  * Publishes a run: the evidence of each experiment that held goes to `<model>/results/<experiment>.json`,
@@ -44,10 +41,7 @@ export async function publish(
   };
 
   for (const one of held) {
-    await write(
-      evidenceFile(one),
-      `${JSON.stringify(redact(one, traces), null, 2)}\n`,
-    );
+    await write(evidenceFile(one), `${JSON.stringify(redact(one, traces), null, 2)}\n`);
   }
   const evidence = await readPublished(root);
   for (const { model } of models) {
@@ -63,11 +57,7 @@ export async function publish(
     const blocks = composePart(model, part, layoutFrom(results));
     await write(`${results}/results.md`, `# Results\n\n${toMarkdown(blocks)}`);
   }
-  await writeReports(
-    join(root, reportFolder),
-    evidence,
-    layoutFrom(reportFolder),
-  );
+  await writeReports(join(root, reportFolder), evidence, layoutFrom(reportFolder));
   written.push(`${reportFolder}/report.md`, `${reportFolder}/report.html`);
   await format(root, written);
 
@@ -85,19 +75,14 @@ export async function publish(
  * What in the READMEs isn't what the published results give, a line each: "README.md: results:latency …".
  * Empty when all is fresh. Throws when a published result can't be read.
  */
-export async function checkPublished(
-  root: string = repoFolder,
-): Promise<string[]> {
+export async function checkPublished(root: string = repoFolder): Promise<string[]> {
   const evidence = await readPublished(root);
   const problems: string[] = [];
   for (const readme of readmes) {
     const file = Bun.file(join(root, readme));
     if (!(await file.exists())) continue;
     try {
-      const stale = staleBlocks(
-        await file.text(),
-        publishedFrom(readme, evidence),
-      );
+      const stale = staleBlocks(await file.text(), publishedFrom(readme, evidence));
       problems.push(
         ...stale.map(
           (name) =>
@@ -105,9 +90,7 @@ export async function checkPublished(
         ),
       );
     } catch (error) {
-      problems.push(
-        `${readme}: ${error instanceof Error ? error.message : String(error)}`,
-      );
+      problems.push(`${readme}: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
   return problems;

@@ -1,12 +1,6 @@
 import type { Evidence } from "@lab/lab/evidence";
 import { comparisonTable } from "./comparison.ts";
-import {
-  figuresTable,
-  inOrder,
-  requirementsTable,
-  settingTable,
-  summaryTable,
-} from "./compose.ts";
+import { figuresTable, inOrder, requirementsTable, settingTable, summaryTable } from "./compose.ts";
 import { type ShownTable, showTable } from "./document.ts";
 import { experiments, models } from "./experiments.ts";
 import { Figures } from "./figure-reader.ts";
@@ -21,8 +15,7 @@ export interface Published {
   chart: (evidence: Evidence, seriesId: string) => string;
 }
 
-const block =
-  /(<!-- results:(?<name>\S+) -->)(?<body>[^]*?)(<!-- \/results -->)/g;
+const block = /(<!-- results:(?<name>\S+) -->)(?<body>[^]*?)(<!-- \/results -->)/g;
 
 /**
  * A README with what stands between `<!-- results:NAME -->` and `<!-- /results -->` made anew. NAME is one of
@@ -93,10 +86,7 @@ function resultsFor(name: string, published: Published): string {
   const tables: Record<string, () => ShownTable> = {
     summary: () => summaryTable(evidence, figures, report),
     ...Object.fromEntries(
-      models.map(({ model }) => [
-        `summary/${model}`,
-        () => summaryTable(ofModel, figures, report),
-      ]),
+      models.map(({ model }) => [`summary/${model}`, () => summaryTable(ofModel, figures, report)]),
     ),
     requirements: () => requirementsTable(evidence, report),
     comparison: () => comparisonTable(figures),
@@ -106,15 +96,11 @@ function resultsFor(name: string, published: Published): string {
   const table = tables[name]?.();
   if (table) return table.rows.length > 0 ? tableToMarkdown(table) : notYet;
 
-  const [experiment = "", ...parts] = models.some(
-    ({ model }) => model === first,
-  )
+  const [experiment = "", ...parts] = models.some(({ model }) => model === first)
     ? path.slice(1)
     : path;
   if (!Object.hasOwn(experiments, experiment)) {
-    throw new Error(
-      `<!-- results:${name} --> names nothing that the lab publishes`,
-    );
+    throw new Error(`<!-- results:${name} --> names nothing that the lab publishes`);
   }
   const found = evidence.find((one) => one.experiment === experiment);
   if (!found) return notYet;
@@ -135,19 +121,13 @@ function latencyTable(evidence: Evidence[]): ShownTable {
   if (!first) return { title: "", columns: [], rows: [] };
   const heads = tables.map(({ columns }) => JSON.stringify(columns));
   if (new Set(heads).size > 1) {
-    throw new Error(
-      `the latency tables differ in their columns: ${heads.join(" and ")}`,
-    );
+    throw new Error(`the latency tables differ in their columns: ${heads.join(" and ")}`);
   }
   const rows = tables.flatMap((table) => table.rows);
   return showTable({ ...first, rows });
 }
 
-function figureOf(
-  evidence: Evidence[],
-  experiment: string,
-  figure: string,
-): string {
+function figureOf(evidence: Evidence[], experiment: string, figure: string): string {
   const found = evidence.find((one) => one.experiment === experiment);
   if (!found) return notYet;
   const value = found.figures[figure];

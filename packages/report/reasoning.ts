@@ -56,8 +56,7 @@ export function reasonAboutRest(figures: Figures): Block[] {
     {
       kind: "table",
       table: {
-        title:
-          "Four ways in which Inventory can be unwell, and what the client is told",
+        title: "Four ways in which Inventory can be unwell, and what the client is told",
         columns: [
           { name: "Inventory", numeric: false },
           { name: "Client gets", numeric: false },
@@ -65,12 +64,7 @@ export function reasonAboutRest(figures: Figures): Block[] {
           { name: "What is known then", numeric: false },
         ],
         rows: [
-          [
-            "answers late",
-            "201",
-            figures.tell(["slow-inventory/slow_p50_ms"], String),
-            "reserved",
-          ],
+          ["answers late", "201", figures.tell(["slow-inventory/slow_p50_ms"], String), "reserved"],
           [
             "answers an error",
             "502",
@@ -113,9 +107,7 @@ export function reasonAboutRest(figures: Figures): Block[] {
         ],
         (timedOut, held, released, after) =>
           `**A timeout is not a "no".** ${timedOut} orders were answered 504 while Inventory may have reserved for them after all. Treated as failures they would leak stock; so each leaves a persistent release that is repeated until Inventory has answered it (${released} answered here). Units held by failed orders: at most ${held} once Inventory was back, and ${after} in the end.` +
-          (after.number === 0
-            ? ""
-            : " **That should have been 0: stock leaked.**"),
+          (after.number === 0 ? "" : " **That should have been 0: stock leaked.**"),
       ),
     ),
     paragraph(
@@ -165,8 +157,7 @@ export function reasonAboutMessages(figures: Figures): Block[] {
         ],
         (deliveries, orders, reservations, before, after, ordered) => {
           const gone = before.number - after.number;
-          const once =
-            reservations.number === orders.number && gone === ordered.number;
+          const once = reservations.number === orders.number && gone === ordered.number;
           return (
             `**Measured.** ${deliveries} deliveries for ${orders} different orders, which ask for ${ordered}. Afterwards: ${reservations} reservations, stock from ${before} to ${after}, so ${formatNumber(gone)} gone. ` +
             (once
@@ -311,11 +302,7 @@ export function reasonAboutReplay(figures: Figures): Block[] {
     ),
     paragraph(
       figures.tell(
-        [
-          "replay/killed_duplicates",
-          "replay/killed_digest_before",
-          "replay/killed_digest_after",
-        ],
+        ["replay/killed_duplicates", "replay/killed_digest_before", "replay/killed_digest_after"],
         (duplicates, before, after) =>
           `**With a crash in the history.** In the second round Inventory was killed with SIGKILL in the middle of its work. It may then send outcomes again whose offset it hadn't committed: ${duplicates} records in \`inventory-events\` repeat an event id. The digests, ${before} before and ${after} after, are ` +
           (before.value === after.value

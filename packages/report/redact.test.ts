@@ -28,8 +28,7 @@ test("folders, host and user names go, wherever they stand", () => {
 });
 
 test("what the lab itself says stays", () => {
-  const text =
-    "GET /orders/1, adapter canada, /reserve, http://127.0.0.1:8001/tmp/x, root cause";
+  const text = "GET /orders/1, adapter canada, /reserve, http://127.0.0.1:8001/tmp/x, root cause";
   expect(redact(text, { ...traces, user: "root" })).toBe(text);
 });
 

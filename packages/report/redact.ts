@@ -63,15 +63,10 @@ export function redact<T>(value: T, traces: Traces): T {
   return walk(value) as T;
 }
 
-function redactText(
-  text: string,
-  { folders, hostnames, user }: Traces,
-): string {
+function redactText(text: string, { folders, hostnames, user }: Traces): string {
   let clean = text;
   // The longest first: a clone often lies in the home folder.
-  for (const [path, name] of folders.toSorted(
-    (a, b) => b[0].length - a[0].length,
-  )) {
+  for (const [path, name] of folders.toSorted((a, b) => b[0].length - a[0].length)) {
     if (path.length > 1) clean = clean.replaceAll(path, name);
   }
   // What another machine, or another user of this one, may have left.

@@ -40,9 +40,7 @@ test("a run becomes a report with its charts and its evidence beside it", async 
   for (const [, image = ""] of images) {
     expect(await Bun.file(join(out, image)).exists()).toBe(true);
   }
-  expect(await readdir(join(out, "evidence", "streaming-kafka"))).toHaveLength(
-    3,
-  );
+  expect(await readdir(join(out, "evidence", "streaming-kafka"))).toHaveLength(3);
   expect(await Bun.file(html).text()).toStartWith("<!doctype html>");
 });
 
@@ -80,14 +78,11 @@ test("an experiment that did not hold is said so, with what was expected", () =>
           ...one,
           held: false,
           failure: "expect(received).toEqual(expected)\n\nlong",
-          checks: [
-            { label: "none lost", held: false, expected: [], actual: ["o1"] },
-          ],
+          checks: [{ label: "none lost", held: false, expected: [], actual: ["o1"] }],
         }
       : one,
   );
-  const reason =
-    'async-rabbitmq/backlog-drain did not hold: none lost: expected [], got ["o1"]';
+  const reason = 'async-rabbitmq/backlog-drain did not hold: none lost: expected [], got ["o1"]';
   expect(findShortfalls(evidence)).toEqual([reason]);
   const markdown = markdownOf(evidence);
   expect(markdown).toContain("## What fell short");
@@ -120,9 +115,7 @@ test("text from evidence can't become markup", () => {
   const attack = "<img src=x onerror=alert(1)> *b* [l](javascript:x)";
   evil.question = attack;
   evil.excerpts = [{ id: "x", title: attack, text: `\`\`\`\n${attack}` }];
-  evil.tables = [
-    { id: "t", title: attack, columns: [{ name: attack }], rows: [[attack]] },
-  ];
+  evil.tables = [{ id: "t", title: attack, columns: [{ name: attack }], rows: [[attack]] }];
   evil.checks = [{ label: attack, held: true, expected: attack, actual: 1 }];
   const html = htmlOf([evil]);
   expect(html).not.toContain("<img");

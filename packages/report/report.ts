@@ -32,15 +32,9 @@ export async function writeReport(
   }
   for (const one of evidence) {
     const file = join(one.model, `${one.experiment}.json`);
-    await Bun.write(
-      join(outFolder, "evidence", file),
-      Bun.file(join(runFolder, file)),
-    );
+    await Bun.write(join(outFolder, "evidence", file), Bun.file(join(runFolder, file)));
     for (const series of one.series) {
-      await Bun.write(
-        join(outFolder, layout.chart(one, series.id)),
-        chartFile(series),
-      );
+      await Bun.write(join(outFolder, layout.chart(one, series.id)), chartFile(series));
     }
   }
   const reports = await writeReports(outFolder, evidence, layout);

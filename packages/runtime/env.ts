@@ -1,9 +1,4 @@
-import {
-  type Static,
-  type TObject,
-  type TProperties,
-  Type,
-} from "@sinclair/typebox";
+import { type Static, type TObject, type TProperties, Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 
 /** Where a service listens and keeps its file, with its own defaults. */
@@ -15,12 +10,7 @@ export function serviceKnobs(defaults: { port: number; database: string }) {
     port: Type.Integer({ minimum: 0, maximum: 65535, default: defaults.port }),
     database: Type.String({ minLength: 1, default: defaults.database }),
     logLevel: Type.Union(
-      [
-        Type.Literal("debug"),
-        Type.Literal("info"),
-        Type.Literal("warn"),
-        Type.Literal("error"),
-      ],
+      [Type.Literal("debug"), Type.Literal("info"), Type.Literal("warn"), Type.Literal("error")],
       { default: "info" },
     ),
   };
@@ -45,25 +35,19 @@ export function readEnv<P extends TProperties>(
     const variable = variableName(knob);
     const text = env[variable];
     const value =
-      text === undefined || text === ""
-        ? knobSchema.default
-        : Value.Convert(knobSchema, text);
+      text === undefined || text === "" ? knobSchema.default : Value.Convert(knobSchema, text);
     if (value === undefined) {
       wrong.push(`${variable} is not set`);
       continue;
     }
     const error = Value.Errors(knobSchema, value).First();
     if (error) {
-      wrong.push(
-        `${variable}=${JSON.stringify(text)}: ${error.message.toLowerCase()}`,
-      );
+      wrong.push(`${variable}=${JSON.stringify(text)}: ${error.message.toLowerCase()}`);
     }
     config[knob] = value;
   }
   if (wrong.length > 0) {
-    throw new ConfigError(
-      `bad environment:\n${wrong.map((line) => `  ${line}`).join("\n")}`,
-    );
+    throw new ConfigError(`bad environment:\n${wrong.map((line) => `  ${line}`).join("\n")}`);
   }
   return config as Static<TObject<P>>;
 }

@@ -26,8 +26,7 @@ const OnOff = Type.Union([Type.Literal("on"), Type.Literal("off")], {
 
 /** The knobs of a service's faults: `delayMs` is INVENTORY_DELAY_MS for the role `inventory`. */
 export function faultKnobs<const R extends string>(role: R) {
-  const { delay_ms, fail_rate, hang, throttle_ms, seed } =
-    FaultSettings.properties;
+  const { delay_ms, fail_rate, hang, throttle_ms, seed } = FaultSettings.properties;
   return {
     labFaults: OnOff,
     throttleMs: throttle_ms,
@@ -57,10 +56,7 @@ class InjectedFailure extends Problem {
 }
 
 /** Whether the n-th call (n from 1) fails under a fail rate: the seed alone says. */
-export function failsAt(
-  settings: Pick<FaultSettings, "fail_rate" | "seed">,
-  n: number,
-): boolean {
+export function failsAt(settings: Pick<FaultSettings, "fail_rate" | "seed">, n: number): boolean {
   return draw(settings.seed, n) < settings.fail_rate;
 }
 
@@ -96,9 +92,7 @@ export class Faults {
   /** How many messages to take at once so that a throttled batch stays near a quarter second. */
   batchLimit(most: number): number {
     const each = this.#settings.throttle_ms + this.#settings.delay_ms;
-    return each === 0
-      ? most
-      : Math.min(most, Math.max(1, Math.floor(250 / each)));
+    return each === 0 ? most : Math.min(most, Math.max(1, Math.floor(250 / each)));
   }
 
   /**
@@ -113,10 +107,7 @@ export class Faults {
     let until = performance.now() + settings.delay_ms + settings.throttle_ms;
     while (this.#settings.hang || performance.now() < until) {
       const leftMs = this.#settings.hang ? Infinity : until - performance.now();
-      await Promise.race([
-        Bun.sleep(Math.min(leftMs, KEEP_ALIVE_MS)),
-        this.#changed.promise,
-      ]);
+      await Promise.race([Bun.sleep(Math.min(leftMs, KEEP_ALIVE_MS)), this.#changed.promise]);
       // New faults end the wait for the old ones.
       if (this.#settings !== settings) until = 0;
       await keepAlive?.();
@@ -127,10 +118,7 @@ export class Faults {
 }
 
 /** The faults that a configuration asks for; throws where it does so without LAB_FAULTS=on. */
-export function createFaults<const R extends string>(
-  role: R,
-  config: FaultConfig<R>,
-): Faults {
+export function createFaults<const R extends string>(role: R, config: FaultConfig<R>): Faults {
   const settings: FaultSettings = {
     delay_ms: config[`${role}DelayMs`] as number,
     fail_rate: config[`${role}FailRate`] as number,

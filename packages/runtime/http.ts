@@ -28,10 +28,7 @@ export interface AppOptions {
  * size, unknown properties refused, every error as problem+json, `/openapi`,
  * `/health`, and `/faults` where faults are on (404 otherwise).
  */
-export function createApp(
-  service: string,
-  { faults, log, health }: AppOptions,
-) {
+export function createApp(service: string, { faults, log, health }: AppOptions) {
   const app = new Elysia({
     name: service,
     // With it Elysia strips unknown properties in place of refusing them.
@@ -44,9 +41,7 @@ export function createApp(
     },
   });
   app
-    .onParse({ as: "global" }, ({ request, contentType }) =>
-      readJson(request, contentType),
-    )
+    .onParse({ as: "global" }, ({ request, contentType }) => readJson(request, contentType))
     .onError({ as: "global" }, ({ code, error, request }) => {
       const problem = toProblem(code, error, () =>
         allowedMethods(app.routes, new URL(request.url).pathname),
@@ -97,10 +92,7 @@ function faultRoutes(faults: Faults, log: Log) {
     );
 }
 
-async function readJson(
-  request: Request,
-  contentType: string,
-): Promise<unknown> {
+async function readJson(request: Request, contentType: string): Promise<unknown> {
   // No body is for the route's schema to refuse, where it wants one.
   if (!request.body) return undefined;
   if (!/^application\/([\w.-]+\+)?json$/.test(contentType)) {
@@ -141,17 +133,10 @@ async function readText(request: Request): Promise<string> {
 }
 
 function tooLarge(what: string): Problem {
-  return new Problem(
-    "body_too_large",
-    `${what}, at most ${MAX_BODY_BYTES} bytes`,
-  );
+  return new Problem("body_too_large", `${what}, at most ${MAX_BODY_BYTES} bytes`);
 }
 
-function toProblem(
-  code: string | number,
-  error: unknown,
-  allowed: () => string[],
-): Problem {
+function toProblem(code: string | number, error: unknown, allowed: () => string[]): Problem {
   // An error that a parser threw is wrapped by the framework.
   const cause = error instanceof Error ? (error.cause ?? error) : error;
   if (cause instanceof Problem) return cause;
@@ -204,9 +189,7 @@ function allowedMethods(
   pathname: string,
 ): string[] {
   const methods = routes
-    .filter(({ path }) =>
-      new RegExp(`^${path.replace(/:[^/]+/g, "[^/]+")}/?$`).test(pathname),
-    )
+    .filter(({ path }) => new RegExp(`^${path.replace(/:[^/]+/g, "[^/]+")}/?$`).test(pathname))
     .map(({ method }) => method);
   return [...new Set(methods)];
 }

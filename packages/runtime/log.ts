@@ -24,10 +24,7 @@ type LogEvent =
 const LEVELS = { debug: 0, info: 1, warn: 2, error: 3 };
 export type LogLevel = keyof typeof LEVELS;
 
-export type Log = Record<
-  LogLevel,
-  (event: LogEvent, fields?: Record<string, unknown>) => void
->;
+export type Log = Record<LogLevel, (event: LogEvent, fields?: Record<string, unknown>) => void>;
 
 /** A log that writes JSON lines to standard output. */
 export function createLog(service: string, least: LogLevel): Log {
@@ -48,7 +45,5 @@ export function createLog(service: string, least: LogLevel): Log {
 
 /** What an error says, for a log line; never for an answer. */
 export function reasonOf(error: unknown): string {
-  return error instanceof Error
-    ? `${error.name}: ${error.message}`
-    : String(error);
+  return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
 }

@@ -33,9 +33,7 @@ test("one message names every variable that is wrong", () => {
 
 test("faults need LAB_FAULTS=on", () => {
   const env = { INVENTORY_DELAY_MS: "10" };
-  expect(() => createFaults("inventory", readEnv(Config, env))).toThrow(
-    "LAB_FAULTS=on",
-  );
+  expect(() => createFaults("inventory", readEnv(Config, env))).toThrow("LAB_FAULTS=on");
   const on = readEnv(Config, { ...env, LAB_FAULTS: "on" });
   expect(createFaults("inventory", on).settings.delay_ms).toBe(10);
 });
@@ -54,9 +52,7 @@ test("calls fail where the seed says, and counting begins anew with new faults",
         ),
       ),
     );
-  const expected = Array.from({ length: 50 }, (_, n) =>
-    failsAt(settings, n + 1),
-  );
+  const expected = Array.from({ length: 50 }, (_, n) => failsAt(settings, n + 1));
   expect(await run()).toEqual(expected);
   faults.set(settings);
   expect(await run()).toEqual(expected);

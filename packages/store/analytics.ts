@@ -91,9 +91,7 @@ export class Analytics {
   open(): void {
     if (this.#row("live")) return;
     this.#db
-      .query(
-        "INSERT INTO generations (state, started_at, targets) VALUES ('live', ?, '{}')",
-      )
+      .query("INSERT INTO generations (state, started_at, targets) VALUES ('live', ?, '{}')")
       .run(new Date().toISOString());
   }
 
@@ -134,9 +132,7 @@ export class Analytics {
   /** Notes where a replay's group was set back to, the first time that it was. */
   noteReset(generation: number, positions: Positions): void {
     this.#db
-      .query(
-        "UPDATE generations SET reset_to = coalesce(reset_to, ?) WHERE generation = ?",
-      )
+      .query("UPDATE generations SET reset_to = coalesce(reset_to, ?) WHERE generation = ?")
       .run(JSON.stringify(positions), generation);
   }
 
@@ -144,10 +140,7 @@ export class Analytics {
   finishReplay(): Generation {
     const replay = this.replaying() as Generation;
     const { generation: old } = this.live();
-    this.#db.run(
-      "UPDATE generations SET state = 'retired' WHERE generation = ?",
-      [old],
-    );
+    this.#db.run("UPDATE generations SET state = 'retired' WHERE generation = ?", [old]);
     for (const table of ["counters", "positions", "seen"]) {
       this.#db.run(`DELETE FROM ${table} WHERE generation = ?`, [old]);
     }
@@ -155,11 +148,7 @@ export class Analytics {
       .query(
         "UPDATE generations SET state = 'live', finished_at = ?, digest_after = ? WHERE generation = ?",
       )
-      .run(
-        new Date().toISOString(),
-        digestOf(this.metrics(replay.generation)),
-        replay.generation,
-      );
+      .run(new Date().toISOString(), digestOf(this.metrics(replay.generation)), replay.generation);
     return this.lastReplay() as Generation;
   }
 
@@ -178,9 +167,7 @@ export class Analytics {
   ): void {
     const from = this.positions(generation)[topic]?.[partition] ?? 0;
     if (next <= from) return;
-    const see = this.#db.query(
-      "INSERT INTO seen VALUES (?, ?) ON CONFLICT DO NOTHING",
-    );
+    const see = this.#db.query("INSERT INTO seen VALUES (?, ?) ON CONFLICT DO NOTHING");
     const count = this.#db.query(
       "INSERT INTO counters VALUES (?, ?, ?, ?, 1) ON CONFLICT DO UPDATE SET n = n + 1",
     );
@@ -213,10 +200,7 @@ export class Analytics {
 
   positions(generation: number): Positions {
     const rows = this.#db
-      .query<
-        { topic: string; partition: number; next_offset: number },
-        [number]
-      >(
+      .query<{ topic: string; partition: number; next_offset: number }, [number]>(
         "SELECT topic, partition, next_offset FROM positions WHERE generation = ? ORDER BY topic, partition",
       )
       .all(generation);
@@ -243,21 +227,16 @@ export class Analytics {
    */
   processingTimeRate(generation: number): number {
     const row = this.#db
-      .query<GenerationRow, [number]>(
-        "SELECT * FROM generations WHERE generation = ?",
-      )
+      .query<GenerationRow, [number]>("SELECT * FROM generations WHERE generation = ?")
       .get(generation);
-    const spanMs =
-      (row?.last_processed_ms ?? 0) - (row?.first_processed_ms ?? 0);
+    const spanMs = (row?.last_processed_ms ?? 0) - (row?.first_processed_ms ?? 0);
     if (!row || spanMs <= 0) return 0;
     return Math.round((row.processed_orders / spanMs) * 60_000);
   }
 
   #row(state: Generation["state"]): GenerationRow | null {
     return this.#db
-      .query<GenerationRow, [string]>(
-        "SELECT * FROM generations WHERE state = ?",
-      )
+      .query<GenerationRow, [string]>("SELECT * FROM generations WHERE state = ?")
       .get(state);
   }
 }
@@ -281,8 +260,7 @@ function generationOf(row: GenerationRow): Generation {
 export function reached(positions: Positions, targets: Positions): boolean {
   return Object.entries(targets).every(([topic, partitions]) =>
     Object.entries(partitions).every(
-      ([partition, target]) =>
-        (positions[topic]?.[Number(partition)] ?? 0) >= target,
+      ([partition, target]) => (positions[topic]?.[Number(partition)] ?? 0) >= target,
     ),
   );
 }

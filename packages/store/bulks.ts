@@ -79,24 +79,18 @@ export class Bulks {
   /** Of each stream that runs, the numbers of the orders that are due now, at most `limit`. */
   due(limit: number): { bulk_id: string; plan: BulkPlan; due: number[] }[] {
     return this.#db
-      .query<BulkRow, []>(
-        "SELECT * FROM bulks WHERE finished_at IS NULL ORDER BY bulk_id",
-      )
+      .query<BulkRow, []>("SELECT * FROM bulks WHERE finished_at IS NULL ORDER BY bulk_id")
       .all()
       .map(bulkOf)
       .map(({ bulk_id, placed, request, started_at }) => {
         const { seed, kitchens, count, fail_rate, rate_per_s } = request;
         const elapsedS = (Date.now() - Date.parse(started_at)) / 1000;
-        const intended =
-          rate_per_s === undefined ? count : Math.floor(elapsedS * rate_per_s);
+        const intended = rate_per_s === undefined ? count : Math.floor(elapsedS * rate_per_s);
         const until = Math.min(count, intended, placed + limit);
         return {
           bulk_id,
           plan: { seed, kitchens, failRate: fail_rate },
-          due: Array.from(
-            { length: Math.max(0, until - placed) },
-            (_, n) => placed + n,
-          ),
+          due: Array.from({ length: Math.max(0, until - placed) }, (_, n) => placed + n),
         };
       })
       .filter(({ due }) => due.length > 0);

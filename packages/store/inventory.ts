@@ -1,10 +1,5 @@
 import type { Database } from "bun:sqlite";
-import type {
-  OrderItem,
-  RejectReason,
-  Reservation,
-  StockRow,
-} from "@lab/contracts/order";
+import type { OrderItem, RejectReason, Reservation, StockRow } from "@lab/contracts/order";
 import { Problem } from "@lab/contracts/problem";
 import { KITCHENS, SKUS } from "@lab/workflow/menu";
 import { type Decision, decideReservation } from "@lab/workflow/reservation";
@@ -53,9 +48,7 @@ export class Inventory {
 
   /** Puts `quantity` of everything into every kitchen that has no stock row yet. */
   open(quantity: number): void {
-    const add = this.#db.query(
-      "INSERT INTO stock VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-    );
+    const add = this.#db.query("INSERT INTO stock VALUES (?, ?, ?) ON CONFLICT DO NOTHING");
     for (const kitchen of KITCHENS) {
       for (const sku of SKUS) add.run(kitchen, sku, quantity);
     }
@@ -93,15 +86,9 @@ export class Inventory {
     if (!before) {
       this.#insert(orderId, "released", null, []);
     } else if (before.state === "reserved") {
-      this.#move(
-        before.kitchen as string,
-        JSON.parse(before.items) as OrderItem[],
-        +1,
-      );
+      this.#move(before.kitchen as string, JSON.parse(before.items) as OrderItem[], +1);
       this.#db
-        .query(
-          "UPDATE reservations SET state = 'released', at = ? WHERE order_id = ?",
-        )
+        .query("UPDATE reservations SET state = 'released', at = ? WHERE order_id = ?")
         .run(new Date().toISOString(), orderId);
     }
   }
@@ -167,9 +154,7 @@ export class Inventory {
 
   #row(orderId: string): ReservationRow | null {
     return this.#db
-      .query<ReservationRow, [string]>(
-        "SELECT * FROM reservations WHERE order_id = ?",
-      )
+      .query<ReservationRow, [string]>("SELECT * FROM reservations WHERE order_id = ?")
       .get(orderId);
   }
 }

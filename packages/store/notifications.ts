@@ -26,9 +26,7 @@ export class Notifications {
   /** Sends the confirmation of an order; false when it went out before. */
   send(order: { order_id: string; user_id: string; kitchen: string }): boolean {
     const { changes } = this.#db
-      .query(
-        "INSERT INTO notifications VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-      )
+      .query("INSERT INTO notifications VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING")
       .run(
         order.order_id,
         order.user_id,
@@ -48,8 +46,7 @@ export class Notifications {
         "SELECT * FROM notifications WHERE order_id > ? ORDER BY order_id LIMIT ?",
       )
       .all(query.after ?? "", query.limit);
-    const last =
-      notifications.length === query.limit ? notifications.at(-1) : undefined;
+    const last = notifications.length === query.limit ? notifications.at(-1) : undefined;
     return {
       notifications,
       ...(last ? { next_after: last.order_id } : {}),

@@ -74,12 +74,7 @@ export class Orders {
     }
     const known = idempotencyKey ? this.#findByKey(idempotencyKey) : undefined;
     if (known) {
-      if (
-        !Bun.deepEquals(
-          [known.user_id, known.kitchen, known.items],
-          [user_id, kitchen, items],
-        )
-      ) {
+      if (!Bun.deepEquals([known.user_id, known.kitchen, known.items], [user_id, kitchen, items])) {
         throw new Problem("idempotency_key_reused", "take a new key", {
           orderId: known.order_id,
         });
@@ -116,16 +111,9 @@ export class Orders {
    * Takes an order one step on; false when that would be a step back or the
    * order is not here. `at` is when the step happened, RFC 3339.
    */
-  advance(
-    orderId: string,
-    status: OrderStatus,
-    at: string,
-    reason?: string,
-  ): boolean {
+  advance(orderId: string, status: OrderStatus, at: string, reason?: string): boolean {
     const row = this.#db
-      .query<{ status: OrderStatus }, [string]>(
-        "SELECT status FROM orders WHERE order_id = ?",
-      )
+      .query<{ status: OrderStatus }, [string]>("SELECT status FROM orders WHERE order_id = ?")
       .get(orderId);
     if (!row) return false;
     if (!mayBecome(row.status, status)) {
@@ -160,9 +148,7 @@ export class Orders {
 
   #findByKey(key: string): Order | undefined {
     const row = this.#db
-      .query<OrderRow, [string]>(
-        "SELECT * FROM orders WHERE idempotency_key = ?",
-      )
+      .query<OrderRow, [string]>("SELECT * FROM orders WHERE idempotency_key = ?")
       .get(key);
     return row ? this.#order(row) : undefined;
   }

@@ -57,9 +57,7 @@ export class Outbox {
   depth(): number {
     return (
       this.#db
-        .query<{ n: number }, []>(
-          "SELECT count(*) AS n FROM outbox WHERE sent_at IS NULL",
-        )
+        .query<{ n: number }, []>("SELECT count(*) AS n FROM outbox WHERE sent_at IS NULL")
         .get()?.n ?? 0
     );
   }

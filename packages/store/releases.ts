@@ -41,10 +41,6 @@ export class Releases {
   }
 
   count(): number {
-    return (
-      this.#db
-        .query<{ n: number }, []>("SELECT count(*) AS n FROM releases")
-        .get()?.n ?? 0
-    );
+    return this.#db.query<{ n: number }, []>("SELECT count(*) AS n FROM releases").get()?.n ?? 0;
   }
 }

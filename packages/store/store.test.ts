@@ -46,11 +46,7 @@ test("jobs share a transaction; one that throws takes only its own writes back",
     }),
     store.commit(() => insert(3)),
   ]);
-  expect(results.map(({ status }) => status)).toEqual([
-    "fulfilled",
-    "rejected",
-    "fulfilled",
-  ]);
+  expect(results.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
   expect(store.db.query("SELECT n FROM t").values()).toEqual([[1], [3]]);
 });
 
@@ -67,31 +63,20 @@ test("what waits for a commit is committed by close", async () => {
 });
 
 function place(key?: string) {
-  return store.commit(() =>
-    new Orders(store.db).placeOnce({ user_id: "u1", items: ITEMS }, key),
-  );
+  return store.commit(() => new Orders(store.db).placeOnce({ user_id: "u1", items: ITEMS }, key));
 }
 
 test("an order never steps back, and its history keeps what came late", async () => {
   const orders = new Orders(store.db);
   const { order } = await place();
   const step = (status: "reserved" | "confirmed" | "failed", at: string) =>
-    orders.advance(
-      order.order_id,
-      status,
-      at,
-      status === "failed" ? "x" : undefined,
-    );
+    orders.advance(order.order_id, status, at, status === "failed" ? "x" : undefined);
   expect(step("confirmed", "2999-01-01T00:00:02Z")).toBe(true);
   expect(step("reserved", "2999-01-01T00:00:01Z")).toBe(false);
   expect(step("failed", "2999-01-01T00:00:03Z")).toBe(false);
   const { status, steps } = orders.get(order.order_id);
   expect(status).toBe("confirmed");
-  expect(steps.map((one) => one.status)).toEqual([
-    "placed",
-    "reserved",
-    "confirmed",
-  ]);
+  expect(steps.map((one) => one.status)).toEqual(["placed", "reserved", "confirmed"]);
 });
 
 test("pages follow each other without a gap", async () => {
@@ -114,10 +99,7 @@ test("the outbox gives what is unsent, oldest first", async () => {
     outbox.add("main", newEvent("OrderPlaced", source, data));
   }
   outbox.markSent(outbox.unsent(1));
-  expect(outbox.unsent(9).map(({ body }) => JSON.parse(body).source)).toEqual([
-    "b",
-    "c",
-  ]);
+  expect(outbox.unsent(9).map(({ body }) => JSON.parse(body).source)).toEqual(["b", "c"]);
   expect(outbox.depth()).toBe(2);
 });
 
@@ -129,17 +111,14 @@ test("the ledger runs an effect once and gives its outcome again", () => {
     { kind: "processed", outcome: "outcome 1" },
     { kind: "duplicate", outcome: "outcome 1" },
   ]);
-  expect(new Ledger(store.db, "other").once("e1", () => "own").outcome).toBe(
-    "own",
-  );
+  expect(new Ledger(store.db, "other").once("e1", () => "own").outcome).toBe("own");
 });
 
 test("a reservation is taken once, given back once", () => {
   const inventory = new Inventory(store.db);
   inventory.open(10);
   const id = newId();
-  const left = () =>
-    inventory.stock("main").find(({ sku }) => sku === "burger")?.quantity;
+  const left = () => inventory.stock("main").find(({ sku }) => sku === "burger")?.quantity;
   inventory.reserve(id, "main", ITEMS);
   inventory.reserve(id, "main", ITEMS);
   expect(left()).toBe(8);
@@ -165,9 +144,7 @@ test("opening stock is not put in twice", () => {
   inventory.open(10);
   inventory.reserve(newId(), "main", ITEMS);
   inventory.open(10);
-  expect(
-    inventory.stock("main").find(({ sku }) => sku === "burger")?.quantity,
-  ).toBe(8);
+  expect(inventory.stock("main").find(({ sku }) => sku === "burger")?.quantity).toBe(8);
 });
 
 test("a fold ignores offsets and events that it had, and a replay finds the same", () => {

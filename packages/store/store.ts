@@ -40,9 +40,7 @@ export class Store implements Disposable {
   }
 
   #migrate(migrations: readonly Migration[]): void {
-    this.db.run(
-      "CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY) STRICT",
-    );
+    this.db.run("CREATE TABLE IF NOT EXISTS migrations (name TEXT PRIMARY KEY) STRICT");
     const known = this.db.query("SELECT 1 FROM migrations WHERE name = ?");
     const note = this.db.query("INSERT INTO migrations VALUES (?)");
     this.db

@@ -5,14 +5,7 @@ export const KITCHENS: readonly string[] = [
 ];
 
 /** What every kitchen sells. */
-export const SKUS: readonly string[] = [
-  "burger",
-  "fries",
-  "pizza",
-  "salad",
-  "sushi",
-  "taco",
-];
+export const SKUS: readonly string[] = ["burger", "fries", "pizza", "salad", "sushi", "taco"];
 
 export const DEFAULT_KITCHEN = "main";
 export const OPENING_STOCK = 100_000;

@@ -69,21 +69,15 @@ test("any order of reading gives the same digest", () => {
   ]);
   const expected = digestOf(fold(events));
   fc.assert(
-    fc.property(
-      fc.shuffledSubarray(events, { minLength: events.length }),
-      (shuffled) => {
-        expect(digestOf(fold(shuffled))).toBe(expected);
-      },
-    ),
+    fc.property(fc.shuffledSubarray(events, { minLength: events.length }), (shuffled) => {
+      expect(digestOf(fold(shuffled))).toBe(expected);
+    }),
   );
   expect(digestOf(fold(events.slice(1)))).not.toBe(expected);
 });
 
 test("Prometheus text has a line per kitchen, its label escaped", () => {
-  const text = prometheusText(
-    fold([event("OrderPlaced", 'a"b', "2026-01-01T12:00:00Z")]),
-    7,
-  );
+  const text = prometheusText(fold([event("OrderPlaced", 'a"b', "2026-01-01T12:00:00Z")]), 7);
   expect(text).toContain('orders_placed_total{kitchen="a\\"b"} 1\n');
   expect(text).toEndWith("orders_per_minute_processing_time 7\n");
 });

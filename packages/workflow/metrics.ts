@@ -1,8 +1,4 @@
-import type {
-  InventoryFailed,
-  InventoryReserved,
-  OrderPlaced,
-} from "@lab/contracts/events";
+import type { InventoryFailed, InventoryReserved, OrderPlaced } from "@lab/contracts/events";
 
 /** The events that analytics folds. */
 export type FoldedEvent = OrderPlaced | InventoryReserved | InventoryFailed;
@@ -106,25 +102,18 @@ function rounded(value: number): number {
 export function canonicalJson(value: unknown): string {
   return JSON.stringify(value, (_, inner: unknown) =>
     inner && typeof inner === "object" && !Array.isArray(inner)
-      ? Object.fromEntries(
-          Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)),
-        )
+      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
       : inner,
   );
 }
 
 /** SHA-256 of the canonical metrics, in hexadecimal. */
 export function digestOf(metrics: Metrics): string {
-  return new Bun.CryptoHasher("sha256")
-    .update(canonicalJson(metrics))
-    .digest("hex");
+  return new Bun.CryptoHasher("sha256").update(canonicalJson(metrics)).digest("hex");
 }
 
 /** The metrics in Prometheus' text format, with the counter-example beside them. */
-export function prometheusText(
-  metrics: Metrics,
-  processingTimeRate: number,
-): string {
+export function prometheusText(metrics: Metrics, processingTimeRate: number): string {
   const lines: string[] = [];
   const family = (
     name: string,
@@ -144,37 +133,21 @@ export function prometheusText(
   const perKitchen = (key: "placed" | "reserved" | "failed") =>
     Object.entries(metrics.kitchens)
       .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([kitchen, own]): [Record<string, string>, number] => [
-        { kitchen },
-        own[key],
-      ]);
-  family(
-    "orders_placed_total",
-    "counter",
-    "Orders placed",
-    perKitchen("placed"),
-  );
+      .map(([kitchen, own]): [Record<string, string>, number] => [{ kitchen }, own[key]]);
+  family("orders_placed_total", "counter", "Orders placed", perKitchen("placed"));
   family(
     "orders_reserved_total",
     "counter",
     "Orders whose stock was reserved",
     perKitchen("reserved"),
   );
-  family(
-    "orders_failed_total",
-    "counter",
-    "Orders that failed",
-    perKitchen("failed"),
-  );
+  family("orders_failed_total", "counter", "Orders that failed", perKitchen("failed"));
   family("orders_failure_ratio", "gauge", "Failed of all decided orders", [
     [{}, metrics.failure_rate],
   ]);
-  family(
-    "orders_per_minute_event_time",
-    "gauge",
-    "Mean orders per minute of event time",
-    [[{}, metrics.mean_orders_per_minute]],
-  );
+  family("orders_per_minute_event_time", "gauge", "Mean orders per minute of event time", [
+    [{}, metrics.mean_orders_per_minute],
+  ]);
   family(
     "orders_per_minute_processing_time",
     "gauge",

@@ -1,8 +1,7 @@
 import type { OrderItem, RejectReason } from "@lab/contracts/order";
 
 export type Decision =
-  | { kind: "reserved" }
-  | { kind: "rejected"; reason: RejectReason; detail: string };
+  { kind: "reserved" } | { kind: "rejected"; reason: RejectReason; detail: string };
 
 /**
  * Whether a kitchen can serve an order: all of its items or none.

@@ -59,9 +59,7 @@ The broker is the one of scripts/lab up, or of AMQP_URL. LAB_NAMESPACE is its qu
     if (action === undefined) {
       const known = Object.keys(ACTIONS);
       throw new UsageError(
-        name === ""
-          ? `what is to be done: ${known.join(", ")}?`
-          : unknown("action", name, known),
+        name === "" ? `what is to be done: ${known.join(", ")}?` : unknown("action", name, known),
       );
     }
     for (const option of Object.keys(options)) {
@@ -71,10 +69,7 @@ The broker is the one of scripts/lab up, or of AMQP_URL. LAB_NAMESPACE is its qu
     }
     const plan = action.plan(rest, options);
     const { address } = await addressOf("rabbitmq");
-    await using letters = await DeadLetters.open(
-      address,
-      process.env["LAB_NAMESPACE"] ?? "",
-    );
+    await using letters = await DeadLetters.open(address, process.env["LAB_NAMESPACE"] ?? "");
     await plan(letters);
     return 0;
   },
@@ -146,15 +141,10 @@ function target(words: string[]): { queue: SourceQueue; which: Which } {
 function queueOf(word: string | undefined): SourceQueue {
   if (!word) throw new UsageError(`of which queue: ${queues.join(", ")}?`);
   const name = word.replace(/\.dead$/, "");
-  const found = queues.find(
-    (queue) => queue === name || queue.startsWith(`${name}.`),
-  );
+  const found = queues.find((queue) => queue === name || queue.startsWith(`${name}.`));
   if (found === undefined) {
     throw new UsageError(
-      unknown("queue", word, [
-        ...queues,
-        ...queues.map((queue) => queue.split(".")[0]!),
-      ]),
+      unknown("queue", word, [...queues, ...queues.map((queue) => queue.split(".")[0]!)]),
     );
   }
   return found;
@@ -162,8 +152,7 @@ function queueOf(word: string | undefined): SourceQueue {
 
 function forbidMore(words: string[], most: number): void {
   const more = words.slice(most);
-  if (more.length > 0)
-    throw new UsageError(`too many words: ${more.join(" ")}`);
+  if (more.length > 0) throw new UsageError(`too many words: ${more.join(" ")}`);
 }
 
 async function read(path: string): Promise<Uint8Array> {
@@ -182,9 +171,7 @@ function nameOf({ message_id: id, position, reason }: DeadLetter): string {
 }
 
 function withoutBody(letter: DeadLetter): object {
-  return Object.fromEntries(
-    Object.entries(letter).filter(([name]) => name !== "body"),
-  );
+  return Object.fromEntries(Object.entries(letter).filter(([name]) => name !== "body"));
 }
 
 /** The body as text, or in base64 where it isn't UTF-8. */
@@ -192,22 +179,12 @@ function withBody(letter: DeadLetter) {
   const text = textOf(letter.body);
   return {
     ...withoutBody(letter),
-    ...(text === undefined
-      ? { body_base64: letter.body.toString("base64") }
-      : { body: text }),
+    ...(text === undefined ? { body_base64: letter.body.toString("base64") } : { body: text }),
   };
 }
 
 function tableOf(letters: DeadLetter[]): string {
-  const heads = [
-    "queue",
-    "#",
-    "message id",
-    "reason",
-    "tries",
-    "bytes",
-    "detail",
-  ];
+  const heads = ["queue", "#", "message id", "reason", "tries", "bytes", "detail"];
   const lines = [
     heads,
     ...letters.map((one) => [
@@ -220,9 +197,7 @@ function tableOf(letters: DeadLetter[]): string {
       one.detail,
     ]),
   ];
-  const widths = heads.map((_, column) =>
-    Math.max(...lines.map((line) => line[column]!.length)),
-  );
+  const widths = heads.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)));
   return lines
     .map((line) =>
       line

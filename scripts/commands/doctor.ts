@@ -13,9 +13,7 @@ export const command: Command = {
     const findings = examine(hasKafkaJars() ? kafkaFolder : undefined);
     for (const { found, needed, otherwise, title } of findings) {
       const sign = found !== undefined ? "ok" : needed ? "MISSING" : "-";
-      console.log(
-        `${sign.padEnd(7)}  ${title.padEnd(46)}  ${found ?? otherwise}`,
-      );
+      console.log(`${sign.padEnd(7)}  ${title.padEnd(46)}  ${found ?? otherwise}`);
     }
     console.log();
     for (const line of await portLines()) console.log(line);
@@ -27,24 +25,16 @@ export const command: Command = {
 /** The fixed ports of `up` and who has them. */
 async function portLines(): Promise<string[]> {
   const { services } = await readState();
-  const ours = new Set(
-    services.filter(serviceRuns).map(({ url }) => Number(new URL(url).port)),
-  );
+  const ours = new Set(services.filter(serviceRuns).map(({ url }) => Number(new URL(url).port)));
   const wanted = Object.values(MODELS).flatMap(({ model, ports }) =>
-    Object.entries(ports).map(
-      ([service, port]) => [port, `${model}/${service}`] as const,
-    ),
+    Object.entries(ports).map(([service, port]) => [port, `${model}/${service}`] as const),
   );
   return Promise.all(
     wanted.map(async ([port, whose]) => {
       const free = await isFree(port);
       const sign = free || ours.has(port) ? "ok" : "IN USE";
       const title = `port ${port}, ${whose}`;
-      const user = free
-        ? "free"
-        : ours.has(port)
-          ? "it is up"
-          : "another program has it";
+      const user = free ? "free" : ours.has(port) ? "it is up" : "another program has it";
       return `${sign.padEnd(7)}  ${title.padEnd(46)}  ${user}`;
     }),
   );

@@ -9,12 +9,8 @@ export const command: Command = {
     "Services stop in order (SIGTERM), then the brokers end. Databases and logs stay in .lab/up until the next start.",
   async run({ words }) {
     if (words.length > 0) throw new UsageError("down takes no words");
-    const ended = await takeDown(
-      Object.values(MODELS).map(({ model }) => model),
-    );
-    console.log(
-      ended.length === 0 ? "nothing was up" : `down: ${ended.join(", ")}`,
-    );
+    const ended = await takeDown(Object.values(MODELS).map(({ model }) => model));
+    console.log(ended.length === 0 ? "nothing was up" : `down: ${ended.join(", ")}`);
     return 0;
   },
 };

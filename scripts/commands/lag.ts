@@ -39,9 +39,7 @@ Reads KAFKA_BROKERS, or the broker of scripts/lab up; LAB_NAMESPACE is the prefi
         console.log(
           [
             ...(rows.length > 0 ? [lagTable(rows)] : []),
-            ...missing.map(
-              (name) => `Consumer group '${name}' does not exist.`,
-            ),
+            ...missing.map((name) => `Consumer group '${name}' does not exist.`),
           ].join("\n\n"),
         );
         if (options["watch"] !== true) return;

@@ -8,8 +8,7 @@ import { say } from "../say.ts";
 export const command: Command = {
   summary: "put a run's results into the repository: results/ and the READMEs",
   usage: "[RUN]",
-  details:
-    "RUN is a folder, or its name in .lab/runs; without it, the newest run.",
+  details: "RUN is a folder, or its name in .lab/runs; without it, the newest run.",
   async run({ words }) {
     const { leftOut, written } = await publish(await chosenRun(words));
     for (const file of written) console.log(relative(repoFolder, file));

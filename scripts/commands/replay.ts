@@ -28,10 +28,7 @@ Reads ANALYTICS_URL and KAFKA_BROKERS, or takes those of scripts/lab up.`,
   async run({ options, words }) {
     if (words.length > 0) throw new UsageError("replay takes no words");
     const given = options["url"];
-    const url =
-      typeof given === "string"
-        ? given.replace(/\/$/, "")
-        : await analyticsUrl();
+    const url = typeof given === "string" ? given.replace(/\/$/, "") : await analyticsUrl();
     const brokers = await kafkaAddress();
     const [, group = ""] = labGroups(namespace());
     return withAdmin(brokers, async (admin) => {
@@ -101,11 +98,7 @@ function describeReset({ reset_to, targets }: ShownReplay): string {
   ].join("\n");
 }
 
-function compare(
-  before: ShownMetrics,
-  replay: ShownReplay,
-  after: ShownMetrics,
-): string[] {
+function compare(before: ShownMetrics, replay: ShownReplay, after: ShownMetrics): string[] {
   const differences = diffMetrics(before.metrics, after.metrics);
   const came = sumOf(after.offsets) - sumOf(replay.targets);
   return [

@@ -26,9 +26,7 @@ services: INVENTORY_DELAY_MS=2000 scripts/lab up sync`,
     const names = namesOf(words);
     if (names.length > 1) forbidSharedPorts();
     return interruptible((signal) =>
-      options["foreground"] === true
-        ? runInForeground(names, signal)
-        : leaveRunning(names, signal),
+      options["foreground"] === true ? runInForeground(names, signal) : leaveRunning(names, signal),
     );
   },
 };
@@ -43,24 +41,17 @@ function namesOf(words: readonly string[]): string[] {
       throw new UsageError(unknown("model", word, [...known, "all"]));
     }
   }
-  return words.includes("all")
-    ? known
-    : known.filter((name) => words.includes(name));
+  return words.includes("all") ? known : known.filter((name) => words.includes(name));
 }
 
 function forbidSharedPorts(): void {
   for (const name of ["ORDER", "INVENTORY", "NOTIFICATION"]) {
     if (!process.env[`${name}_PORT`]) continue;
-    throw new UsageError(
-      `${name}_PORT is for one model: start them one after the other`,
-    );
+    throw new UsageError(`${name}_PORT is for one model: start them one after the other`);
   }
 }
 
-async function leaveRunning(
-  names: string[],
-  signal: AbortSignal,
-): Promise<number> {
+async function leaveRunning(names: string[], signal: AbortSignal): Promise<number> {
   const up = modelsUp(await readState());
   const missing = names.filter((name) => !up.includes(MODELS[name]!.model));
   for (const name of names) {
@@ -72,10 +63,7 @@ async function leaveRunning(
   return 0;
 }
 
-async function runInForeground(
-  names: string[],
-  signal: AbortSignal,
-): Promise<number> {
+async function runInForeground(names: string[], signal: AbortSignal): Promise<number> {
   const up = modelsUp(await readState());
   for (const name of names) {
     if (!up.includes(MODELS[name]!.model)) continue;
@@ -86,14 +74,10 @@ async function runInForeground(
   console.log(await describeUp());
   console.log("\nThe services' logs follow; Ctrl-C takes all down.\n");
   const several = names.length > 1;
-  const labels = services.map(({ model, name }) =>
-    several ? `${model}/${name}` : name,
-  );
+  const labels = services.map(({ model, name }) => (several ? `${model}/${name}` : name));
   const width = Math.max(...labels.map((label) => label.length));
   const unfollow = services.map(({ logFile }, index) =>
-    follow(logFile, (line) =>
-      console.log(`${labels[index]!.padEnd(width)} | ${line}`),
-    ),
+    follow(logFile, (line) => console.log(`${labels[index]!.padEnd(width)} | ${line}`)),
   );
   try {
     const ended = await Promise.race([
@@ -128,9 +112,7 @@ async function startAll(
   signal.addEventListener("abort", onAbort);
   const results = await Promise.allSettled(starts);
   signal.removeEventListener("abort", onAbort);
-  const started = results.flatMap((one) =>
-    one.status === "fulfilled" ? [one.value] : [],
-  );
+  const started = results.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
   const failed = results.find((one) => one.status === "rejected");
   if (failed === undefined && !signal.aborted) return started;
   await endAll(names, started);

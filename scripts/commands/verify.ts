@@ -3,8 +3,7 @@ import { type Command, UsageError } from "../command.ts";
 import { interruptible } from "../interrupt.ts";
 
 export const command: Command = {
-  summary:
-    "check the code in seconds: format, types, lint, dead code, unit tests",
+  summary: "check the code in seconds: format, types, lint, dead code, unit tests",
   usage: "",
   async run({ words }) {
     if (words.length > 0) throw new UsageError("verify takes no words");

@@ -48,25 +48,16 @@ export type BulkOrders = Required<Omit<BulkRequest, "rate_per_s">> & {
 };
 
 /** Starts a bulk stream, recorded in the history. */
-export async function placeBulk(
-  run: Run,
-  { order }: Campus,
-  request: BulkOrders,
-): Promise<Bulk> {
+export async function placeBulk(run: Run, { order }: Campus, request: BulkOrders): Promise<Bulk> {
   const { body, status } = await run.history.record("place_bulk", request, () =>
     post(`${order.url}/orders/bulk`, request),
   );
-  if (status !== 202)
-    throw new Error(`POST /orders/bulk: ${Bun.inspect(body)}`);
+  if (status !== 202) throw new Error(`POST /orders/bulk: ${Bun.inspect(body)}`);
   return body as Bulk;
 }
 
 /** Waits until that many orders of the stream are placed; gives the stream. */
-export function placedOf(
-  { order }: Campus,
-  { bulk_id }: Bulk,
-  count: number,
-): Promise<Bulk> {
+export function placedOf({ order }: Campus, { bulk_id }: Bulk, count: number): Promise<Bulk> {
   return eventually(
     `${count} orders are placed`,
     async () => {
@@ -83,9 +74,7 @@ export async function allEnded({ order }: Campus): Promise<void> {
   await eventually(
     "every order has ended",
     async () => {
-      const { outbox } = await getJson<{ outbox: number }>(
-        `${order.url}/health`,
-      );
+      const { outbox } = await getJson<{ outbox: number }>(`${order.url}/health`);
       if (outbox > 0) throw new Error(`${outbox} wait in the outbox`);
       const { orders } = await getJson<{ orders: unknown[] }>(
         `${order.url}/orders?status=placed&limit=1`,
@@ -97,10 +86,7 @@ export async function allEnded({ order }: Campus): Promise<void> {
 }
 
 /** Waits until Analytics has counted that many orders and the end of each. */
-export function metricsOver(
-  campus: Campus,
-  orders: number,
-): Promise<ShownMetrics> {
+export function metricsOver(campus: Campus, orders: number): Promise<ShownMetrics> {
   return eventually(
     `Analytics has counted ${orders} orders to their end`,
     async () => {
@@ -120,10 +106,7 @@ export interface Expected {
   placed: number;
   reserved: number;
   failed: number;
-  kitchens: Record<
-    string,
-    { placed: number; reserved: number; failed: number }
-  >;
+  kitchens: Record<string, { placed: number; reserved: number; failed: number }>;
   /** Units that are left, by kitchen and sku; what nobody ordered isn't there. */
   stock: Record<string, number>;
 }
@@ -140,9 +123,7 @@ export function workOut(streams: readonly BulkOrders[]): Expected {
   for (const { count, fail_rate, kitchens, seed } of streams) {
     for (let n = 0; n < count; n += 1) {
       const order = bulkOrder({ seed, kitchens, failRate: fail_rate }, n);
-      const end = order.items.some(({ sku }) => sku === OFF_MENU_SKU)
-        ? "failed"
-        : "reserved";
+      const end = order.items.some(({ sku }) => sku === OFF_MENU_SKU) ? "failed" : "reserved";
       const own = (sum.kitchens[order.kitchen] ??= {
         placed: 0,
         reserved: 0,

@@ -1,11 +1,6 @@
 /** Inventory slow, then standing still, while orders keep coming: how far is it behind, and does it catch up? */
 import { experiment, type Run } from "@lab/lab/experiment";
-import {
-  countRecords,
-  eventsOf,
-  kafkaClient,
-  readTopic,
-} from "@lab/lab/kafka-tools";
+import { countRecords, eventsOf, kafkaClient, readTopic } from "@lab/lab/kafka-tools";
 import {
   describeGroup,
   labGroups,
@@ -42,8 +37,7 @@ experiment(
   {
     name: "consumer-lag",
     model: "streaming-kafka",
-    question:
-      "Inventory falls behind: where does one see it, and does it catch up by itself?",
+    question: "Inventory falls behind: where does one see it, and does it catch up by itself?",
     method:
       "10,000 orders at 800/s. From the 1,600th on Inventory takes 20 ms for each message, from the 5,000th on it hangs; when all orders are in the topic it is released. The lag of each partition is sampled all along, as kafka-consumer-groups counts it: log end minus committed offset.",
     disproof:
@@ -128,17 +122,11 @@ experiment(
     );
     run.holds(
       "every partition is back to 0",
-      Object.fromEntries(
-        caughtUp.map(({ lag: left, partition }) => [partition, left]),
-      ),
+      Object.fromEntries(caughtUp.map(({ lag: left, partition }) => [partition, left])),
       { 0: 0, 1: 0, 2: 0, 3: 0, 4: 0, 5: 0 },
     );
     const { stock: __, ...counts } = workOut([stream]);
-    run.holds(
-      "the metrics are the seed's arithmetic",
-      countsOf(metrics),
-      counts,
-    );
+    run.holds("the metrics are the seed's arithmetic", countsOf(metrics), counts);
     holdsClean(run, campus);
     await holdsOneOutcomeEach(run, brokers, names);
 
@@ -200,9 +188,7 @@ class Phases {
   /** Offsets committed per second of that phase. */
   rateOf(name: string): number {
     const [phase, next] = this.#around(name);
-    return Math.round(
-      (next.committed - phase.committed) / (next.atS - phase.atS),
-    );
+    return Math.round((next.committed - phase.committed) / (next.atS - phase.atS));
   }
 
   shaded(name: string): { label: string; from: number; to: number } {

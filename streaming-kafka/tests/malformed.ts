@@ -7,10 +7,7 @@ import { eventually } from "@lab/lab/waiting";
 import { allEnded, getJson, metricsOver, type Stream } from "./campus.ts";
 
 /** Records that can never be valid, each between good orders for the same partition. */
-export async function sendMalformed(
-  run: Run,
-  { brokers, campus, names }: Stream,
-): Promise<void> {
+export async function sendMalformed(run: Run, { brokers, campus, names }: Stream): Promise<void> {
   run.progress("malformed records between good orders");
   const before = (await fetchMetrics(campus.third.url)).metrics.placed;
   const records = await readTopic(brokers, names.orderEvents);
@@ -36,9 +33,7 @@ export async function sendMalformed(
   const offsets: number[] = [];
   for (const [, value] of poisons) {
     offsets.push(
-      ...(await produceRaw(brokers, names.orderEvents, [
-        { partition, key: "main", value },
-      ])),
+      ...(await produceRaw(brokers, names.orderEvents, [{ partition, key: "main", value }])),
     );
     const answer = await placeOrder(
       campus.order.url,

@@ -1,21 +1,10 @@
-import {
-  countRecords,
-  eventsOf,
-  readTopic,
-  type TopicRecord,
-} from "@lab/lab/kafka-tools";
+import { countRecords, eventsOf, readTopic, type TopicRecord } from "@lab/lab/kafka-tools";
 import { describeGroup, totalCommitted, totalLag } from "@lab/lab/lag";
 import { beginReplay, fetchMetrics, fetchReplay, sumOf } from "@lab/lab/replay";
 import { eventually, settled } from "@lab/lab/waiting";
 import { SESSION_TIMEOUT_MS } from "../topics.ts";
 import { allEnded, getJson, setFaults } from "./campus.ts";
-import {
-  holdsArithmetic,
-  place,
-  replayEnds,
-  seconds,
-  type Shared,
-} from "./replay-parts.ts";
+import { holdsArithmetic, place, replayEnds, seconds, type Shared } from "./replay-parts.ts";
 
 export const KILLED = { count: 4_000, rate_per_s: 500 };
 export const MEANWHILE = { count: 500 };
@@ -33,16 +22,13 @@ export async function replayAfterKill(shared: Shared): Promise<void> {
   const killedS = run.elapsedS();
   await campus.inventory.restart();
   const readyS = run.elapsedS();
-  run.progress(
-    "Inventory is started again; its old self is still in the group",
-  );
+  run.progress("Inventory is started again; its old self is still in the group");
   await campus.inventory.healthy();
   const rejoinedS = run.elapsedS();
   await allEnded(campus);
   await eventually(
     "Inventory has caught up",
-    async () =>
-      totalLag(await describeGroup(admin, names.inventoryGroup)) === 0,
+    async () => totalLag(await describeGroup(admin, names.inventoryGroup)) === 0,
   );
   const caughtUpS = run.elapsedS();
   const before = await holdsArithmetic(shared, "after Inventory was killed");
@@ -84,11 +70,7 @@ export async function replayAfterKill(shared: Shared): Promise<void> {
     rows: [
       ["offset (every record)", outcomeRecords.length, before.metrics.placed],
       ["event id (each once)", outcomes.events.length, before.metrics.placed],
-      [
-        "Analytics",
-        before.metrics.reserved + before.metrics.failed,
-        before.metrics.placed,
-      ],
+      ["Analytics", before.metrics.reserved + before.metrics.failed, before.metrics.placed],
     ],
     note: `${outcomes.duplicates} records repeat an event id: written, and their offsets not committed, when Inventory was killed. It read those orders again, and its ledger gave the same answers under the same ids.`,
   });
@@ -150,15 +132,12 @@ export async function replayKilled(shared: Shared): Promise<void> {
   await setFaults(third.url, { throttle_ms: SLOW_MS });
   await beginReplay(third.url);
   const all = sumOf(before.offsets);
-  const half = await eventually(
-    "a third of the log is folded again",
-    async () => {
-      const replay = await fetchReplay(third.url);
-      const folded = sumOf(replay.positions);
-      if (folded < all / 3) throw new Error(`${folded} of ${all} are`);
-      return replay;
-    },
-  );
+  const half = await eventually("a third of the log is folded again", async () => {
+    const replay = await fetchReplay(third.url);
+    const folded = sumOf(replay.positions);
+    if (folded < all / 3) throw new Error(`${folded} of ${all} are`);
+    return replay;
+  });
   await third.kill();
   const killedS = run.elapsedS();
   await third.restart();
@@ -207,11 +186,7 @@ export async function replayKilled(shared: Shared): Promise<void> {
         seconds(rejoinedS - readyS),
         sumOf(between.positions),
       ],
-      [
-        "member, until the swap",
-        seconds(endedS - rejoinedS),
-        sumOf(replay.targets),
-      ],
+      ["member, until the swap", seconds(endedS - rejoinedS), sumOf(replay.targets)],
     ],
     note: "The third phase is the killed member's session: the group's offsets can't be set while it counts as a member.",
   });

@@ -1,11 +1,6 @@
 import type { Run } from "@lab/lab/experiment";
 import { eventsOf, readTopic } from "@lab/lab/kafka-tools";
-import {
-  fetchReplay,
-  type ShownMetrics,
-  type ShownReplay,
-  sumOf,
-} from "@lab/lab/replay";
+import { fetchReplay, type ShownMetrics, type ShownReplay, sumOf } from "@lab/lab/replay";
 import { eventually } from "@lab/lab/waiting";
 import type { Admin } from "kafkajs";
 import {
@@ -75,9 +70,7 @@ export function replayEnds(url: string): Promise<ShownReplay> {
     async () => {
       const replay = await fetchReplay(url);
       if (replay.state !== "live") {
-        throw new Error(
-          `${sumOf(replay.positions)} of ${sumOf(replay.targets)}`,
-        );
+        throw new Error(`${sumOf(replay.positions)} of ${sumOf(replay.targets)}`);
       }
       return replay;
     },

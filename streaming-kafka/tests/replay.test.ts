@@ -19,13 +19,7 @@ import { bulkOrder } from "@lab/workflow/bulk";
 import type { Metrics } from "@lab/workflow/metrics";
 import { SESSION_TIMEOUT_MS } from "../topics.ts";
 import { holdsClean, placedOf, setFaults, startStream } from "./campus.ts";
-import {
-  KILLED,
-  MEANWHILE,
-  replayAfterKill,
-  replayKilled,
-  SLOW_MS,
-} from "./replay-killed.ts";
+import { KILLED, MEANWHILE, replayAfterKill, replayKilled, SLOW_MS } from "./replay-killed.ts";
 import {
   holdsArithmetic,
   place,
@@ -43,8 +37,7 @@ experiment(
   {
     name: "replay",
     model: "streaming-kafka",
-    question:
-      "Are metrics that are computed again from the log the same, to the last digit?",
+    question: "Are metrics that are computed again from the log the same, to the last digit?",
     method:
       "4,000 orders at 800/s, and 60 that come half an hour late; then Analytics' offsets are set back to the start and all is folded again, up to the end offsets noted before; metrics before, at the reset and after. Once more with Inventory killed (SIGKILL) between its answers and its commit, and orders coming during the replay. Once more with Analytics itself killed in the middle of the replay. Before all that, somebody tries to set back the offsets of the group while it runs.",
     disproof:
@@ -107,10 +100,9 @@ async function asItHappened(shared: Shared): Promise<[number, number][]> {
   const { run, stream } = shared;
   const { campus } = stream;
   run.progress("4,000 orders at 800/s");
-  await using folded = sample(
-    async () => sumOf((await fetchMetrics(campus.third.url)).offsets),
-    { everyMs: 100 },
-  );
+  await using folded = sample(async () => sumOf((await fetchMetrics(campus.third.url)).offsets), {
+    everyMs: 100,
+  });
   const bulk = await place(shared, FIRST);
   await produceLate(shared);
   await placedOf(campus, bulk, FIRST.count);
@@ -138,11 +130,7 @@ async function resetWhileLive({ run, stream, admin }: Shared): Promise<void> {
     refusal.includes("must have no running instances"),
     true,
   );
-  run.holds(
-    "and its offsets are untouched",
-    await describeGroup(admin, groupId),
-    before,
-  );
+  run.holds("and its offsets are untouched", await describeGroup(admin, groupId), before);
   run.excerpt({
     id: "refused",
     title: "Setting the offsets of the live group to 0",
@@ -159,21 +147,12 @@ async function replayWithReset({ run, stream, admin }: Shared): Promise<void> {
   const before = await fetchMetrics(url);
   await setFaults(url, { hang: true });
   await beginReplay(url);
-  const rows = await eventually(
-    "the group is back with its offsets",
-    async () => {
-      const { reset_to } = await fetchReplay(url);
-      const found = await describeGroup(admin, names.analyticsGroup);
-      return (
-        reset_to !== null &&
-        found.every(({ consumer_id }) => consumer_id !== null) &&
-        found
-      );
-    },
-  );
-  const atReset = await settled("it stands at the reset", () =>
-    fetchReplay(url),
-  );
+  const rows = await eventually("the group is back with its offsets", async () => {
+    const { reset_to } = await fetchReplay(url);
+    const found = await describeGroup(admin, names.analyticsGroup);
+    return reset_to !== null && found.every(({ consumer_id }) => consumer_id !== null) && found;
+  });
+  const atReset = await settled("it stands at the reset", () => fetchReplay(url));
   const meanwhile = await fetchMetrics(url);
   run.holds(
     "the group's offsets are set back to the start of the log",
@@ -215,8 +194,7 @@ async function replayWithReset({ run, stream, admin }: Shared): Promise<void> {
   );
   run.holds(
     "the rate by processing time is another one",
-    before.processing_time.orders_per_minute ===
-      after.processing_time.orders_per_minute,
+    before.processing_time.orders_per_minute === after.processing_time.orders_per_minute,
     false,
   );
   tellMetrics(run, before, atReset, after);
@@ -266,15 +244,12 @@ function tellMetrics(
         before.processing_time.orders_per_minute,
         0,
         after.processing_time.orders_per_minute,
-        before.processing_time.orders_per_minute ===
-          after.processing_time.orders_per_minute,
+        before.processing_time.orders_per_minute === after.processing_time.orders_per_minute,
       ],
     ],
     note: "The last line is the counter-example: it divides by the time that the reader took, and a replay reads as fast as it can, so it is a number about the reader. All others come from the events alone.",
   });
-  const zeroMs = Date.parse(
-    Object.keys(before.metrics.orders_per_minute).toSorted()[0] ?? "",
-  );
+  const zeroMs = Date.parse(Object.keys(before.metrics.orders_per_minute).toSorted()[0] ?? "");
   run.series({
     id: "per-minute",
     title: "Orders per minute by event time, before and after the replay",
@@ -293,14 +268,8 @@ function tellMetrics(
   run.figure("orders_after", after.metrics.placed);
   run.figure("orders_per_minute_before", busiest(before.metrics));
   run.figure("orders_per_minute_after", busiest(after.metrics));
-  run.figure(
-    "processing_rate_before_per_min",
-    before.processing_time.orders_per_minute,
-  );
-  run.figure(
-    "processing_rate_after_per_min",
-    after.processing_time.orders_per_minute,
-  );
+  run.figure("processing_rate_before_per_min", before.processing_time.orders_per_minute);
+  run.figure("processing_rate_after_per_min", after.processing_time.orders_per_minute);
 }
 
 /** The same replay with nothing in its way, for its time. */
@@ -311,10 +280,9 @@ async function replayTimed(
   run.progress("the same replay, timed");
   const { url } = campus.third;
   const before = await fetchMetrics(url);
-  await using folded = sample(
-    async () => sumOf((await fetchReplay(url)).positions),
-    { everyMs: 10 },
-  );
+  await using folded = sample(async () => sumOf((await fetchReplay(url)).positions), {
+    everyMs: 10,
+  });
   await beginReplay(url);
   const replay = await replayEnds(url);
   await folded.stop();
@@ -345,15 +313,9 @@ async function replayTimed(
   });
 }
 
-function minuteLine(
-  { orders_per_minute }: Metrics,
-  zeroMs: number,
-): [number, number][] {
+function minuteLine({ orders_per_minute }: Metrics, zeroMs: number): [number, number][] {
   return Object.entries(orders_per_minute)
-    .map(([minute, n]): [number, number] => [
-      Math.round((Date.parse(minute) - zeroMs) / 60_000),
-      n,
-    ])
+    .map(([minute, n]): [number, number] => [Math.round((Date.parse(minute) - zeroMs) / 60_000), n])
     .toSorted(([a], [b]) => a - b);
 }
 

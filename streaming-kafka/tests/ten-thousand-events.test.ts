@@ -133,11 +133,7 @@ async function produceBurst(
   const expected = workOut([burst]);
   const { metrics, processing_time } = await fetchMetrics(campus.third.url);
   const { stock, ...counts } = expected;
-  run.holds(
-    "the metrics are the seed's arithmetic, kitchen by kitchen",
-    countsOf(metrics),
-    counts,
-  );
+  run.holds("the metrics are the seed's arithmetic, kitchen by kitchen", countsOf(metrics), counts);
   run.holds(
     "failures by reason and failure rate too",
     {
@@ -159,10 +155,7 @@ async function produceBurst(
   run.holds(
     "the stock is what the seed leaves",
     Object.fromEntries(
-      touched.map(({ kitchen, sku, quantity }) => [
-        `${kitchen} ${sku}`,
-        quantity,
-      ]),
+      touched.map(({ kitchen, sku, quantity }) => [`${kitchen} ${sku}`, quantity]),
     ),
     stock,
   );
@@ -199,12 +192,7 @@ async function produceBurst(
   run.table({
     id: "counts",
     title: "10,000 orders, counted in six places",
-    columns: [
-      { name: "place" },
-      { name: "orders" },
-      { name: "reserved" },
-      { name: "failed" },
-    ],
+    columns: [{ name: "place" }, { name: "orders" }, { name: "reserved" }, { name: "failed" }],
     rows: [
       ["the seed, on paper", EVENTS, expected.reserved, expected.failed],
       ["bulk stream, placed", bulk.placed, null, null],
@@ -212,8 +200,7 @@ async function produceBurst(
       [
         "inventory-events, event ids",
         outcomes.events.length,
-        outcomes.events.filter(({ type }) => type === "InventoryReserved")
-          .length,
+        outcomes.events.filter(({ type }) => type === "InventoryReserved").length,
         outcomes.events.filter(({ type }) => type === "InventoryFailed").length,
       ],
       ["OrderService's store", EVENTS, verdict.reserved, verdict.failed],
@@ -232,13 +219,7 @@ async function produceBurst(
     ],
     rows: Object.entries(metrics.kitchens)
       .toSorted(([a], [b]) => (a < b ? -1 : 1))
-      .map(([kitchen, own]) => [
-        kitchen,
-        own.placed,
-        own.reserved,
-        own.failed,
-        own.failure_rate,
-      ]),
+      .map(([kitchen, own]) => [kitchen, own.placed, own.reserved, own.failed, own.failure_rate]),
   });
   run.excerpt({
     id: "metrics",
@@ -278,14 +259,8 @@ async function withProgress<T>(
   const every = { everyMs: 50, zeroUs: run.zeroUs };
   const fromS = run.elapsedS();
   const stages = {
-    "in order-events": sample(
-      () => countRecords(admin, names.orderEvents),
-      every,
-    ),
-    "in inventory-events": sample(
-      () => countRecords(admin, names.inventoryEvents),
-      every,
-    ),
+    "in order-events": sample(() => countRecords(admin, names.orderEvents), every),
+    "in inventory-events": sample(() => countRecords(admin, names.inventoryEvents), every),
     "orders counted by Analytics": sample(
       async () => (await fetchMetrics(campus.third.url)).metrics.placed,
       every,
@@ -346,10 +321,7 @@ async function orderOneByOne(run: Run, { campus }: Stream): Promise<void> {
   });
   run.figure("answer_p50_ms", latencies(single).p50_ms);
   run.figure("answer_p99_ms", latencies(single).p99_ms);
-  run.figure(
-    "completion_p50_ms",
-    medianCompletionMs(campus.order.database, from),
-  );
+  run.figure("completion_p50_ms", medianCompletionMs(campus.order.database, from));
 }
 
 async function limitRate(run: Run, { campus }: Stream): Promise<void> {
@@ -362,20 +334,12 @@ async function limitRate(run: Run, { campus }: Stream): Promise<void> {
     fail_rate: 0,
     rate_per_s: LIMITED.ratePerS,
   });
-  const { finished_at = "", started_at } = await placedOf(
-    campus,
-    begun,
-    LIMITED.count,
-  );
+  const { finished_at = "", started_at } = await placedOf(campus, begun, LIMITED.count);
   await allEnded(campus);
   await metricsOver(campus, before + LIMITED.count);
   const tookMs = Date.parse(finished_at) - Date.parse(started_at);
   const leastMs = (LIMITED.count / LIMITED.ratePerS) * 1_000;
-  run.holds(
-    "the limited stream isn't quicker than its limit",
-    tookMs >= leastMs,
-    true,
-  );
+  run.holds("the limited stream isn't quicker than its limit", tookMs >= leastMs, true);
   run.table({
     id: "limited",
     title: "A stream with a limit",
@@ -402,9 +366,7 @@ async function showGroups(run: Run, { brokers }: Stream): Promise<void> {
   try {
     const rows = await eventually("no group is behind", async () => {
       const groups = labGroups(run.namespace);
-      const all = await Promise.all(
-        groups.map((group) => describeGroup(admin, group)),
-      );
+      const all = await Promise.all(groups.map((group) => describeGroup(admin, group)));
       const found = all.flat();
       if (totalLag(found) > 0) throw new Error(`\n${lagTable(found)}`);
       return found;
@@ -420,9 +382,7 @@ async function showGroups(run: Run, { brokers }: Stream): Promise<void> {
 }
 
 /** Kitchens whose records lie in more than one partition number. */
-function partitionsOfKitchens(
-  records: readonly TopicRecord[],
-): Record<string, number[]> {
+function partitionsOfKitchens(records: readonly TopicRecord[]): Record<string, number[]> {
   const found = new Map<string, Set<number>>();
   for (const { key, partition } of records) {
     const own = found.get(key ?? "none") ?? new Set();

@@ -8,13 +8,7 @@ import {
   openLoop,
   saturate,
 } from "@lab/lab/load";
-import {
-  holdsClean,
-  nothingOpen,
-  percentileSeries,
-  sendOrder,
-  startCampus,
-} from "./campus.ts";
+import { holdsClean, nothingOpen, percentileSeries, sendOrder, startCampus } from "./campus.ts";
 
 const ORDERS = 1000;
 const RATE_PER_S = 200;
@@ -79,11 +73,7 @@ experiment(
     run.table({
       id: "saturation",
       title: "As many orders as fit",
-      columns: [
-        { name: "connections" },
-        { name: "orders" },
-        { name: "rate", unit: "orders/s" },
-      ],
+      columns: [{ name: "connections" }, { name: "orders" }, { name: "rate", unit: "orders/s" }],
       rows: [[50, orders, ordersPerS]],
       note: "Closed loop: the next order waits for the answer of the last.",
     });
@@ -104,10 +94,7 @@ experiment(
     run.figure("open_loop_p99_ms", latencies(open).p99_ms);
     run.figure(
       "errors",
-      Object.values(loads).reduce(
-        (sum, { count, outcomes }) => sum + count - outcomes.ok,
-        0,
-      ),
+      Object.values(loads).reduce((sum, { count, outcomes }) => sum + count - outcomes.ok, 0),
     );
   },
 );

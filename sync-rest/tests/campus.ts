@@ -6,10 +6,7 @@ import { type Campus, startModel } from "@lab/lab/processes";
 import { eventually } from "@lab/lab/waiting";
 
 /** The three services on free ports, with databases in the run's folder. */
-export function startCampus(
-  run: Run,
-  env: Record<string, string> = {},
-): Promise<Campus> {
+export function startCampus(run: Run, env: Record<string, string> = {}): Promise<Campus> {
   return startModel("sync-rest", { folder: run.folder, env });
 }
 
@@ -42,9 +39,7 @@ export async function nothingOpen({ order }: Campus): Promise<void> {
     const health = await getJson(`${order.url}/health`);
     if (health["releases_owed"] !== 0) return false;
     for (const status of ["placed", "reserved"]) {
-      const page = await getJson(
-        `${order.url}/orders?status=${status}&limit=1`,
-      );
+      const page = await getJson(`${order.url}/orders?status=${status}&limit=1`);
       if ((page["orders"] as unknown[]).length > 0) return false;
     }
     return true;
@@ -52,10 +47,7 @@ export async function nothingOpen({ order }: Campus): Promise<void> {
 }
 
 /** Holds the history against the stores, and records that nothing illegal is there. */
-export function holdsClean(
-  run: Run,
-  { order, inventory, third }: Campus,
-): Verdict {
+export function holdsClean(run: Run, { order, inventory, third }: Campus): Verdict {
   const verdict = checkOrders({
     model: "sync-rest",
     operations: run.history.operations,
@@ -68,11 +60,7 @@ export function holdsClean(
 }
 
 /** A chart of latency percentiles, one line per load. */
-export function percentileSeries(
-  run: Run,
-  title: string,
-  loads: Record<string, LoadResult>,
-): void {
+export function percentileSeries(run: Run, title: string, loads: Record<string, LoadResult>): void {
   run.series({
     id: "percentiles",
     title,
@@ -87,10 +75,7 @@ export function percentileSeries(
 }
 
 /** What the client was told: one row per kind of answer. */
-export function answersTable(
-  run: Run,
-  loads: Record<string, LoadResult>,
-): void {
+export function answersTable(run: Run, loads: Record<string, LoadResult>): void {
   run.table({
     id: "answers",
     title: "What the client was told",

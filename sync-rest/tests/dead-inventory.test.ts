@@ -1,18 +1,7 @@
 /** A neighbour that is gone: refused at once, and served again after its return. */
 import { experiment } from "@lab/lab/experiment";
-import {
-  closedLoop,
-  LATENCY_COLUMNS,
-  latencies,
-  latencyRow,
-} from "@lab/lab/load";
-import {
-  answersTable,
-  holdsClean,
-  nothingOpen,
-  sendOrder,
-  startCampus,
-} from "./campus.ts";
+import { closedLoop, LATENCY_COLUMNS, latencies, latencyRow } from "@lab/lab/load";
+import { answersTable, holdsClean, nothingOpen, sendOrder, startCampus } from "./campus.ts";
 
 const ORDERS = 200;
 
@@ -61,10 +50,7 @@ experiment(
     answersTable(run, loads);
     const at = latencies(dead);
     run.figure("orders", ORDERS);
-    run.figure(
-      "unreachable",
-      dead.answers["failed 503 inventory_unreachable"] ?? 0,
-    );
+    run.figure("unreachable", dead.answers["failed 503 inventory_unreachable"] ?? 0);
     run.figure("unreachable_p50_ms", at.p50_ms);
     run.figure("unreachable_max_ms", at.max_ms);
     run.figure("confirmed_after", back.outcomes.ok);

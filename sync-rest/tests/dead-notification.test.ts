@@ -1,19 +1,8 @@
 /** The last neighbour is gone: the order stands, the confirmation is owed. */
 import { experiment } from "@lab/lab/experiment";
 import type { Outcome } from "@lab/lab/history";
-import {
-  closedLoop,
-  LATENCY_COLUMNS,
-  latencies,
-  latencyRow,
-} from "@lab/lab/load";
-import {
-  answersTable,
-  holdsClean,
-  nothingOpen,
-  sendOrder,
-  startCampus,
-} from "./campus.ts";
+import { closedLoop, LATENCY_COLUMNS, latencies, latencyRow } from "@lab/lab/load";
+import { answersTable, holdsClean, nothingOpen, sendOrder, startCampus } from "./campus.ts";
 
 const ORDERS = 200;
 

@@ -1,11 +1,6 @@
 /** A neighbour that answers with errors: who is told what, and who keeps what. */
 import { experiment } from "@lab/lab/experiment";
-import {
-  closedLoop,
-  LATENCY_COLUMNS,
-  latencies,
-  latencyRow,
-} from "@lab/lab/load";
+import { closedLoop, LATENCY_COLUMNS, latencies, latencyRow } from "@lab/lab/load";
 import { failsAt } from "@lab/runtime/faults";
 import {
   answersTable,
@@ -78,35 +73,21 @@ experiment(
     const verdict = holdsClean(run, campus);
     const confirmed = expected.filter((status) => status === 201).length;
     const left = await stockOf(campus.inventory.url, "burger");
-    run.holds(
-      "stock is untouched by the failed orders",
-      left,
-      100_000 - confirmed,
-    );
-    run.holds(
-      "who was confirmed was told, and nobody else",
-      verdict.confirmed,
-      confirmed,
-    );
+    run.holds("stock is untouched by the failed orders", left, 100_000 - confirmed);
+    run.holds("who was confirmed was told, and nobody else", verdict.confirmed, confirmed);
 
     run.table({
       id: "latency",
       title: "Latency of POST /order",
       columns: LATENCY_COLUMNS,
-      rows: [
-        latencyRow("every reservation fails", failing),
-        latencyRow("5 % fail", seeded),
-      ],
+      rows: [latencyRow("every reservation fails", failing), latencyRow("5 % fail", seeded)],
     });
     answersTable(run, {
       "every reservation fails": failing,
       "5 % fail": seeded,
     });
     run.figure("all_fail_orders", ALL_FAIL);
-    run.figure(
-      "all_fail_refused",
-      failing.answers["failed 502 inventory_error"] ?? 0,
-    );
+    run.figure("all_fail_refused", failing.answers["failed 502 inventory_error"] ?? 0);
     run.figure("all_fail_p50_ms", latencies(failing).p50_ms);
     run.figure("fail_rate", FAIL_RATE);
     run.figure("orders", ORDERS);

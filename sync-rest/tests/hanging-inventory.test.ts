@@ -1,12 +1,7 @@
 /** A neighbour that does not answer: not knowing is not "no". */
 import { Database } from "bun:sqlite";
 import { experiment } from "@lab/lab/experiment";
-import {
-  closedLoop,
-  LATENCY_COLUMNS,
-  latencies,
-  latencyRow,
-} from "@lab/lab/load";
+import { closedLoop, LATENCY_COLUMNS, latencies, latencyRow } from "@lab/lab/load";
 import type { Campus } from "@lab/lab/processes";
 import { eventually, sample } from "@lab/lab/waiting";
 import {
@@ -27,8 +22,7 @@ experiment(
   {
     name: "hanging-inventory",
     model: "sync-rest",
-    question:
-      "Inventory hangs past the timeout and then comes back: who holds the stock?",
+    question: "Inventory hangs past the timeout and then comes back: who holds the stock?",
     method:
       "40 orders at 20 connections while Inventory's reservations hang, and again while its whole process is paused (SIGSTOP); each time it comes back, finds the late reservations, and the releases that the order service owes. Then the order service is killed while 20 of its calls hang, and started again.",
     disproof:
@@ -60,11 +54,7 @@ experiment(
     run.holds("every answer is 504", hung.answers, {
       "failed 504 inventory_timeout": ORDERS,
     });
-    run.holds(
-      "none came before the timeout",
-      hung.minUs >= TIMEOUT_MS * 1000,
-      true,
-    );
+    run.holds("none came before the timeout", hung.minUs >= TIMEOUT_MS * 1000, true);
 
     run.progress("the process is paused; late reservations, then releases");
     await campus.inventory.pause();
@@ -111,11 +101,7 @@ experiment(
       CONNECTIONS,
     );
     run.holds("no stock is held by a failed order", heldAfter, 0);
-    run.holds(
-      "every order that was given up is released",
-      verdict.released,
-      2 * ORDERS,
-    );
+    run.holds("every order that was given up is released", verdict.released, 2 * ORDERS);
 
     run.table({
       id: "latency",
@@ -142,10 +128,7 @@ experiment(
     run.figure("hung_min_ms", at.min_ms);
     run.figure("hung_p50_ms", at.p50_ms);
     run.figure("hung_max_ms", at.max_ms);
-    run.figure(
-      "held_during_units",
-      Math.max(0, ...held.points.map(([, units]) => units)),
-    );
+    run.figure("held_during_units", Math.max(0, ...held.points.map(([, units]) => units)));
     run.figure("held_after_units", heldAfter);
     run.figure("released", verdict.released);
   },

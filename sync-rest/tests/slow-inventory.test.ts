@@ -1,11 +1,6 @@
 /** A slow neighbour in the REST model: whose wait is it? */
 import { experiment } from "@lab/lab/experiment";
-import {
-  closedLoop,
-  LATENCY_COLUMNS,
-  latencies,
-  latencyRow,
-} from "@lab/lab/load";
+import { closedLoop, LATENCY_COLUMNS, latencies, latencyRow } from "@lab/lab/load";
 import {
   holdsClean,
   nothingOpen,
@@ -26,8 +21,7 @@ experiment(
     question: "Inventory takes 2 s longer: what does the customer see?",
     method:
       "100 orders at 20 connections, without and then with a delay of 2 s before every reservation.",
-    disproof:
-      "An answer that is not 201, or one that came in less than 2 s under the delay.",
+    disproof: "An answer that is not 201, or one that came in less than 2 s under the delay.",
     requirements: ["A3", "D2"],
     parameters: {
       delay_ms: DELAY_MS,
@@ -53,11 +47,7 @@ experiment(
     run.holds("with the delay every answer is 201", slow.answers, {
       "ok 201": ORDERS,
     });
-    run.holds(
-      "no answer came before the delay",
-      slow.minUs >= DELAY_MS * 1000,
-      true,
-    );
+    run.holds("no answer came before the delay", slow.minUs >= DELAY_MS * 1000, true);
     await nothingOpen(campus);
     holdsClean(run, campus);
 
@@ -67,10 +57,7 @@ experiment(
       id: "latency",
       title: "Latency of POST /order, without and with the delay",
       columns: LATENCY_COLUMNS,
-      rows: [
-        latencyRow("no delay", baseline),
-        latencyRow("2 s delay in Inventory", slow),
-      ],
+      rows: [latencyRow("no delay", baseline), latencyRow("2 s delay in Inventory", slow)],
     });
     run.table({
       id: "difference",
@@ -82,34 +69,15 @@ experiment(
         { name: "difference" },
       ],
       rows: [
-        [
-          "p50, ms",
-          before.p50_ms,
-          after.p50_ms,
-          round(after.p50_ms - before.p50_ms),
-        ],
-        [
-          "p99, ms",
-          before.p99_ms,
-          after.p99_ms,
-          round(after.p99_ms - before.p99_ms),
-        ],
-        [
-          "orders/s",
-          round(baseline.perS),
-          round(slow.perS),
-          round(slow.perS - baseline.perS),
-        ],
+        ["p50, ms", before.p50_ms, after.p50_ms, round(after.p50_ms - before.p50_ms)],
+        ["p99, ms", before.p99_ms, after.p99_ms, round(after.p99_ms - before.p99_ms)],
+        ["orders/s", round(baseline.perS), round(slow.perS), round(slow.perS - baseline.perS)],
       ],
     });
-    percentileSeries(
-      run,
-      "Latency of POST /order, with and without the delay",
-      {
-        "no delay": baseline,
-        "2 s delay": slow,
-      },
-    );
+    percentileSeries(run, "Latency of POST /order, with and without the delay", {
+      "no delay": baseline,
+      "2 s delay": slow,
+    });
     run.figure("delay_ms", DELAY_MS);
     run.figure("orders", ORDERS);
     run.figure("connections", CONNECTIONS);
