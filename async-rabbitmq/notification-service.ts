@@ -19,7 +19,7 @@ import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs } from "@lab/runtime/faults";
 import { createApp } from "@lab/runtime/http";
 import { createLog, reasonOf } from "@lab/runtime/log";
-import { PageQuery } from "@lab/runtime/queries";
+import { PageQuery } from "@lab/runtime/requests";
 import { listen, runService, type Service } from "@lab/runtime/service";
 import { Ledger, LEDGER_SCHEMA } from "@lab/store/ledger";
 import { Notifications, NOTIFICATIONS_SCHEMA } from "@lab/store/notifications";

@@ -16,13 +16,12 @@ import {
   type InventoryReserved,
   newEvent,
 } from "@lab/contracts/events";
-import { OrderId } from "@lab/contracts/ids";
-import { IdempotencyKey, Order, OrderAccepted, OrderPage, PlaceOrder } from "@lab/contracts/order";
+import { Order, OrderAccepted, OrderPage, PlaceOrder } from "@lab/contracts/order";
 import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs } from "@lab/runtime/faults";
 import { createApp } from "@lab/runtime/http";
 import { createLog, reasonOf } from "@lab/runtime/log";
-import { OrderQuery } from "@lab/runtime/queries";
+import { OrderHeaders, OrderParams, OrderQuery } from "@lab/runtime/requests";
 import { Repeater } from "@lab/runtime/repeater";
 import { listen, runService, type Service } from "@lab/runtime/service";
 import { childTrace } from "@lab/runtime/trace";
@@ -214,11 +213,5 @@ const STATUS_AFTER = {
   InventoryFailed: "failed",
   ConfirmationSent: "confirmed",
 } as const;
-
-const OrderParams = Type.Object({ order_id: OrderId });
-const OrderHeaders = Type.Object({
-  "idempotency-key": Type.Optional(IdempotencyKey),
-  traceparent: Type.Optional(Type.String()),
-});
 
 if (import.meta.main) await runService(startOrder, Config);

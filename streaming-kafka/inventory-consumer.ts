@@ -18,12 +18,12 @@ import {
   encodeEvent,
   type OrderPlaced,
 } from "@lab/contracts/events";
-import { OrderId } from "@lab/contracts/ids";
 import { Reservation, StockRow } from "@lab/contracts/order";
 import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs } from "@lab/runtime/faults";
 import { createApp } from "@lab/runtime/http";
 import { createLog, reasonOf } from "@lab/runtime/log";
+import { OrderParams } from "@lab/runtime/requests";
 import { listen, runService, type Service } from "@lab/runtime/service";
 import { Inventory, INVENTORY_SCHEMA } from "@lab/store/inventory";
 import { Ledger, LEDGER_SCHEMA } from "@lab/store/ledger";
@@ -85,7 +85,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
       response: { 200: Type.Array(StockRow) },
     })
     .get("/reservations/:order_id", ({ params }) => inventory.reservation(params.order_id), {
-      params: Type.Object({ order_id: OrderId }),
+      params: OrderParams,
       response: { 200: Reservation },
     });
 

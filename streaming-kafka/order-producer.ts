@@ -18,12 +18,12 @@ import {
   newEvent,
 } from "@lab/contracts/events";
 import { OrderId } from "@lab/contracts/ids";
-import { IdempotencyKey, Order, OrderAccepted, OrderPage, PlaceOrder } from "@lab/contracts/order";
+import { Order, OrderAccepted, OrderPage, PlaceOrder } from "@lab/contracts/order";
 import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs } from "@lab/runtime/faults";
 import { createApp } from "@lab/runtime/http";
 import { createLog, reasonOf } from "@lab/runtime/log";
-import { OrderQuery } from "@lab/runtime/queries";
+import { OrderHeaders, OrderParams, OrderQuery } from "@lab/runtime/requests";
 import { Repeater } from "@lab/runtime/repeater";
 import { listen, runService, type Service } from "@lab/runtime/service";
 import { childTrace } from "@lab/runtime/trace";
@@ -122,7 +122,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       response: { 200: OrderPage },
     })
     .get("/orders/:order_id", ({ params }) => orders.get(params.order_id), {
-      params: Type.Object({ order_id: OrderId }),
+      params: OrderParams,
       response: { 200: Order },
     });
 
@@ -262,10 +262,5 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     },
   };
 }
-
-const OrderHeaders = Type.Object({
-  "idempotency-key": Type.Optional(IdempotencyKey),
-  traceparent: Type.Optional(Type.String()),
-});
 
 if (import.meta.main) await runService(startOrder, Config);

@@ -15,6 +15,7 @@ import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs } from "@lab/runtime/faults";
 import { createApp } from "@lab/runtime/http";
 import { createLog } from "@lab/runtime/log";
+import { OrderParams } from "@lab/runtime/requests";
 import { listen, runService, type Service } from "@lab/runtime/service";
 import { Inventory, INVENTORY_SCHEMA } from "@lab/store/inventory";
 import { Store } from "@lab/store/store";
@@ -61,7 +62,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
       response: { 200: Type.Array(StockRow) },
     })
     .get("/reservations/:order_id", ({ params }) => inventory.reservation(params.order_id), {
-      params: Type.Object({ order_id: OrderId }),
+      params: OrderParams,
       response: { 200: Reservation },
     });
 

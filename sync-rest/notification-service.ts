@@ -15,7 +15,7 @@ import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs } from "@lab/runtime/faults";
 import { createApp } from "@lab/runtime/http";
 import { createLog } from "@lab/runtime/log";
-import { PageQuery } from "@lab/runtime/queries";
+import { PageQuery } from "@lab/runtime/requests";
 import { listen, runService, type Service } from "@lab/runtime/service";
 import { Notifications, NOTIFICATIONS_SCHEMA } from "@lab/store/notifications";
 import { Store } from "@lab/store/store";

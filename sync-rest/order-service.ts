@@ -9,15 +9,14 @@
  * the timeout). Not knowing is not "no": an order that is given up is released
  * until Inventory has answered, however long that takes.
  */
-import { OrderId } from "@lab/contracts/ids";
-import { IdempotencyKey, Order, OrderConfirmed, OrderPage, PlaceOrder } from "@lab/contracts/order";
+import { Order, OrderConfirmed, OrderPage, PlaceOrder } from "@lab/contracts/order";
 import { Problem, type ProblemCode } from "@lab/contracts/problem";
 import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs } from "@lab/runtime/faults";
 import { createApp } from "@lab/runtime/http";
 import { createLog, reasonOf } from "@lab/runtime/log";
 import { Repeater } from "@lab/runtime/repeater";
-import { OrderQuery } from "@lab/runtime/queries";
+import { OrderHeaders, OrderParams, OrderQuery } from "@lab/runtime/requests";
 import { listen, runService, type Service } from "@lab/runtime/service";
 import { childTrace } from "@lab/runtime/trace";
 import { Orders, ORDERS_SCHEMA } from "@lab/store/orders";
@@ -96,10 +95,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       // 2. Reserve stock: yes, no, or not known, and each is told apart.
       if (reserved.kind !== "reserved") {
         await giveUp(order, reserved);
-        throw new Problem(reserved.code, reserved.detail, {
-          orderId: order.order_id,
-          headers: RETRY_AFTER[reserved.kind] ?? {},
-        });
+        throw new Problem(reserved.code, reserved.detail, { orderId: order.order_id });
       }
 
       // 3. Tell the customer: if that fails the order stands, and is told later.
@@ -119,10 +115,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
         `${config.inventoryUrl}/reserve`,
         posted({ order_id, kitchen, items }, trace, config.inventoryTimeoutMs),
       );
-      const answer = (await response.json()) as {
-        code: ProblemCode;
-        detail: string;
-      };
+      const answer = (await response.json()) as { code: ProblemCode; detail: string };
       if (response.ok) return { kind: "reserved", at: now() } as const;
       if (response.status === 409) {
         return { kind: "rejected", ...answer } as const;
@@ -172,10 +165,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
         posted({ order_id, user_id, kitchen }, trace, config.notificationTimeoutMs),
       );
       if (response.ok) return { kind: "told", at: now() } as const;
-      log.debug("call_failed", {
-        order_id,
-        reason: `send: ${response.status}`,
-      });
+      log.debug("call_failed", { order_id, reason: `send: ${response.status}` });
     } catch (error) {
       log.debug("call_failed", { order_id, reason: reasonOf(error) });
     }
@@ -299,15 +289,5 @@ function neverArrived(error: unknown): boolean {
 function now(): string {
   return new Date().toISOString();
 }
-
-const RETRY_AFTER: Record<string, Record<string, string>> = {
-  unreachable: { "retry-after": "1" },
-};
-
-const OrderParams = Type.Object({ order_id: OrderId });
-const OrderHeaders = Type.Object({
-  "idempotency-key": Type.Optional(IdempotencyKey),
-  traceparent: Type.Optional(Type.String()),
-});
 
 if (import.meta.main) await runService(startOrder, Config);

@@ -142,9 +142,7 @@ function toProblem(code: string | number, error: unknown, allowed: () => string[
   if (cause instanceof Problem) return cause;
   if (error instanceof Problem) return error;
   if (cause instanceof SQLiteError) {
-    return new Problem("store_unavailable", "try again", {
-      headers: { "retry-after": "1" },
-    });
+    return new Problem("store_unavailable", "try again");
   }
   switch (code) {
     case "NOT_FOUND": {
@@ -198,6 +196,10 @@ function answer(problem: Problem, instance: string): Response {
   const body: ProblemBody = problemBody(problem, instance);
   return new Response(JSON.stringify(body), {
     status: problem.status,
-    headers: { "content-type": PROBLEM_TYPE, ...problem.headers },
+    headers: {
+      "content-type": PROBLEM_TYPE,
+      ...(problem.status === 503 && { "retry-after": "1" }),
+      ...problem.headers,
+    },
   });
 }

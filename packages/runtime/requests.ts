@@ -1,6 +1,6 @@
 import "./production.ts";
 import { OrderId } from "@lab/contracts/ids";
-import { OrderStatus } from "@lab/contracts/order";
+import { IdempotencyKey, OrderStatus } from "@lab/contracts/order";
 import { t } from "elysia";
 
 /** Elysia's own integer: a query holds text, and `t.Integer` reads it. */
@@ -14,4 +14,13 @@ export const OrderQuery = t.Object({
   limit,
   after: t.Optional(OrderId),
   status: t.Optional(OrderStatus),
+});
+
+/** Path of what is found by its order's id. */
+export const OrderParams = t.Object({ order_id: OrderId });
+
+/** Headers of `POST /order`. */
+export const OrderHeaders = t.Object({
+  "idempotency-key": t.Optional(IdempotencyKey),
+  traceparent: t.Optional(t.String()),
 });
