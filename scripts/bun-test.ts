@@ -1,12 +1,15 @@
+import { follow } from "@lab/lab/follow";
 import {
   freshFolder,
   holdLifeline,
   killGroup,
   releaseLifeline,
   removeFolder,
-  underLifeline,
+  spawnUnderLifeline,
 } from "@lab/lab/lifeline";
 import { eventually } from "@lab/lab/waiting";
+import { closeSync, mkdirSync, openSync } from "node:fs";
+import { join } from "node:path";
 
 /** How long an interrupted test run has for its own clean-up. */
 const INTERRUPT_TIMEOUT_MS = 20_000;
@@ -31,36 +34,44 @@ export interface TestRun {
  * counts as far as it got; none outlives this process.
  */
 export async function bunTest(run: TestRun): Promise<Counts> {
-  const { cwd, env = {}, files, onLine, signal } = run;
+  const { onLine, signal } = run;
   const folder = await freshFolder("tests");
   holdLifeline(folder);
-  const command = [process.execPath, "--no-env-file", "test", ...files];
-  const child = Bun.spawn(underLifeline(folder, command), {
-    cwd,
-    env: { ...process.env, ...env },
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-    // A session of its own: of a Ctrl-C it hears once, from here.
-    detached: true,
-  });
+  // A file and no pipe, which a stray process could keep open.
+  const output = join(folder, "output");
+  const lines: string[] = [];
+  const child = spawnTests(run, folder, output);
   const interrupt = () => void end(child);
   signal.addEventListener("abort", interrupt);
   if (signal.aborted) interrupt();
-  const lines: string[] = [];
-  const take = (line: string) => {
+  const unfollow = follow(output, (line) => {
     lines.push(line);
     if (!isNoise(line)) onLine(line);
-  };
-  // The watcher of the lifeline has the same pipes: its end is not waited for.
-  const output = Promise.all([eachLine(child.stdout, take), eachLine(child.stderr, take)]);
+  });
   const exitCode = await child.exited;
-  killGroup(child.pid);
-  await output;
   signal.removeEventListener("abort", interrupt);
+  unfollow();
+  killGroup(child.pid);
   releaseLifeline(folder);
   await removeFolder(folder);
   return countTests(lines, exitCode);
+}
+
+function spawnTests({ cwd, env, files }: TestRun, folder: string, output: string) {
+  const command = [process.execPath, "--no-env-file", "test", ...files];
+  const log = openSync(output, "w");
+  // What an interrupted test leaves there goes with the folder.
+  const TMPDIR = join(folder, "tmp");
+  mkdirSync(TMPDIR);
+  try {
+    return spawnUnderLifeline(folder, command, {
+      cwd,
+      env: { ...process.env, TMPDIR, ...env },
+      output: log,
+    });
+  } finally {
+    closeSync(log);
+  }
 }
 
 /** The counts of a `bun test` output. A run that ended in no way it says itself counts as one failure. */
@@ -93,18 +104,4 @@ async function end(child: Bun.Subprocess): Promise<void> {
   } catch {
     killGroup(child.pid);
   }
-}
-
-async function eachLine(
-  stream: ReadableStream<Uint8Array>,
-  onLine: (line: string) => void,
-): Promise<void> {
-  const decoder = new TextDecoder();
-  let rest = "";
-  for await (const chunk of stream) {
-    const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
-    rest = lines.pop() ?? "";
-    for (const line of lines) onLine(line);
-  }
-  if (rest !== "") onLine(rest);
 }

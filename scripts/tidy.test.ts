@@ -94,6 +94,12 @@ test("every command that a README names is there", () => {
   expect(missing).toEqual([]);
 });
 
+test("the lockfile is one that the oldest Bun of scripts/lab can read, and names no host", () => {
+  const lock = read("bun.lock");
+  expect(/"lockfileVersion": (\d+)/.exec(lock)?.[1]).toBe("1");
+  expect(lock).not.toMatch(/https?:\/\//);
+});
+
 function read(path: string): string {
   return readFileSync(join(repoFolder, path), "utf8");
 }

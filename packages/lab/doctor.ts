@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, globSync, realpathSync } from "node:fs";
-import { killGroup, underLifeline } from "./lifeline.ts";
+import { killGroup, spawnUnderLifeline } from "./lifeline.ts";
 
 /** A program that the lab runs but doesn't bring along. */
 export type Tool = "rabbitmq" | "java" | "maven";
@@ -96,13 +96,11 @@ export async function runQuietly(
   command: string[],
   { env = {}, lifeline }: { env?: Record<string, string>; lifeline?: string } = {},
 ): Promise<void> {
-  const child = Bun.spawn(lifeline === undefined ? command : underLifeline(lifeline, command), {
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-    env: { ...process.env, ...env },
-    detached: lifeline !== undefined,
-  });
+  const options = { env: { ...process.env, ...env } };
+  const child =
+    lifeline === undefined
+      ? Bun.spawn(command, { ...options, stdout: "pipe", stderr: "pipe" })
+      : spawnUnderLifeline(lifeline, command, { ...options, output: "pipe" });
   const output = Promise.all([child.stdout.text(), child.stderr.text()]);
   const code = await child.exited;
   // The watcher, which holds the pipes too.

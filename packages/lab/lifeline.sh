@@ -1,13 +1,14 @@
 #!/bin/sh
 # lifeline.sh FOLDER COMMAND...: becomes COMMAND, which ends when the lab does.
-# The lab holds FOLDER/lifeline, a named pipe, open for writing. However the lab
-# dies, SIGKILL included, the pipe closes; the watcher below then kills COMMAND
-# and removes FOLDER, its data. It stays out of COMMAND's way otherwise: exec
-# keeps the process id, and so does everything that COMMAND tells about itself.
+# Standard input is a pipe that the lab holds open at its other end. However the
+# lab dies, SIGKILL included, the pipe closes; the watcher below then kills
+# COMMAND and removes FOLDER, its data. It stays out of COMMAND's way otherwise:
+# exec keeps the process id.
 folder=$1
 shift
+exec 3<&0 </dev/null
 (
-  read -r _ <"$folder/lifeline"
+  read -r _ <&3
   kill -KILL $$ 2>/dev/null
   # A dying broker may still be writing.
   for _ in 1 2 3 4 5; do
@@ -15,4 +16,4 @@ shift
     sleep 1
   done
 ) &
-exec "$@"
+exec 3<&- "$@"

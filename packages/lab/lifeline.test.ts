@@ -9,15 +9,17 @@ import { eventually } from "./waiting.ts";
 
 /** A lab that holds a lifeline and starts a child under it, then one more, which must not keep the pipe open. */
 const LAB = `
-  const { holdLifeline, underLifeline } = await import(${JSON.stringify(join(import.meta.dir, "lifeline.ts"))});
-  const folder = process.argv[1];
+  const { holdLifeline, spawnUnderLifeline } = await import(${JSON.stringify(join(import.meta.dir, "lifeline.ts"))});
+  const [, folder, state] = process.argv;
   holdLifeline(folder);
-  const options = { stdin: "ignore", stdout: "ignore", stderr: "ignore", detached: true };
-  const child = Bun.spawn(underLifeline(folder, ["sleep", "600"]), options);
-  const other = Bun.spawn(["sleep", "600"], options);
-  if (process.argv[2] === "stopped") process.kill(child.pid, "SIGSTOP");
+  const child = spawnUnderLifeline(folder, ["sh", "-c", "echo up; exec sleep 20"], { env: process.env, output: "pipe" });
+  await child.stdout.getReader().read();
+  const other = Bun.spawn(["sleep", "20"], { detached: true });
+  if (state === "stopped") process.kill(child.pid, "SIGSTOP");
   console.log(child.pid, other.pid);
-  await new Promise(() => {});
+  // The test's own lifeline.
+  process.stdin.on("end", () => process.exit());
+  process.stdin.resume();
 `;
 
 test.each([
@@ -28,6 +30,7 @@ test.each([
   // A space, as in a home folder's name.
   const folder = await mkdtemp(join(tmpdir(), "lab lifeline-"));
   await using lab = Bun.spawn([process.execPath, "-e", LAB, folder, state], {
+    stdin: "pipe",
     stdout: "pipe",
   });
   const { value } = await lab.stdout.getReader().read();

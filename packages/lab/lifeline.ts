@@ -23,18 +23,41 @@ export async function freshFolder(name: string): Promise<string> {
 
 const held = new Map<string, number>();
 
-/** Makes what is started with `underLifeline(folder, …)` end, and the folder go, when this process ends, however it does. */
+/** Makes what is started under the folder's lifeline end, and the folder go, when this process ends, however it does. */
 export function holdLifeline(folder: string): void {
-  const pipe = join(folder, "lifeline");
+  const pipe = pipeOf(folder);
   const { success, stderr } = Bun.spawnSync(["mkfifo", pipe]);
   if (!success) throw new Error(`mkfifo ${pipe}: ${stderr.toString()}`);
   // For reading too, or opening it would wait for a reader.
   held.set(folder, openSync(pipe, constants.O_RDWR));
 }
 
-/** The command that becomes `command` and has a watcher at its side; by any process, while somebody holds the folder's lifeline. */
-export function underLifeline(folder: string, command: string[]): string[] {
-  return ["sh", join(import.meta.dir, "lifeline.sh"), folder, ...command];
+/**
+ * Starts a command in a session of its own (Ctrl-C in the terminal reaches the
+ * lab alone) under the folder's lifeline, which this or another process holds.
+ */
+export function spawnUnderLifeline<Output extends "pipe" | number>(
+  folder: string,
+  command: string[],
+  options: {
+    cwd?: string;
+    env: Record<string, string | undefined>;
+    output: Output;
+  },
+): Bun.Subprocess<number, Output, Output> {
+  const { output, ...rest } = options;
+  const stdin = openSync(pipeOf(folder), constants.O_RDONLY);
+  try {
+    return Bun.spawn(["sh", join(import.meta.dir, "lifeline.sh"), folder, ...command], {
+      ...rest,
+      stdin,
+      stdout: output,
+      stderr: output,
+      detached: true,
+    });
+  } finally {
+    closeSync(stdin);
+  }
 }
 
 /** Ends what still runs under that lifeline. */
@@ -44,6 +67,8 @@ export function releaseLifeline(folder: string): void {
   held.delete(folder);
   closeSync(pipe);
 }
+
+const pipeOf = (folder: string) => join(folder, "lifeline");
 
 /** Ends a process of a session of its own at once, with its watcher. */
 export function killGroup(pid: number): void {

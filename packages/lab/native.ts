@@ -7,7 +7,7 @@ import {
   killGroup,
   releaseLifeline,
   removeFolder,
-  underLifeline,
+  spawnUnderLifeline,
 } from "./lifeline.ts";
 import { startStamp } from "./process-id.ts";
 import { eventually } from "./waiting.ts";
@@ -203,34 +203,34 @@ const processFile = (folder: string) => join(folder, "process.json");
 const logFile = ({ folder, name }: NativePlan) => join(folder, `${name}.log`);
 
 async function spawnNative(plan: NativePlan, lifetime: Lifetime): Promise<void> {
+  const { command, folder } = plan;
   const log = openSync(logFile(plan), "a");
   try {
-    const child = Bun.spawn(
-      lifetime === "lifeline" ? underLifeline(plan.folder, plan.command) : plan.command,
-      {
-        cwd: plan.folder,
-        // Nothing of the caller's settings: a RABBITMQ_… or JAVA_TOOL_OPTIONS
-        // that is meant for another broker would reach ours.
-        env: {
-          PATH: process.env["PATH"] ?? "/usr/bin:/bin",
-          LANG: "C.UTF-8",
-          HOME: plan.folder,
-          ...plan.env,
-        },
-        stdin: "ignore",
-        stdout: log,
-        stderr: log,
-        // A session of its own: Ctrl-C in the terminal reaches the lab alone,
-        // which then ends its brokers in order.
-        detached: true,
-      },
-    );
+    // Nothing of the caller's settings: a RABBITMQ_… or JAVA_TOOL_OPTIONS that is
+    // meant for another broker would reach ours.
+    const env = {
+      PATH: process.env["PATH"] ?? "/usr/bin:/bin",
+      LANG: "C.UTF-8",
+      HOME: folder,
+      ...plan.env,
+    };
+    const child =
+      lifetime === "lifeline"
+        ? spawnUnderLifeline(folder, command, { cwd: folder, env, output: log })
+        : Bun.spawn(command, {
+            cwd: folder,
+            env,
+            stdin: "ignore",
+            stdout: log,
+            stderr: log,
+            detached: true,
+          });
     child.unref();
     const identity: Identity = {
       pid: child.pid,
       stamp: startStamp(child.pid),
     };
-    await Bun.write(processFile(plan.folder), JSON.stringify(identity));
+    await Bun.write(processFile(folder), JSON.stringify(identity));
   } finally {
     closeSync(log);
   }
