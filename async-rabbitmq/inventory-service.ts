@@ -80,23 +80,23 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
     batch: ConsumeMessage[],
   ) {
     const work: Delivery<OrderPlaced>[] = [];
-    for (const message of batch) {
-      const decoded = decodeEvent(message.content, ["OrderPlaced"]);
-      if (decoded.kind === "invalid") {
-        // Never valid, however often it comes: to the dead queue at once.
-        log.warn("message_refused", decoded);
-        channel.reject(message, false);
-        continue;
-      }
-      try {
-        await faults.strike();
-        work.push({ message, event: decoded.event });
-      } catch (error) {
-        log.warn("message_retried", { reason: reasonOf(error) });
-        requeueLater(channel, message);
-      }
-    }
     try {
+      for (const message of batch) {
+        const decoded = decodeEvent(message.content, ["OrderPlaced"]);
+        if (decoded.kind === "invalid") {
+          // Never valid, however often it comes: to the dead queue at once.
+          log.warn("message_refused", decoded);
+          channel.reject(message, false);
+          continue;
+        }
+        try {
+          await faults.strike();
+          work.push({ message, event: decoded.event });
+        } catch (error) {
+          log.warn("message_retried", { reason: reasonOf(error) });
+          requeueLater(channel, message);
+        }
+      }
       const answers = await store.commit(() =>
         work.map(({ event }) => ledger.once(event.id, () => reserve(event))),
       );

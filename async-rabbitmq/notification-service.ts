@@ -74,23 +74,23 @@ export async function startNotification(config: Static<typeof Config>): Promise<
     batch: ConsumeMessage[],
   ) {
     const work: Delivery<InventoryReserved>[] = [];
-    for (const message of batch) {
-      const decoded = decodeEvent(message.content, ["InventoryReserved"]);
-      if (decoded.kind === "invalid") {
-        // Never valid, however often it comes: to the dead queue at once.
-        log.warn("message_refused", decoded);
-        channel.reject(message, false);
-        continue;
-      }
-      try {
-        await faults.strike();
-        work.push({ message, event: decoded.event });
-      } catch (error) {
-        log.warn("message_retried", { reason: reasonOf(error) });
-        requeueLater(channel, message);
-      }
-    }
     try {
+      for (const message of batch) {
+        const decoded = decodeEvent(message.content, ["InventoryReserved"]);
+        if (decoded.kind === "invalid") {
+          // Never valid, however often it comes: to the dead queue at once.
+          log.warn("message_refused", decoded);
+          channel.reject(message, false);
+          continue;
+        }
+        try {
+          await faults.strike();
+          work.push({ message, event: decoded.event });
+        } catch (error) {
+          log.warn("message_retried", { reason: reasonOf(error) });
+          requeueLater(channel, message);
+        }
+      }
       const sent = await store.commit(() =>
         work.map(({ event }) => ledger.once(event.id, () => tell(event))),
       );

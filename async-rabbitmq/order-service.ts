@@ -146,19 +146,19 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
   /** 2. and 3. are done elsewhere: follow what became of the orders. */
   async function onOutcomes(channel: ConfirmChannel, batch: ConsumeMessage[]) {
     const work: Delivery<InventoryReserved | InventoryFailed | ConfirmationSent>[] = [];
-    for (const message of batch) {
-      const decoded = decodeEvent(message.content, [
-        "InventoryReserved",
-        "InventoryFailed",
-        "ConfirmationSent",
-      ]);
-      if (decoded.kind === "event") work.push({ message, event: decoded.event });
-      else {
-        log.warn("message_refused", decoded);
-        channel.reject(message, false);
-      }
-    }
     try {
+      for (const message of batch) {
+        const decoded = decodeEvent(message.content, [
+          "InventoryReserved",
+          "InventoryFailed",
+          "ConfirmationSent",
+        ]);
+        if (decoded.kind === "event") work.push({ message, event: decoded.event });
+        else {
+          log.warn("message_refused", decoded);
+          channel.reject(message, false);
+        }
+      }
       await store.commit(() => {
         for (const { event } of work) {
           const { type, time, data } = event;

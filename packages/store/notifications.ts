@@ -6,12 +6,16 @@ export const NOTIFICATIONS_SCHEMA: Migration[] = [
   {
     name: "notifications-1",
     sql: `
+      -- No key on order_id: a real customer could be told twice, and only what
+      -- can happen can be found by a check.
       CREATE TABLE notifications (
-        order_id TEXT PRIMARY KEY,
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        order_id TEXT NOT NULL,
         user_id TEXT NOT NULL,
         text TEXT NOT NULL,
         sent_at TEXT NOT NULL
-      ) STRICT, WITHOUT ROWID;`,
+      ) STRICT;
+      CREATE INDEX notifications_by_order ON notifications (order_id);`,
   },
 ];
 
@@ -25,15 +29,19 @@ export class Notifications {
 
   /** Sends the confirmation of an order; false when it went out before. */
   send(order: { order_id: string; user_id: string; kitchen: string }): boolean {
-    const { changes } = this.#db
-      .query("INSERT INTO notifications VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING")
+    const before = this.#db
+      .query("SELECT 1 FROM notifications WHERE order_id = ?")
+      .get(order.order_id);
+    if (before) return false;
+    this.#db
+      .query("INSERT INTO notifications (order_id, user_id, text, sent_at) VALUES (?, ?, ?, ?)")
       .run(
         order.order_id,
         order.user_id,
         `Your order is being made by kitchen ${order.kitchen}.`,
         new Date().toISOString(),
       );
-    return changes > 0;
+    return true;
   }
 
   /** Up to `limit` confirmations with order ids above `after`; `next_after` asks for the next. */
@@ -43,7 +51,7 @@ export class Notifications {
   } {
     const notifications = this.#db
       .query<Notification, [string, number]>(
-        "SELECT * FROM notifications WHERE order_id > ? ORDER BY order_id LIMIT ?",
+        "SELECT order_id, user_id, text, sent_at FROM notifications WHERE order_id > ? ORDER BY order_id LIMIT ?",
       )
       .all(query.after ?? "", query.limit);
     const last = notifications.length === query.limit ? notifications.at(-1) : undefined;
