@@ -81,9 +81,11 @@ async function runInForeground(names: string[], signal: AbortSignal): Promise<nu
   );
   try {
     const ended = await Promise.race([
-      new Promise<undefined>((resolve) =>
-        signal.addEventListener("abort", () => resolve(undefined)),
-      ),
+      new Promise<undefined>((resolve) => {
+        // It may have come while the first lines were printed.
+        if (signal.aborted) resolve(undefined);
+        signal.addEventListener("abort", () => resolve(undefined));
+      }),
       ...services.map(async ({ exited, name }) => {
         await exited;
         return name;
