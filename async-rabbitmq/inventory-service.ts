@@ -57,6 +57,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
   const names = topology(config.labNamespace);
 
   const app = createApp("inventory-service", {
+    model: "async-rabbitmq",
     faults,
     log,
     health: () => ({

@@ -56,6 +56,7 @@ export async function startNotification(config: Static<typeof Config>): Promise<
   const names = topology(config.labNamespace);
 
   const app = createApp("notification-service", {
+    model: "async-rabbitmq",
     faults,
     log,
     health: () => ({

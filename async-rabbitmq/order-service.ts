@@ -66,6 +66,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
   let publisher: Publisher | undefined;
 
   const app = createApp("order-service", {
+    model: "async-rabbitmq",
     faults,
     log,
     health: () => ({

@@ -1,5 +1,5 @@
 // What `up`, `down` and `status` share: the models that a person has started.
-import { type Broker, prepareBrokers, startBroker } from "@lab/lab/brokers";
+import { addressOf, type Broker, prepareBrokers, startBroker } from "@lab/lab/brokers";
 import type { Model } from "@lab/lab/evidence";
 import { labFolder } from "@lab/lab/folders";
 import { killNative } from "@lab/lab/native";
@@ -88,6 +88,38 @@ export async function start(name: string, lasting: boolean): Promise<Started> {
     },
   });
   return { campus, broker };
+}
+
+/**
+ * Starts again what has ended of a model that is up, on its database and port,
+ * with the settings of now; gives the names. An empty list when all of it runs,
+ * undefined when none of it does, or its broker is gone: then it must be started anew.
+ */
+export async function revive(name: string): Promise<string[] | undefined> {
+  const { model, broker } = MODELS[name]!;
+  const ours = (await readState()).services.filter((one) => one.model === model);
+  const ended = ours.filter((one) => !serviceRuns(one));
+  if (ended.length === ours.length) return undefined;
+  const address = broker && (await addressOf(broker).catch(() => undefined))?.address;
+  if (broker !== undefined && address === undefined) return undefined;
+  const services = ended.map((one) => one.name);
+  if (services.length > 0) {
+    await startModel(model, {
+      folder: join(upFolder, model),
+      detached: true,
+      services,
+      ports: Object.fromEntries(ours.map((one) => [one.name, Number(new URL(one.url).port)])),
+      env: settings(),
+      ...(broker === "rabbitmq" ? { amqpUrl: address! } : {}),
+      ...(broker === "kafka" ? { kafkaBrokers: address! } : {}),
+      onSpawn: (service, pid) =>
+        void changeState((state) => {
+          const one = state.services.find((each) => each.model === model && each.name === service);
+          if (one) Object.assign(one, { pid, stamp: startStamp(pid) });
+        }),
+    });
+  }
+  return services;
 }
 
 /** Ends those models and their brokers, and all that `up` has written down of them; gives what was ended. */

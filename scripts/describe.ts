@@ -46,7 +46,8 @@ export async function statusUp(): Promise<{
 /** The same for people. */
 export async function describeUp(): Promise<string> {
   const { brokers, services } = await statusUp();
-  if (services.length === 0 && brokers.length === 0) return "nothing is up";
+  const running = [...brokers, ...services].filter(({ status }) => status !== "ended");
+  if (running.length === 0) return "nothing is up";
   const lines: string[] = [];
   for (const model of new Set(services.map((one) => one.model))) {
     lines.push(model);
@@ -56,7 +57,7 @@ export async function describeUp(): Promise<string> {
         `  ${service.padEnd(20)}  ${status.padEnd(9)}  ${url}  pid ${pid}`,
         `  ${"".padEnd(20)}  ${database}`,
       );
-      if (status !== "healthy") lines.push(`  ${"".padEnd(20)}  see ${log}`);
+      lines.push(`  ${"".padEnd(20)}  ${log}`);
     }
   }
   for (const one of brokers) {

@@ -73,7 +73,7 @@ ${lines.join("\n")}
 
 Environment:
   AMQP_URL, KAFKA_BROKERS  brokers that run already, instead of private ones
-  LAB_BROKERS              external, compose or native: this kind of broker and no other
+  LAB_BROKERS              external or native: this kind of broker and no other
   LAB_INSTALL=no           install nothing, not even as root on Debian
   LAB_OUTAGE_S             how long Inventory is away in backlog-drain (60)
   LAB_SEED                 the seed of the experiments (1)

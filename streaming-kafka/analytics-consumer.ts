@@ -65,6 +65,7 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
   let stopping = false;
 
   const app = createApp("analytics-consumer", {
+    model: "streaming-kafka",
     faults,
     log,
     health: () => ({ database: store.healthy(), broker: following() }),

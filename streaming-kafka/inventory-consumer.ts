@@ -76,6 +76,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
   let stopping = false;
 
   const app = createApp("inventory-consumer", {
+    model: "streaming-kafka",
     faults,
     log,
     health: () => ({ database: store.healthy(), broker: following() }),

@@ -75,6 +75,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
   let stopping = false;
 
   const app = createApp("order-producer", {
+    model: "streaming-kafka",
     faults,
     log,
     health: () => ({

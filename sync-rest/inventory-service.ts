@@ -40,6 +40,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
   await store.commit(() => inventory.open(config.openingStock));
 
   const app = createApp("inventory-service", {
+    model: "sync-rest",
     faults,
     log,
     health: () => ({ database: store.healthy() }),

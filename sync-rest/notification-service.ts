@@ -36,6 +36,7 @@ export async function startNotification(config: Static<typeof Config>): Promise<
   const notifications = new Notifications(store.db);
 
   const app = createApp("notification-service", {
+    model: "sync-rest",
     faults,
     log,
     health: () => ({ database: store.healthy() }),

@@ -45,6 +45,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
   const inFlight = new Set<string>();
 
   const app = createApp("order-service", {
+    model: "sync-rest",
     faults,
     log,
     health: () => ({

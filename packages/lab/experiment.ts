@@ -315,7 +315,8 @@ function explain(error: unknown): string {
   return Bun.stripANSI(parts.join("\n")).replaceAll(`${repoFolder}/`, "");
 }
 
+/** From the root of the clone, as the commands print it. */
 function here(path: string): string {
-  const fromHere = relative(process.cwd(), path);
-  return fromHere.startsWith("../../..") ? path : fromHere;
+  const fromRoot = relative(repoFolder, path);
+  return fromRoot.startsWith("..") ? path : fromRoot;
 }

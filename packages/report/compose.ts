@@ -55,7 +55,7 @@ export function findShortfalls(evidence: Evidence[]): string[] {
   const ran = new Set(evidence.map(({ experiment }) => experiment));
   const absent = Object.entries(experiments)
     .filter(([experiment]) => !ran.has(experiment))
-    .map(([experiment, model]) => `${model}/${experiment} left no evidence`);
+    .map(([experiment, model]) => `${model}/${experiment} was not part of this run`);
   return [...failed, ...absent, ...new Figures(evidence).missing()];
 }
 

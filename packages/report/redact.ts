@@ -1,15 +1,14 @@
 import { repoFolder } from "@lab/lab/folders";
 import { realpathSync } from "node:fs";
-import { homedir, hostname, tmpdir, userInfo } from "node:os";
+import { homedir, hostname, tmpdir } from "node:os";
 
 /** What a machine could give away about itself. */
 export interface Traces {
   folders: [path: string, name: string][];
   hostnames: string[];
-  user: string;
 }
 
-/** Names of people and machines that say nothing, or that the lab itself uses: taking them out would only garble. */
+/** Names of machines that say nothing, or that the lab itself uses: taking them out would only garble. */
 const commonWords = new Set([
   "admin",
   "debian",
@@ -42,13 +41,13 @@ export function tracesOfThisMachine(): Traces {
       [homedir(), "<home>"],
     ],
     hostnames: [host, host.split(".")[0] ?? host],
-    user: userInfo().username,
   };
 }
 
 /**
- * The same value with every text in it, keys included, free of folders, host and user names: they are
- * replaced by `<repo>`, `<tmp>`, `<home>`, `<host>` and `<user>`. Numbers and structure stay.
+ * The same value with every text in it, keys included, free of folders and host names: they are
+ * replaced by `<repo>`, `<tmp>`, `<home>` and `<host>`. Numbers and structure stay. A user's name
+ * stands only in paths here; as a word of its own it may be one of ours, "unknown" say.
  */
 export function redact<T>(value: T, traces: Traces): T {
   const clean = (text: string): string => redactText(text, traces);
@@ -63,7 +62,7 @@ export function redact<T>(value: T, traces: Traces): T {
   return walk(value) as T;
 }
 
-function redactText(text: string, { folders, hostnames, user }: Traces): string {
+function redactText(text: string, { folders, hostnames }: Traces): string {
   let clean = text;
   // The longest first: a clone often lies in the home folder.
   for (const [path, name] of folders.toSorted((a, b) => b[0].length - a[0].length)) {
@@ -79,7 +78,7 @@ function redactText(text: string, { folders, hostnames, user }: Traces): string 
     clean = clean.replaceAll(`@${host}`, "@<host>");
     clean = replaceWord(clean, host, "<host>");
   }
-  return replaceWord(clean, user, "<user>");
+  return clean;
 }
 
 function replaceWord(text: string, word: string, by: string): string {

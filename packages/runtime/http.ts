@@ -17,6 +17,8 @@ const MAX_BODY_BYTES = 64 * 1024;
 const PROBLEM_TYPE = "application/problem+json";
 
 export interface AppOptions {
+  /** Which of the three this is, for the title of `/openapi`. */
+  model: string;
   faults: Faults;
   log: Log;
   /** What `/health` says; a dependency that is `false` is down, and so is the service. */
@@ -28,7 +30,7 @@ export interface AppOptions {
  * size, unknown properties refused, every error as problem+json, `/openapi`,
  * `/health`, and `/faults` where faults are on (404 otherwise).
  */
-export function createApp(service: string, { faults, log, health }: AppOptions) {
+export function createApp(service: string, { model, faults, log, health }: AppOptions) {
   const app = new Elysia({
     name: service,
     // With it Elysia strips unknown properties in place of refusing them.
@@ -58,7 +60,7 @@ export function createApp(service: string, { faults, log, health }: AppOptions) 
         path: "/openapi",
         documentation: {
           info: {
-            title: service,
+            title: `${service} of ${model}`,
             version: "1.0.0",
             description: "Part of the campus food ordering lab.",
           },

@@ -1,6 +1,6 @@
 import { follow } from "@lab/lab/follow";
 import { readState } from "@lab/lab/state";
-import { modelsUp, prepare, start, type Started, takeDown } from "../campus.ts";
+import { modelsUp, prepare, revive, start, type Started, takeDown } from "../campus.ts";
 import { type Command, unknown, UsageError } from "../command.ts";
 import { interruptible } from "../interrupt.ts";
 import { MODELS } from "../models.ts";
@@ -11,7 +11,8 @@ export const command: Command = {
   summary: "start models on their fixed ports, with faults on",
   usage: "sync|async|stream|all [--foreground]",
   details: `Returns when all is healthy and leaves it running; scripts/lab down ends it. Whatever runs
-later uses these brokers. Databases are empty at the start.
+later uses these brokers. Databases are empty at the start. A service of a model that is up, but
+has ended (kill -9 it), is started again on its database.
 
 Ports: sync 8001-8003, async 8011-8013, stream 8021-8023; ORDER_PORT, INVENTORY_PORT,
 NOTIFICATION_PORT and ANALYTICS_PORT change them. The rest of the environment goes to the
@@ -52,10 +53,13 @@ function forbidSharedPorts(): void {
 }
 
 async function leaveRunning(names: string[], signal: AbortSignal): Promise<number> {
-  const up = modelsUp(await readState());
-  const missing = names.filter((name) => !up.includes(MODELS[name]!.model));
+  const missing: string[] = [];
   for (const name of names) {
-    if (!missing.includes(name)) say(`${name} is up already`);
+    const revived = await revive(name);
+    if (revived === undefined) missing.push(name);
+    else if (revived.length > 0)
+      say(`${name}: started again on its database: ${revived.join(", ")}`);
+    else say(`${name} is up already, with its settings as they were; scripts/lab down ends it`);
   }
   await startAll(missing, true, signal);
   console.log(await describeUp());
@@ -69,6 +73,8 @@ async function runInForeground(names: string[], signal: AbortSignal): Promise<nu
     if (!up.includes(MODELS[name]!.model)) continue;
     throw new Error(`${name} is up already: scripts/lab down ends it`);
   }
+  // Somebody watches: show each order's steps too.
+  process.env["LOG_LEVEL"] ||= "debug";
   const started = await startAll(names, false, signal);
   const services = started.flatMap(({ campus }) => campus.services);
   console.log(await describeUp());
