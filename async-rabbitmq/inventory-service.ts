@@ -25,6 +25,7 @@ import { OPENING_STOCK } from "@lab/workflow/menu";
 import { type Static, Type } from "@sinclair/typebox";
 import type { ConfirmChannel, ConsumeMessage } from "amqplib";
 import {
+  AmqpUrl,
   connectBroker,
   consumeBatches,
   type Consumer,
@@ -41,7 +42,7 @@ export const Config = Type.Object({
     database: ".lab/data/async-rabbitmq/inventory.sqlite",
   }),
   ...faultKnobs("inventory"),
-  amqpUrl: Type.String({ default: "amqp://127.0.0.1:5672" }),
+  amqpUrl: AmqpUrl,
   labNamespace: Type.String({ default: "" }),
   /** Units of everything in every kitchen, when the database is new. */
   openingStock: Type.Integer({ minimum: 0, default: OPENING_STOCK }),

@@ -27,6 +27,7 @@ import { Store } from "@lab/store/store";
 import { type Static, Type } from "@sinclair/typebox";
 import type { ConfirmChannel, ConsumeMessage } from "amqplib";
 import {
+  AmqpUrl,
   connectBroker,
   consumeBatches,
   type Consumer,
@@ -43,7 +44,7 @@ export const Config = Type.Object({
     database: ".lab/data/async-rabbitmq/notification.sqlite",
   }),
   ...faultKnobs("notification"),
-  amqpUrl: Type.String({ default: "amqp://127.0.0.1:5672" }),
+  amqpUrl: AmqpUrl,
   labNamespace: Type.String({ default: "" }),
 });
 

@@ -31,6 +31,7 @@ import { Store } from "@lab/store/store";
 import { type Static, Type } from "@sinclair/typebox";
 import type { ConfirmChannel, ConsumeMessage } from "amqplib";
 import {
+  AmqpUrl,
   connectBroker,
   consumeBatches,
   type Consumer,
@@ -47,7 +48,7 @@ export const Config = Type.Object({
     database: ".lab/data/async-rabbitmq/order.sqlite",
   }),
   ...faultKnobs("order"),
-  amqpUrl: Type.String({ default: "amqp://127.0.0.1:5672" }),
+  amqpUrl: AmqpUrl,
   labNamespace: Type.String({ default: "" }),
   /** Pause between two attempts to publish what waits. */
   retryEveryMs: Type.Integer({ minimum: 1, default: 500 }),
@@ -64,6 +65,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
   const outbox = new Outbox(store.db);
   const names = topology(config.labNamespace);
   let publisher: Publisher | undefined;
+  let stopping = false;
 
   const app = createApp("order-service", {
     model: "async-rabbitmq",
@@ -127,8 +129,8 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
   }
 
   /** Publishes what waits, oldest first, and marks it after the broker's word. */
-  const outboxSender = new Repeater(config.retryEveryMs, async () => {
-    for (;;) {
+  const outboxSender = new Repeater(log, config.retryEveryMs, async () => {
+    while (!stopping) {
       const through = publisher;
       const rows = outbox.unsent(PUBLISH_BATCH);
       if (!through || rows.length === 0) return;
@@ -199,6 +201,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     url: listen(app, config),
     database: config.database,
     async stop() {
+      stopping = true;
       faults.end();
       await app.stop();
       await consumer?.stop();

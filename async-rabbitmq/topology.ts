@@ -5,6 +5,7 @@
 import { CONTENT_TYPE, type EventType, type LabEvent } from "@lab/contracts/events";
 import { Batches } from "@lab/runtime/batches";
 import { type Log, reasonOf } from "@lab/runtime/log";
+import { Type } from "@sinclair/typebox";
 import {
   type Channel,
   type ChannelModel,
@@ -12,6 +13,12 @@ import {
   connect,
   type ConsumeMessage,
 } from "amqplib";
+
+/** Where RabbitMQ is, with user and password if it wants one. */
+export const AmqpUrl = Type.String({
+  pattern: "^amqps?://[^\\s]+$",
+  default: "amqp://127.0.0.1:5672",
+});
 
 /** A message is delivered this often at most, and once more: then it is dead. */
 export const DELIVERY_LIMIT = 5;

@@ -33,6 +33,8 @@ import {
   createConsumer,
   createKafka,
   declareTopics,
+  endingOnBugs,
+  KafkaBrokers,
   SEND_BATCH,
   setGroupOffsets,
   topics,
@@ -45,7 +47,7 @@ export const Config = Type.Object({
     database: ".lab/data/streaming-kafka/analytics.sqlite",
   }),
   ...faultKnobs("analytics"),
-  kafkaBrokers: Type.String({ default: "127.0.0.1:9092" }),
+  kafkaBrokers: KafkaBrokers,
   labNamespace: Type.String({ default: "" }),
 });
 
@@ -63,6 +65,7 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
   const consumer = createConsumer(kafka, names.analyticsGroup);
   const following = watchGroup(consumer, log);
   let stopping = false;
+  let replayBegins = false;
 
   const app = createApp("analytics-consumer", {
     model: "streaming-kafka",
@@ -90,7 +93,7 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
     const { generation } = analytics.live();
     const metrics = analytics.metrics(generation);
     const rate = analytics.processingTimeRate(generation);
-    if (accept.startsWith("text/plain")) {
+    if (accept.includes("text/plain")) {
       return new Response(prometheusText(metrics, rate), {
         headers: { "content-type": "text/plain; version=0.0.4" },
       });
@@ -154,17 +157,24 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
 
   /** Leaves the group, and folds the log again into a fresh generation. */
   async function onReplay() {
-    if (!following()) throw new Problem("broker_unavailable", "try again");
-    if (analytics.replaying()) {
+    if (!following()) {
+      throw new Problem("broker_unavailable", "try again", { headers: { "retry-after": "1" } });
+    }
+    if (replayBegins || analytics.replaying()) {
       throw new Problem("replay_in_progress", "see GET /replay");
     }
-    // The broker refuses to set the offsets of a group that has members.
-    await consumer.stop();
-    // Nothing is folded now: the metrics stand still where they are noted.
-    await store.commit(() => analytics.beginReplay());
+    replayBegins = true;
+    try {
+      // The broker refuses to set the offsets of a group that has members.
+      await consumer.stop();
+      // Nothing is folded now: the metrics stand still where they are noted.
+      await store.commit(() => analytics.beginReplay());
+    } finally {
+      replayBegins = false;
+      connecting = connectPersistently(log, () => stopping, consume);
+    }
     const replay = analytics.replaying() as Generation;
     log.info("replay_started", { generation: replay.generation });
-    connecting = connectPersistently(log, () => stopping, consume);
     return replayView(replay);
   }
 
@@ -206,7 +216,7 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
     await consumer.run({
       autoCommit: false,
       eachBatchAutoResolve: false,
-      eachBatch: onEvents,
+      eachBatch: endingOnBugs(onEvents),
     });
     if (replay) await finishReplay(replay);
   }

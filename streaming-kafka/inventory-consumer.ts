@@ -20,7 +20,7 @@ import {
 } from "@lab/contracts/events";
 import { Reservation, StockRow } from "@lab/contracts/order";
 import { serviceKnobs } from "@lab/runtime/env";
-import { createFaults, faultKnobs } from "@lab/runtime/faults";
+import { createFaults, faultKnobs, InjectedFailure } from "@lab/runtime/faults";
 import { createApp } from "@lab/runtime/http";
 import { createLog, reasonOf } from "@lab/runtime/log";
 import { OrderParams } from "@lab/runtime/requests";
@@ -37,6 +37,8 @@ import {
   createKafka,
   createProducer,
   declareTopics,
+  endingOnBugs,
+  KafkaBrokers,
   PARTITIONS,
   SEND_BATCH,
   topics,
@@ -49,7 +51,7 @@ export const Config = Type.Object({
     database: ".lab/data/streaming-kafka/inventory.sqlite",
   }),
   ...faultKnobs("inventory"),
-  kafkaBrokers: Type.String({ default: "127.0.0.1:9092" }),
+  kafkaBrokers: KafkaBrokers,
   labNamespace: Type.String({ default: "" }),
   /** Units of everything in every kitchen, when the database is new. */
   openingStock: Type.Integer({ minimum: 0, default: OPENING_STOCK }),
@@ -145,6 +147,8 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
         await faults.strike(heartbeat);
         return decoded;
       } catch (error) {
+        // A heartbeat that failed says nothing of the record.
+        if (!(error instanceof InjectedFailure)) throw error;
         const detail = reasonOf(error);
         log.warn("message_retried", { attempt, reason: detail });
         if (attempt === MAX_ATTEMPTS) {
@@ -217,7 +221,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
         autoCommit: false,
         eachBatchAutoResolve: false,
         partitionsConsumedConcurrently: PARTITIONS,
-        eachBatch: onOrderPlaced,
+        eachBatch: endingOnBugs(onOrderPlaced),
       });
     },
   );

@@ -40,6 +40,8 @@ import {
   createKafka,
   createProducer,
   declareTopics,
+  endingOnBugs,
+  KafkaBrokers,
   SEND_BATCH,
   topics,
   watchGroup,
@@ -51,7 +53,7 @@ export const Config = Type.Object({
     database: ".lab/data/streaming-kafka/order.sqlite",
   }),
   ...faultKnobs("order"),
-  kafkaBrokers: Type.String({ default: "127.0.0.1:9092" }),
+  kafkaBrokers: KafkaBrokers,
   labNamespace: Type.String({ default: "" }),
   /** Pause between two attempts to send what waits. */
   retryEveryMs: Type.Integer({ minimum: 1, default: 500 }),
@@ -157,23 +159,24 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
   }
 
   /** Places what is due of the bulk streams; a restart goes on where it was. */
-  const bulkPlacer = new Repeater(20, async () => {
-    while (!stopping) {
-      const [next] = bulks.due(SEND_BATCH);
-      if (!next) return;
-      const { bulk_id, plan, due } = next;
-      const bulk = await store.commit(() => {
-        for (const n of due) placeOrder(bulkOrder(plan, n));
-        return bulks.advance(bulk_id, due.length);
-      });
-      outboxSender.wake();
-      if (bulk.state === "finished") log.info("bulk_finished", { ...bulk });
+  const bulkPlacer = new Repeater(log, 20, async () => {
+    // A batch of each in turn: a burst does not starve the others.
+    for (let due = bulks.due(SEND_BATCH); due.length > 0; due = bulks.due(SEND_BATCH)) {
+      for (const { bulk_id, plan, due: numbers } of due) {
+        if (stopping) return;
+        const bulk = await store.commit(() => {
+          for (const n of numbers) placeOrder(bulkOrder(plan, n));
+          return bulks.advance(bulk_id, numbers.length);
+        });
+        outboxSender.wake();
+        if (bulk.state === "finished") log.info("bulk_finished", { ...bulk });
+      }
     }
   });
 
   /** Sends what waits, oldest first, and marks it after the broker's word. */
-  const outboxSender = new Repeater(config.retryEveryMs, async () => {
-    for (;;) {
+  const outboxSender = new Repeater(log, config.retryEveryMs, async () => {
+    while (!stopping) {
       const rows = connected ? outbox.unsent(SEND_BATCH) : [];
       if (rows.length === 0) return;
       try {
@@ -238,7 +241,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       await consumer.run({
         autoCommit: false,
         eachBatchAutoResolve: false,
-        eachBatch: onOutcomes,
+        eachBatch: endingOnBugs(onOutcomes),
       });
       connected = true;
       outboxSender.wake();

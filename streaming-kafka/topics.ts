@@ -2,8 +2,18 @@
  * What the three services agree on: topics, keys, consumer groups, and how a
  * client is set up.
  */
+import { SQLiteError } from "bun:sqlite";
+import { Problem } from "@lab/contracts/problem";
 import { type Log, reasonOf } from "@lab/runtime/log";
-import { type Admin, type Consumer, Kafka, logLevel, Partitioners } from "kafkajs";
+import { Type } from "@sinclair/typebox";
+import {
+  type Admin,
+  type Consumer,
+  type EachBatchPayload,
+  Kafka,
+  logLevel,
+  Partitioners,
+} from "kafkajs";
 
 /**
  * Both topics have as many, so the same kitchen has the same partition number
@@ -47,6 +57,12 @@ export async function declareTopics(admin: Admin, names: Topics): Promise<void> 
   });
 }
 
+/** Where Kafka is: `host:port`, with commas between. */
+export const KafkaBrokers = Type.String({
+  pattern: "^[^\\s:,]+:\\d+(,[^\\s:,]+:\\d+)*$",
+  default: "127.0.0.1:9092",
+});
+
 /** A client for `brokers`, `host:port` with commas between. */
 export function createKafka(brokers: string, clientId: string, log: Log): Kafka {
   return new Kafka({
@@ -63,12 +79,17 @@ export function createKafka(brokers: string, clientId: string, log: Log): Kafka 
   });
 }
 
-/** The producer of every service here: a retry of its own is not written twice. */
+/**
+ * The producer of every service here. Not kafkajs' idempotent one: after a lost
+ * reply that one keeps a sequence number which the broker refuses from then on,
+ * and nothing is sent any more. A retry that is written twice carries the same
+ * event id, and every reader here knows it by that.
+ */
 export function createProducer(kafka: Kafka) {
   return kafka.producer({
     createPartitioner: Partitioners.DefaultPartitioner,
     allowAutoTopicCreation: false,
-    idempotent: true,
+    idempotent: false,
     maxInFlightRequests: 1,
   });
 }
@@ -86,7 +107,8 @@ export function createConsumer(kafka: Kafka, groupId: string) {
     retry: {
       initialRetryTime: 100,
       maxRetryTime: 2000,
-      // Whatever stopped it, it comes back and reads on from its last commit.
+      // What may pass, passes: it reads on from its last commit. For what may not
+      // kafkajs does not ask; see `watchGroup`.
       restartOnFailure: async () => true,
     },
   });
@@ -129,7 +151,10 @@ export async function setGroupOffsets(
   }
 }
 
-/** Whether a consumer is a member of its group, as its own events tell. */
+/**
+ * Whether a consumer is a member of its group, as its own events tell. A crash
+ * that kafkajs does not come back from ends the process.
+ */
 export function watchGroup(consumer: Consumer, log: Log): () => boolean {
   let member = false;
   const { GROUP_JOIN, HEARTBEAT, CRASH, STOP, DISCONNECT } = consumer.events;
@@ -140,10 +165,39 @@ export function watchGroup(consumer: Consumer, log: Log): () => boolean {
   for (const event of [GROUP_JOIN, HEARTBEAT] as const) {
     consumer.on(event, joined(true));
   }
+  consumer.on(CRASH, ({ payload }) => {
+    if (!payload.restart) crash(payload.error);
+  });
   for (const event of [CRASH, STOP, DISCONNECT] as const) {
     consumer.on(event, joined(false));
   }
   return () => member;
+}
+
+/**
+ * The same work, but a bug in it ends the process: kafkajs would repeat it for
+ * ever. The broker's errors and the database's may pass, and are repeated.
+ */
+export function endingOnBugs(
+  work: (payload: EachBatchPayload) => Promise<void>,
+): (payload: EachBatchPayload) => Promise<void> {
+  return async (payload) => {
+    try {
+      await work(payload);
+    } catch (error) {
+      const { name } = error as Error;
+      const mayPass = error instanceof SQLiteError || error instanceof Problem;
+      if (!mayPass && !name.startsWith("KafkaJS")) crash(error);
+      throw error;
+    }
+  };
+}
+
+/** Hands an error to the process' own crash handler. */
+function crash(error: unknown): void {
+  queueMicrotask(() => {
+    throw error;
+  });
 }
 
 /** Tries `connect` until it works or `stopped`: a start does not need the broker. */

@@ -9,9 +9,9 @@
  * the timeout). Not knowing is not "no": an order that is given up is released
  * until Inventory has answered, however long that takes.
  */
-import { Order, OrderConfirmed, OrderPage, PlaceOrder } from "@lab/contracts/order";
+import { Order, OrderConfirmed, OrderPage, PlaceOrder, RejectReason } from "@lab/contracts/order";
 import { Problem, type ProblemCode } from "@lab/contracts/problem";
-import { serviceKnobs } from "@lab/runtime/env";
+import { HttpUrl, serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs } from "@lab/runtime/faults";
 import { createApp } from "@lab/runtime/http";
 import { createLog, reasonOf } from "@lab/runtime/log";
@@ -23,14 +23,15 @@ import { Orders, ORDERS_SCHEMA } from "@lab/store/orders";
 import { Releases, RELEASES_SCHEMA } from "@lab/store/releases";
 import { Store } from "@lab/store/store";
 import { type Static, Type } from "@sinclair/typebox";
+import { Value } from "@sinclair/typebox/value";
 
 export const Config = Type.Object({
   ...serviceKnobs({ port: 8001, database: ".lab/data/sync-rest/order.sqlite" }),
   ...faultKnobs("order"),
-  inventoryUrl: Type.String({ default: "http://127.0.0.1:8002" }),
-  inventoryTimeoutMs: Type.Integer({ minimum: 1, default: 5000 }),
-  notificationUrl: Type.String({ default: "http://127.0.0.1:8003" }),
-  notificationTimeoutMs: Type.Integer({ minimum: 1, default: 2000 }),
+  inventoryUrl: HttpUrl("http://127.0.0.1:8002"),
+  inventoryTimeoutMs: Type.Integer({ minimum: 1, maximum: 60_000, default: 5000 }),
+  notificationUrl: HttpUrl("http://127.0.0.1:8003"),
+  notificationTimeoutMs: Type.Integer({ minimum: 1, maximum: 60_000, default: 2000 }),
   /** Pause between two attempts to finish what a neighbour left open. */
   retryEveryMs: Type.Integer({ minimum: 1, default: 500 }),
 });
@@ -43,6 +44,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
   const releases = new Releases(store.db);
   /** Orders that a request is working on: not the repair's business. */
   const inFlight = new Set<string>();
+  let stopping = false;
 
   const app = createApp("order-service", {
     model: "sync-rest",
@@ -96,7 +98,10 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       // 2. Reserve stock: yes, no, or not known, and each is told apart.
       if (reserved.kind !== "reserved") {
         await giveUp(order, reserved);
-        throw new Problem(reserved.code, reserved.detail, { orderId: order.order_id });
+        throw new Problem(reserved.code, reserved.detail, {
+          orderId: order.order_id,
+          ...(reserved.kind === "unreachable" && { headers: { "retry-after": "1" } }),
+        });
       }
 
       // 3. Tell the customer: if that fails the order stands, and is told later.
@@ -118,7 +123,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       );
       const answer = (await response.json()) as { code: ProblemCode; detail: string };
       if (response.ok) return { kind: "reserved", at: now() } as const;
-      if (response.status === 409) {
+      if (response.status === 409 && Value.Check(RejectReason, answer.code)) {
         return { kind: "rejected", ...answer } as const;
       }
       // An error may come after its effect: as unknown as no answer.
@@ -139,7 +144,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       return {
         kind: "unknown",
         code: "inventory_timeout",
-        detail: `no answer within ${config.inventoryTimeoutMs} ms; the order is cancelled`,
+        detail: `${whyUnknown(error)}; the order is cancelled`,
       } as const;
     }
   }
@@ -192,13 +197,15 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
    * that an earlier process left half-way, confirmations that are owed. Stops
    * at the first neighbour that does not answer, and comes back later.
    */
-  const repair = new Repeater(config.retryEveryMs, async () => {
+  const repair = new Repeater(log, config.retryEveryMs, async () => {
     const trace = childTrace(undefined);
     for (const orderId of releases.pending(100)) {
+      if (stopping) return;
       if (!(await release(orderId, trace))) break;
     }
     for (const order of orders.list({ status: "placed", limit: 500 })) {
-      if (inFlight.has(order.order_id)) continue;
+      if (stopping) return;
+      if (!isNobodys(order)) continue;
       const reserved = await askInventory(order, trace);
       if (reserved.kind === "reserved") {
         await finish(order, reserved.at, await tellCustomer(order, trace));
@@ -207,12 +214,18 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       } else break;
     }
     for (const order of orders.list({ status: "reserved", limit: 500 })) {
-      if (inFlight.has(order.order_id)) continue;
+      if (stopping) return;
+      if (!isNobodys(order)) continue;
       const told = await tellCustomer(order, trace);
       if (told.kind === "pending") break;
       await finish(order, now(), told);
     }
   });
+
+  /** Whether an order of the list is still as it was, and no request works on it. */
+  function isNobodys({ order_id, status }: Order): boolean {
+    return !inFlight.has(order_id) && orders.get(order_id).status === status;
+  }
 
   /** POST /release; true once Inventory has answered. */
   async function release(orderId: string, trace: string): Promise<boolean> {
@@ -236,6 +249,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     url: listen(app, config),
     database: config.database,
     async stop() {
+      stopping = true;
       faults.end();
       await app.stop();
       await repair.stop();
@@ -256,9 +270,13 @@ function answerAgain(order: Order) {
     case "confirmed":
       return confirmed(order.order_id, order.status === "confirmed");
     case "failed":
-      throw new Problem(order.reason as ProblemCode, "as answered before", {
-        orderId: order.order_id,
-      });
+      throw new Problem(
+        order.reason as ProblemCode,
+        "as answered before; to try again, take a new key",
+        {
+          orderId: order.order_id,
+        },
+      );
     default:
       return order.status satisfies never;
   }
@@ -279,6 +297,12 @@ function posted(body: unknown, traceparent: string, timeoutMs: number) {
     body: JSON.stringify(body),
     signal: AbortSignal.timeout(timeoutMs),
   };
+}
+
+function whyUnknown(error: unknown): string {
+  return (error as Error).name === "TimeoutError"
+    ? "Inventory did not answer in time"
+    : "the connection to Inventory broke";
 }
 
 /** Errors after which the request surely was not executed. */

@@ -96,6 +96,9 @@ const BAD_ITEMS = [
   ...[0, -1, 101, 1.5, 1e12, "1", null, true].map((qty) => [{ sku: "burger", qty }]),
 ];
 
+/** Half of a surrogate pair, as JSON can say it. */
+const LONE_SURROGATE = '{"user_id":"\\ud800","items":[{"sku":"burger","qty":1}]}';
+
 const EVERY_SERVICE: BadRequest[] = [
   { name: "an unknown path", method: "GET", path: "/nope", code: "not_found" },
   {
@@ -141,6 +144,12 @@ export const BAD_ORDERS: BadRequest[] = [
     body: { user_id: "u1", items: [ITEM] },
     code: "invalid_request",
   })),
+  {
+    name: "half of a surrogate pair",
+    path: "/order",
+    body: LONE_SURROGATE,
+    code: "invalid_request",
+  },
   ...badPages("/orders"),
   {
     name: "a status that is none",

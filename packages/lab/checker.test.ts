@@ -103,6 +103,7 @@ test("an acknowledged order without a terminal state is lost, another is stuck",
   const acknowledged = place();
   const unheard = place();
   answer("ok", 202, acknowledged);
+  answer("unknown", 0);
   expect(violations(checkOrders(checked))).toEqual({
     lost: [acknowledged],
     stuck: [unheard],
@@ -172,4 +173,17 @@ test("an order whose answer never came, and which ended, is recovered", () => {
   const verdict = checkOrders(checked);
   expect(violations(verdict)).toEqual({});
   expect(verdict.recovered).toEqual([id]);
+});
+
+test("an order that nobody asked for is unexpected", () => {
+  honestOrder();
+  const twin = honestOrder();
+  operations.pop();
+  expect(violations(checkOrders(checked))).toEqual({ unexpected: [twin] });
+  expect(violations(checkOrders({ ...checked, others: 1 }))).toEqual({});
+});
+
+test("an acknowledgement without an order id is lost", () => {
+  answer("ok", 202);
+  expect(violations(checkOrders(checked))).toEqual({ lost: ["operation 0: no order id"] });
 });

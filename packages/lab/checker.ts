@@ -27,6 +27,8 @@ export interface Violations {
   contradicted: string[];
   /** Failed, and then something else, or the other way round. */
   resurrected: string[];
+  /** Stored, though the client knows nothing of it, and has no unknown outcome left that it could be. */
+  unexpected: string[];
   /** Opening stock is not what is left and what is reserved. */
   unbalanced: string[];
 }
@@ -55,6 +57,8 @@ export interface Checked {
   orders: string;
   inventory: string;
   notification?: string;
+  /** Orders that did not come from this history: a bulk stream's. */
+  others?: number;
   /** Units of everything in every kitchen at the start. */
   openingStock?: number;
 }
@@ -93,7 +97,10 @@ export function checkOrders(checked: Checked): Verdict {
     if (outcome === "ok") verdict.acknowledged += 1;
     if (outcome === "failed") verdict.refused += 1;
     if (outcome === "unknown") verdict.unknown += 1;
-    if (orderId === undefined) continue;
+    if (orderId === undefined) {
+      if (outcome === "ok") verdict.lost.push(`operation ${operation.id}: no order id`);
+      continue;
+    }
     const order = stored.get(orderId);
     if (outcome !== "unknown") known.add(orderId);
     if (outcome === "ok" && !terminal(order)) verdict.lost.push(orderId);
@@ -126,6 +133,11 @@ export function checkOrders(checked: Checked): Verdict {
     if (told && (order.status === "confirmed") !== told.has(orderId)) {
       verdict.contradicted.push(orderId);
     }
+  }
+  // What became of a timeout is stored, too; more than that nobody asked for.
+  const unheard = [...stored.keys()].filter((orderId) => !known.has(orderId));
+  if (unheard.length > verdict.unknown + (checked.others ?? 0)) {
+    verdict.unexpected.push(...unheard);
   }
   for (const [orderId, count] of told ?? []) {
     if (count > 1) verdict.doubled.push(orderId);
@@ -221,6 +233,7 @@ function noViolations(): Violations {
     leaked: [],
     contradicted: [],
     resurrected: [],
+    unexpected: [],
     unbalanced: [],
   };
 }

@@ -16,6 +16,11 @@ export function serviceKnobs(defaults: { port: number; database: string }) {
   };
 }
 
+/** The address of a neighbour. */
+export function HttpUrl(address: string) {
+  return Type.String({ pattern: "^https?://[^\\s/]+$", default: address });
+}
+
 /** The environment variable of a knob: `inventoryTimeoutMs` is `INVENTORY_TIMEOUT_MS`. */
 export function variableName(knob: string): string {
   return knob.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
@@ -42,7 +47,9 @@ export function readEnv<P extends TProperties>(
     }
     const error = Value.Errors(knobSchema, value).First();
     if (error) {
-      wrong.push(`${variable}=${JSON.stringify(text)}: ${error.message.toLowerCase()}`);
+      wrong.push(
+        `${variable}=${JSON.stringify(withoutSecret(text ?? ""))}: ${error.message.toLowerCase()}`,
+      );
     }
     config[knob] = value;
   }
@@ -50,6 +57,11 @@ export function readEnv<P extends TProperties>(
     throw new ConfigError(`bad environment:\n${wrong.map((line) => `  ${line}`).join("\n")}`);
   }
   return config as Static<TObject<P>>;
+}
+
+/** A URL's user and password are nobody's business. */
+function withoutSecret(text: string): string {
+  return text.replace(/\/\/.*@/, "//***@").replace(/^[^/]*@/, "***@");
 }
 
 /** The environment does not give a usable configuration. */

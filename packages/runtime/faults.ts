@@ -49,7 +49,7 @@ type FaultConfig<R extends string> = {
   Record<`${R}Hang`, boolean>;
 
 /** A failure that was asked for; the next attempt may pass. */
-class InjectedFailure extends Problem {
+export class InjectedFailure extends Problem {
   constructor(n: number) {
     super("injected_failure", `call ${n} fails by its seed`);
   }

@@ -36,8 +36,9 @@ export function createApp(service: string, { model, faults, log, health }: AppOp
     // With it Elysia strips unknown properties in place of refusing them.
     normalize: false,
     serve: {
-      // A handler that still runs counts as idle: longer than any call here waits.
-      idleTimeout: 60,
+      // A handler that still runs counts as idle. The longest there is, in seconds;
+      // a hang that was asked for may be longer, and is cut then.
+      idleTimeout: 255,
       // Larger bodies get their problem+json from `readJson`; this is only a backstop.
       maxRequestBodySize: 256 * MAX_BODY_BYTES,
     },
@@ -48,7 +49,7 @@ export function createApp(service: string, { model, faults, log, health }: AppOp
       const problem = toProblem(code, error, () =>
         allowedMethods(app.routes, new URL(request.url).pathname),
       );
-      if (problem.status === 500) {
+      if (problem.status >= 500 && !(unwrapped(error) instanceof Problem)) {
         const { method, url } = request;
         log.error("request_failed", { method, url, reason: reasonOf(error) });
       }
@@ -97,18 +98,22 @@ function faultRoutes(faults: Faults, log: Log) {
 async function readJson(request: Request, contentType: string): Promise<unknown> {
   // No body is for the route's schema to refuse, where it wants one.
   if (!request.body) return undefined;
-  if (!/^application\/([\w.-]+\+)?json$/.test(contentType)) {
+  if (!/^application\/([\w.-]+\+)?json$/i.test(contentType)) {
     throw new Problem(
       "unsupported_media_type",
       `the content type is ${contentType || "not given"}`,
     );
   }
-  const text = await readText(request);
+  const bytes = await readBytes(request);
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = JSON.parse(utf8.decode(bytes));
   } catch (error) {
     throw new Problem("malformed_json", (error as Error).message);
+  }
+  // Half of a surrogate pair can't be stored as it came; JSON escapes only those.
+  if (/\\ud[89a-f]/.test(JSON.stringify(value))) {
+    throw new Problem("invalid_request", "body: half of a surrogate pair");
   }
   // Elysia would make an empty object of null where every property has a default.
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
@@ -117,11 +122,13 @@ async function readJson(request: Request, contentType: string): Promise<unknown>
   return value;
 }
 
-async function readText(request: Request): Promise<string> {
+const utf8 = new TextDecoder("utf-8", { fatal: true });
+
+async function readBytes(request: Request): Promise<Uint8Array> {
   const length = request.headers.get("content-length");
   if (length !== null) {
     if (Number(length) > MAX_BODY_BYTES) throw tooLarge(`${length} bytes`);
-    return request.text();
+    return request.bytes();
   }
   // Chunked: the length is known only at its end, so it is counted on the way.
   const chunks: Uint8Array[] = [];
@@ -131,7 +138,7 @@ async function readText(request: Request): Promise<string> {
     if (size > MAX_BODY_BYTES) throw tooLarge("a chunked body");
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString("utf8");
+  return Buffer.concat(chunks);
 }
 
 function tooLarge(what: string): Problem {
@@ -139,12 +146,10 @@ function tooLarge(what: string): Problem {
 }
 
 function toProblem(code: string | number, error: unknown, allowed: () => string[]): Problem {
-  // An error that a parser threw is wrapped by the framework.
-  const cause = error instanceof Error ? (error.cause ?? error) : error;
+  const cause = unwrapped(error);
   if (cause instanceof Problem) return cause;
-  if (error instanceof Problem) return error;
-  if (cause instanceof SQLiteError) {
-    return new Problem("store_unavailable", "try again");
+  if (cause instanceof SQLiteError && MAY_PASS.test(cause.code ?? "")) {
+    return new Problem("store_unavailable", "try again", { headers: { "retry-after": "1" } });
   }
   switch (code) {
     case "NOT_FOUND": {
@@ -164,6 +169,14 @@ function toProblem(code: string | number, error: unknown, allowed: () => string[
     default:
       return new Problem("internal_error", "it was logged");
   }
+}
+
+/** Locked, full, unreadable: not now. A broken constraint is a bug. */
+const MAY_PASS = /^SQLITE_(BUSY|LOCKED|FULL|IOERR|READONLY|CANTOPEN|NOMEM)/;
+
+/** An error that a parser threw is wrapped by the framework. */
+function unwrapped(error: unknown): unknown {
+  return error instanceof Error ? (error.cause ?? error) : error;
 }
 
 function validationProblem(error: unknown): Problem {
@@ -200,7 +213,6 @@ function answer(problem: Problem, instance: string): Response {
     status: problem.status,
     headers: {
       "content-type": PROBLEM_TYPE,
-      ...(problem.status === 503 && { "retry-after": "1" }),
       ...problem.headers,
     },
   });

@@ -1,16 +1,21 @@
+import { SQLiteError } from "bun:sqlite";
+import { type Log, reasonOf } from "./log.ts";
+
 /**
  * Runs `work` again and again: at once when woken, otherwise after `everyMs`.
- * One run at a time. `work` handles its own errors; what escapes is a bug and
- * ends the process.
+ * One run at a time. A database that is down for a while is logged and tried
+ * again; whatever else escapes `work` is a bug and ends the process.
  */
 export class Repeater {
+  readonly #log: Log;
   readonly #work: () => Promise<void>;
   readonly #everyMs: number;
   #wake = Promise.withResolvers<void>();
   #stopped = false;
   readonly #done: Promise<void>;
 
-  constructor(everyMs: number, work: () => Promise<void>) {
+  constructor(log: Log, everyMs: number, work: () => Promise<void>) {
+    this.#log = log;
     this.#everyMs = everyMs;
     this.#work = work;
     this.#done = this.#loop();
@@ -30,7 +35,12 @@ export class Repeater {
   async #loop(): Promise<void> {
     while (!this.#stopped) {
       this.#wake = Promise.withResolvers<void>();
-      await this.#work();
+      try {
+        await this.#work();
+      } catch (error) {
+        if (!(error instanceof SQLiteError)) throw error;
+        this.#log.warn("call_failed", { reason: reasonOf(error) });
+      }
       if (this.#stopped) return;
       const timer = setTimeout(() => this.wake(), this.#everyMs);
       await this.#wake.promise;

@@ -3,6 +3,7 @@ import { Type } from "@sinclair/typebox";
 import { Batches } from "./batches.ts";
 import { readEnv, serviceKnobs } from "./env.ts";
 import { createFaults, Faults, failsAt, faultKnobs } from "./faults.ts";
+import { createLog } from "./log.ts";
 import { Repeater } from "./repeater.ts";
 import { childTrace } from "./trace.ts";
 
@@ -91,7 +92,7 @@ test("what arrives while a batch is worked on is the next batch", async () => {
 test("a repeater runs again when woken, and not after its stop", async () => {
   let runs = 0;
   const second = Promise.withResolvers<void>();
-  const repeater = new Repeater(3_600_000, async () => {
+  const repeater = new Repeater(createLog("test", "error"), 3_600_000, async () => {
     runs += 1;
     if (runs === 2) second.resolve();
   });

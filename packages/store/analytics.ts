@@ -26,6 +26,7 @@ export const ANALYTICS_SCHEMA: Migration[] = [
         first_processed_ms INTEGER,
         last_processed_ms INTEGER
       ) STRICT;
+      CREATE UNIQUE INDEX one_replay ON generations (state) WHERE state = 'replaying';
       CREATE TABLE counters (
         generation INTEGER NOT NULL REFERENCES generations,
         metric TEXT NOT NULL,
@@ -129,11 +130,23 @@ export class Analytics {
       );
   }
 
-  /** Notes where a replay's group was set back to, the first time that it was. */
+  /**
+   * Notes where a replay's group was set back to, the first time that it was.
+   * The replay stands there: of a partition whose old records are gone it has
+   * nothing to fold.
+   */
   noteReset(generation: number, positions: Positions): void {
     this.#db
       .query("UPDATE generations SET reset_to = coalesce(reset_to, ?) WHERE generation = ?")
       .run(JSON.stringify(positions), generation);
+    const stand = this.#db.query(
+      "INSERT INTO positions VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+    );
+    for (const [topic, offsets] of Object.entries(positions)) {
+      for (const [partition, offset] of Object.entries(offsets)) {
+        stand.run(generation, topic, Number(partition), offset);
+      }
+    }
   }
 
   /** The replay takes the live generation's place, whose rows go. */

@@ -76,6 +76,12 @@ test("any order of reading gives the same digest", () => {
   expect(digestOf(fold(events.slice(1)))).not.toBe(expected);
 });
 
+test("a kitchen may have any name and touches nothing else", () => {
+  const { kitchens } = fold([event("OrderPlaced", "__proto__", "2026-01-01T12:00:00Z")]);
+  expect(Object.keys(kitchens)).toEqual(["__proto__"]);
+  expect(({} as { placed?: number }).placed).toBe(undefined);
+});
+
 test("Prometheus text has a line per kitchen, its label escaped", () => {
   const text = prometheusText(fold([event("OrderPlaced", 'a"b', "2026-01-01T12:00:00Z")]), 7);
   expect(text).toContain('orders_placed_total{kitchen="a\\"b"} 1\n');

@@ -56,25 +56,25 @@ export function countedBy(event: FoldedEvent): CounterKey {
 
 /** The metrics that a set of counters amounts to. */
 export function metricsOf(counters: readonly Counter[]): Metrics {
+  // Maps, since a kitchen's name is the customer's: it may be "__proto__".
   const all = { placed: 0, reserved: 0, failed: 0 };
-  const kitchens: Record<string, typeof all> = {};
-  const reasons: Record<string, number> = {};
-  const minutes: Record<string, number> = {};
+  const kitchens = new Map<string, typeof all>();
+  const reasons = new Map<string, number>();
+  const minutes = new Map<string, number>();
   for (const { metric, kitchen, bucket, n } of counters) {
-    const own = (kitchens[kitchen] ??= { placed: 0, reserved: 0, failed: 0 });
+    const own = kitchens.get(kitchen) ?? { placed: 0, reserved: 0, failed: 0 };
+    kitchens.set(kitchen, own);
     all[metric] += n;
     own[metric] += n;
-    if (metric === "placed") minutes[bucket] = (minutes[bucket] ?? 0) + n;
-    if (metric === "failed") reasons[bucket] = (reasons[bucket] ?? 0) + n;
+    if (metric === "placed") minutes.set(bucket, (minutes.get(bucket) ?? 0) + n);
+    if (metric === "failed") reasons.set(bucket, (reasons.get(bucket) ?? 0) + n);
   }
   return {
     ...withRate(all),
-    failures_by_reason: reasons,
-    orders_per_minute: minutes,
-    mean_orders_per_minute: meanPerMinute(minutes),
-    kitchens: Object.fromEntries(
-      Object.entries(kitchens).map(([name, own]) => [name, withRate(own)]),
-    ),
+    failures_by_reason: Object.fromEntries(reasons),
+    orders_per_minute: Object.fromEntries(minutes),
+    mean_orders_per_minute: meanPerMinute(Object.fromEntries(minutes)),
+    kitchens: Object.fromEntries([...kitchens].map(([name, own]) => [name, withRate(own)])),
   };
 }
 
@@ -123,10 +123,7 @@ export function prometheusText(metrics: Metrics, processingTimeRate: number): st
   ) => {
     lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`);
     for (const [labels, value] of samples) {
-      // A label's value escapes as a JSON string does.
-      const pairs = Object.entries(labels).map(
-        ([label, text]) => `${label}=${JSON.stringify(text)}`,
-      );
+      const pairs = Object.entries(labels).map(([label, text]) => `${label}="${escaped(text)}"`);
       lines.push(`${name}${pairs.length ? `{${pairs.join()}}` : ""} ${value}`);
     }
   };
@@ -155,4 +152,9 @@ export function prometheusText(metrics: Metrics, processingTimeRate: number): st
     [[{}, processingTimeRate]],
   );
   return `${lines.join("\n")}\n`;
+}
+
+/** A label's value: the format knows three escapes. */
+function escaped(text: string): string {
+  return text.replace(/\\/g, "\\\\").replace(/"/g, '\\"').replace(/\n/g, "\\n");
 }

@@ -1,3 +1,4 @@
+import { Database } from "bun:sqlite";
 import type { LabEvent } from "@lab/contracts/events";
 import { checkOrders, type Verdict, violations } from "@lab/lab/checker";
 import type { Run } from "@lab/lab/experiment";
@@ -176,9 +177,17 @@ export function holdsClean(run: Run, { inventory, order }: Campus): Verdict {
     operations: run.history.operations,
     orders: order.database,
     inventory: inventory.database,
+    others: placedInBulk(order.database),
   });
   run.holds("the checker finds nothing illegal", violations(verdict), {});
   return verdict;
+}
+
+/** Orders of bulk streams, which are in nobody's history. */
+function placedInBulk(database: string): number {
+  using db = new Database(database, { readonly: true });
+  const sum = db.query<{ n: number | null }, []>("SELECT sum(placed) AS n FROM bulks");
+  return sum.get()?.n ?? 0;
 }
 
 export async function getJson<T>(url: string): Promise<T> {
