@@ -71,7 +71,8 @@ export function createKafka(brokers: string, clientId: string, log: Log): Kafka 
     connectionTimeout: 3000,
     requestTimeout: 10_000,
     enforceRequestTimeout: true,
-    retry: { initialRetryTime: 100, maxRetryTime: 2000, retries: 8 },
+    // Few: whoever calls tries again by itself, and a stop must not wait for long.
+    retry: { initialRetryTime: 100, maxRetryTime: 2000, retries: 4 },
     // Its errors include what is none ("topic exists"); what matters here is
     // told by `watchGroup` and by the calls that fail.
     logLevel: logLevel.WARN,
