@@ -10,7 +10,7 @@
  * queue. Killed between commit and answer, it is delivered the order again,
  * finds it in the ledger, and says the stored answer under the same id.
  */
-import { causedEvent, decodeEvent, encodeEvent, type OrderPlaced } from "@lab/contracts/events";
+import { decodeEvent, encodeEvent, type OrderPlaced } from "@lab/contracts/events";
 import { Reservation, StockRow } from "@lab/contracts/order";
 import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs } from "@lab/runtime/faults";
@@ -113,28 +113,9 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
 
   /** Decides, and returns the answer as it will be stored and said. */
   function reserve(event: OrderPlaced): string {
-    const { order_id, user_id, kitchen, items } = event.data;
-    const order = { order_id, user_id, kitchen };
-    const decision = inventory.reserve(order_id, kitchen, items);
-    log.debug("stock_reserved", { order_id, ...decision });
-    switch (decision.kind) {
-      case "reserved":
-        return encodeEvent(
-          causedEvent(event, "inventory-service", "InventoryReserved", {
-            ...order,
-            items,
-          }),
-        );
-      case "rejected":
-        return encodeEvent(
-          causedEvent(event, "inventory-service", "InventoryFailed", {
-            ...order,
-            reason: decision.reason,
-          }),
-        );
-      default:
-        return decision satisfies never;
-    }
+    const answer = inventory.answer(event, "inventory-service");
+    log.debug("stock_reserved", { order_id: answer.subject, says: answer.type });
+    return encodeEvent(answer);
   }
 
   let consumer: Consumer | undefined;

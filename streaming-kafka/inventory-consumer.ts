@@ -11,13 +11,7 @@
  * Killed anywhere in between, it reads again from its last committed offset,
  * and the ledger makes "again" harmless.
  */
-import {
-  causedEvent,
-  CONTENT_TYPE,
-  decodeEvent,
-  encodeEvent,
-  type OrderPlaced,
-} from "@lab/contracts/events";
+import { CONTENT_TYPE, decodeEvent, encodeEvent, type OrderPlaced } from "@lab/contracts/events";
 import { Reservation, StockRow } from "@lab/contracts/order";
 import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs, InjectedFailure } from "@lab/runtime/faults";
@@ -181,28 +175,9 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
 
   /** Decides, and returns the answer as it will be stored and said. */
   function reserve(event: OrderPlaced): string {
-    const { order_id, user_id, kitchen, items } = event.data;
-    const order = { order_id, user_id, kitchen };
-    const decision = inventory.reserve(order_id, kitchen, items);
-    log.debug("stock_reserved", { order_id, ...decision });
-    switch (decision.kind) {
-      case "reserved":
-        return encodeEvent(
-          causedEvent(event, "inventory-consumer", "InventoryReserved", {
-            ...order,
-            items,
-          }),
-        );
-      case "rejected":
-        return encodeEvent(
-          causedEvent(event, "inventory-consumer", "InventoryFailed", {
-            ...order,
-            reason: decision.reason,
-          }),
-        );
-      default:
-        return decision satisfies never;
-    }
+    const answer = inventory.answer(event, "inventory-consumer");
+    log.debug("stock_reserved", { order_id: answer.subject, says: answer.type });
+    return encodeEvent(answer);
   }
 
   const connecting = connectPersistently(

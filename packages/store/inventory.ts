@@ -1,4 +1,10 @@
 import type { Database } from "bun:sqlite";
+import {
+  causedEvent,
+  type InventoryFailed,
+  type InventoryReserved,
+  type OrderPlaced,
+} from "@lab/contracts/events";
 import type { OrderItem, RejectReason, Reservation, StockRow } from "@lab/contracts/order";
 import { Problem } from "@lab/contracts/problem";
 import { KITCHENS, SKUS } from "@lab/workflow/menu";
@@ -75,6 +81,24 @@ export class Inventory {
       this.#insert(orderId, "rejected", kitchen, items, reason, detail);
     }
     return decision;
+  }
+
+  /** Reserves what an event asks for, and gives the event that `consumer` says of it. */
+  answer(placed: OrderPlaced, consumer: string): InventoryReserved | InventoryFailed {
+    const { order_id, user_id, kitchen, items } = placed.data;
+    const order = { order_id, user_id, kitchen };
+    const decision = this.reserve(order_id, kitchen, items);
+    switch (decision.kind) {
+      case "reserved":
+        return causedEvent(placed, consumer, "InventoryReserved", { ...order, items });
+      case "rejected":
+        return causedEvent(placed, consumer, "InventoryFailed", {
+          ...order,
+          reason: decision.reason,
+        });
+      default:
+        return decision satisfies never;
+    }
   }
 
   /**
