@@ -1,5 +1,8 @@
 const signals = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
 
+/** A service has 10 s to stop, and is killed after 12. */
+const CLEAN_UP_MS = 20_000;
+
 /**
  * Does a job that Ctrl-C may interrupt: `signal` is aborted then, the job cleans
  * up and returns or throws, and the exit code is 130 (128 + the signal's number)
@@ -16,6 +19,8 @@ export async function interruptible(
       code = 128 + number;
       process.stderr.write("\ninterrupted: taking everything down …\n");
       interrupted.abort();
+      // A clean-up that hangs must not keep what it should end: exiting ends all of it.
+      setTimeout(() => process.exit(code), CLEAN_UP_MS).unref();
     };
     process.on(name, listener);
     return () => process.off(name, listener);
