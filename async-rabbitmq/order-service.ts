@@ -132,8 +132,10 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
   const outboxSender = new Repeater(log, config.retryEveryMs, async () => {
     while (!stopping) {
       const through = publisher;
+      // Every order wakes this: without a broker there is nothing to read for.
+      if (!through) return;
       const rows = outbox.unsent(PUBLISH_BATCH);
-      if (!through || rows.length === 0) return;
+      if (rows.length === 0) return;
       const words = await Promise.allSettled(rows.map((row) => through.publish(row.body)));
       const sent = rows.filter((_, n) => words[n]?.status === "fulfilled");
       // Killed here, the events go out again under the same ids.

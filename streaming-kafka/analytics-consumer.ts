@@ -197,7 +197,9 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
   /** Once every partition is where the old metrics stood: compare, and swap. */
   async function finishReplay({ generation, targets }: Generation) {
     if (!reached(analytics.positions(generation), targets)) return;
-    const done = await store.commit(() => analytics.finishReplay());
+    // A start and a batch may both find the end: the first of them swaps.
+    const done = await store.commit(() => analytics.replaying() && analytics.finishReplay());
+    if (!done) return;
     log.info("replay_finished", { ...replayView(done) });
     consumer.resume(sources.map((topic) => ({ topic })));
   }

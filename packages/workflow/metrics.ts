@@ -73,7 +73,7 @@ export function metricsOf(counters: readonly Counter[]): Metrics {
     ...withRate(all),
     failures_by_reason: Object.fromEntries(reasons),
     orders_per_minute: Object.fromEntries(minutes),
-    mean_orders_per_minute: meanPerMinute(Object.fromEntries(minutes)),
+    mean_orders_per_minute: meanPerMinute(minutes),
     kitchens: Object.fromEntries([...kitchens].map(([name, own]) => [name, withRate(own)])),
   };
 }
@@ -86,11 +86,11 @@ function withRate(counts: Omit<Totals, "failure_rate">): Totals {
   };
 }
 
-function meanPerMinute(minutes: Record<string, number>): number {
-  const times = Object.keys(minutes).map((minute) => Date.parse(minute));
+function meanPerMinute(minutes: ReadonlyMap<string, number>): number {
+  const times = [...minutes.keys()].map((minute) => Date.parse(minute));
   if (times.length === 0) return 0;
   const spanMinutes = (Math.max(...times) - Math.min(...times)) / 60_000 + 1;
-  const placed = Object.values(minutes).reduce((sum, n) => sum + n, 0);
+  const placed = [...minutes.values()].reduce((sum, n) => sum + n, 0);
   return rounded(placed / spanMinutes);
 }
 
