@@ -40,7 +40,7 @@ import {
 
 export const Config = Type.Object({
   ...serviceKnobs({
-    port: 8013,
+    port: 8019,
     database: ".lab/data/async-rabbitmq/notification.sqlite",
   }),
   ...faultKnobs("notification"),

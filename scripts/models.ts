@@ -11,7 +11,7 @@ export const MODELS: Record<
     ports: {
       "order-service": 8001,
       "inventory-service": 8002,
-      "notification-service": 8003,
+      "notification-service": 8009,
     },
   },
   async: {
@@ -20,7 +20,7 @@ export const MODELS: Record<
     ports: {
       "order-service": 8011,
       "inventory-service": 8012,
-      "notification-service": 8013,
+      "notification-service": 8019,
     },
   },
   stream: {
@@ -29,7 +29,7 @@ export const MODELS: Record<
     ports: {
       "order-producer": 8021,
       "inventory-consumer": 8022,
-      "analytics-consumer": 8023,
+      "analytics-consumer": 8029,
     },
   },
 };

@@ -43,7 +43,7 @@ import {
 
 export const Config = Type.Object({
   ...serviceKnobs({
-    port: 8023,
+    port: 8029,
     database: ".lab/data/streaming-kafka/analytics.sqlite",
   }),
   ...faultKnobs("analytics"),

@@ -23,7 +23,7 @@ import { type Static, Type } from "@sinclair/typebox";
 
 export const Config = Type.Object({
   ...serviceKnobs({
-    port: 8003,
+    port: 8009,
     database: ".lab/data/sync-rest/notification.sqlite",
   }),
   ...faultKnobs("notification"),

@@ -30,7 +30,7 @@ export const Config = Type.Object({
   ...faultKnobs("order"),
   inventoryUrl: HttpUrl("http://127.0.0.1:8002"),
   inventoryTimeoutMs: Type.Integer({ minimum: 1, maximum: 60_000, default: 5000 }),
-  notificationUrl: HttpUrl("http://127.0.0.1:8003"),
+  notificationUrl: HttpUrl("http://127.0.0.1:8009"),
   notificationTimeoutMs: Type.Integer({ minimum: 1, maximum: 60_000, default: 2000 }),
   /** Pause between two attempts to finish what a neighbour left open. */
   retryEveryMs: Type.Integer({ minimum: 1, default: 500 }),

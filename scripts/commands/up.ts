@@ -14,8 +14,8 @@ export const command: Command = {
 later uses these brokers. Databases are empty at the start. A service of a model that is up, but
 has ended (kill -9 it), is started again on its database.
 
-Ports: sync 8001-8003, async 8011-8013, stream 8021-8023; ORDER_PORT, INVENTORY_PORT,
-NOTIFICATION_PORT and ANALYTICS_PORT change them. The rest of the environment goes to the
+Ports: sync 8001, 8002, 8009; async 8011, 8012, 8019; stream 8021, 8022, 8029; ORDER_PORT,
+INVENTORY_PORT, NOTIFICATION_PORT and ANALYTICS_PORT change them. The rest of the environment goes to the
 services: INVENTORY_DELAY_MS=2000 scripts/lab up sync`,
   options: {
     foreground: {
