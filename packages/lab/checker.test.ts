@@ -187,3 +187,24 @@ test("an acknowledgement without an order id is lost", () => {
   answer("ok", 202);
   expect(violations(checkOrders(checked))).toEqual({ lost: ["operation 0: no order id"] });
 });
+
+test("an order whose message is in a dead queue is dead, which is neither lost nor stuck", () => {
+  const place = () =>
+    new Orders(orderStore.db).placeOnce({ user_id: "u1", items: ITEMS }).order.order_id;
+  const acknowledged = place();
+  const unheard = place();
+  answer("ok", 202, acknowledged);
+  answer("unknown", 0);
+  const verdict = checkOrders({ ...checked, dead: [acknowledged, unheard] });
+  expect(violations(verdict)).toEqual({});
+  expect(verdict.dead).toEqual([acknowledged, unheard]);
+});
+
+test("metrics that don't agree with the orders are miscounted", () => {
+  honestOrder();
+  const metrics = { placed: 1, reserved: 0, failed: 0 };
+  expect(violations(checkOrders({ ...checked, metrics }))).toEqual({});
+  expect(checkOrders({ ...checked, metrics: { ...metrics, placed: 2 } }).miscounted).toEqual([
+    "placed: 2, not 1",
+  ]);
+});

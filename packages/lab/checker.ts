@@ -31,6 +31,8 @@ export interface Violations {
   unexpected: string[];
   /** Opening stock is not what is left and what is reserved. */
   unbalanced: string[];
+  /** Analytics counts something else than the orders say: what, and both numbers. */
+  miscounted: string[];
 }
 
 export interface Verdict extends Violations {
@@ -46,6 +48,8 @@ export interface Verdict extends Violations {
   released: number;
   /** Unknown to the client, and in a terminal state since: seen, and legal. */
   recovered: string[];
+  /** Without a terminal state, because their message lies in a dead queue: seen, and kept. */
+  dead: string[];
   stock_difference_units: number;
 }
 
@@ -57,6 +61,10 @@ export interface Checked {
   orders: string;
   inventory: string;
   notification?: string;
+  /** Ids of the orders whose message lies in a dead queue or topic. */
+  dead?: readonly string[];
+  /** What Analytics shows, where there is one. */
+  metrics?: { placed: number; reserved: number; failed: number };
   /** Orders that did not come from this history: a bulk stream's. */
   others?: number;
   /** Units of everything in every kitchen at the start. */
@@ -88,6 +96,7 @@ export function checkOrders(checked: Checked): Verdict {
   const verdict = emptyVerdict();
   const terminal = (order: OrderRow | undefined) =>
     order !== undefined && TERMINAL[checked.model].includes(order.status);
+  const dead = new Set(checked.dead);
 
   const known = new Set<string>();
   for (const operation of checked.operations) {
@@ -103,7 +112,7 @@ export function checkOrders(checked: Checked): Verdict {
     }
     const order = stored.get(orderId);
     if (outcome !== "unknown") known.add(orderId);
-    if (outcome === "ok" && !terminal(order)) verdict.lost.push(orderId);
+    if (outcome === "ok" && !terminal(order) && !dead.has(orderId)) verdict.lost.push(orderId);
     // 201 said that the order stands; any other answer with an id that it does not.
     const stands = order?.status !== "failed";
     if (operation.status === 201 && order && !stands) {
@@ -119,7 +128,8 @@ export function checkOrders(checked: Checked): Verdict {
     if (order.status === "reserved") verdict.reserved += 1;
     if (order.status === "confirmed") verdict.confirmed += 1;
     if (order.status === "failed") verdict.failed += 1;
-    if (!known.has(orderId)) {
+    if (!terminal(order) && dead.has(orderId)) verdict.dead.push(orderId);
+    else if (!known.has(orderId)) {
       if (terminal(order)) verdict.recovered.push(orderId);
       else verdict.stuck.push(orderId);
     }
@@ -151,6 +161,12 @@ export function checkOrders(checked: Checked): Verdict {
     }
   }
   checkStock(checked, reservations, verdict);
+  const { reserved, failed } = verdict;
+  const counted = { placed: stored.size, reserved, failed };
+  for (const [name, count] of Object.entries(counted)) {
+    const shown = checked.metrics?.[name as keyof typeof counted] ?? count;
+    if (shown !== count) verdict.miscounted.push(`${name}: ${shown}, not ${count}`);
+  }
   return verdict;
 }
 
@@ -235,6 +251,7 @@ function noViolations(): Violations {
     resurrected: [],
     unexpected: [],
     unbalanced: [],
+    miscounted: [],
   };
 }
 
@@ -249,6 +266,7 @@ function emptyVerdict(): Verdict {
     failed: 0,
     released: 0,
     recovered: [],
+    dead: [],
     stock_difference_units: 0,
     ...noViolations(),
   };
