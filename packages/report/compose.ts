@@ -1,7 +1,7 @@
 import type { Check, Evidence, Model } from "@lab/lab/evidence";
 import { comparisonTable, keyFigures } from "./comparison.ts";
 import { type Block, type ShownTable, showTable, slug } from "./document.ts";
-import { experiments, models, requirements } from "./experiments.ts";
+import { experiments, models, proofs, requirements } from "./experiments.ts";
 import type { ExperimentName } from "./figures.ts";
 import { Figures } from "./figure-reader.ts";
 import { escapeMarkdown, formatDuration, formatFigure, formatScalar } from "./format.ts";
@@ -28,9 +28,14 @@ const reasoning: Record<Model, (figures: Figures) => Block[]> = {
 /** An excerpt longer than this is cut in the report, and says so; the evidence has all of it. */
 const excerptLimit = 8_000;
 
-/** The evidence in the order in which the report tells it; what the lab doesn't know comes last in its model. */
+/** Whether it belongs on the page "Proof" and not into the report. */
+export function isProof({ experiment }: Evidence): boolean {
+  return Object.hasOwn(proofs, experiment);
+}
+
+/** The evidence in the order in which the report tells it, proofs after experiments; what the lab doesn't know comes last in its model. */
 export function inOrder(evidence: Evidence[]): Evidence[] {
-  const names = Object.keys(experiments);
+  const names = [...Object.keys(experiments), ...Object.keys(proofs)];
   const modelNames = models.map(({ model }) => model);
   const rank = (one: Evidence): number => {
     const at = names.indexOf(one.experiment);
@@ -59,16 +64,23 @@ export function findShortfalls(evidence: Evidence[]): string[] {
   return [...failed, ...absent, ...new Figures(evidence).missing()];
 }
 
-/** The whole report as blocks. */
+/** The whole report as blocks, without the proofs. */
 export function composeReport(evidence: Evidence[], layout: Layout): Block[] {
-  const ordered = inOrder(evidence);
+  const ordered = inOrder(evidence).filter((one) => !isProof(one));
   const figures = new Figures(ordered);
-  const shortfalls = findShortfalls(ordered);
+  const shortfalls = findShortfalls(inOrder(evidence));
   return [
     heading(2, "at-a-glance", "At a glance"),
     keyFigures(figures),
     ...shortfallBlocks(shortfalls),
     { kind: "table", table: summaryTable(ordered, figures, "") },
+    ...(evidence.some(isProof)
+      ? [
+          paragraph(
+            "That nothing is lost and nothing doubled, under SIGKILL at every point and in a storm of faults, has a page of its own: [proof.html](proof.html), [proof.md](proof.md).",
+          ),
+        ]
+      : []),
     heading(2, "requirements", "Where each line of the assignment is answered"),
     { kind: "table", table: requirementsTable(ordered, "") },
     heading(2, "setting", "What was run, and on what"),
@@ -82,7 +94,7 @@ export function composeReport(evidence: Evidence[], layout: Layout): Block[] {
 
 /** The part of the report that one model's results folder holds. */
 export function composePart(model: Model, evidence: Evidence[], layout: Layout): Block[] {
-  const ordered = inOrder(evidence);
+  const ordered = inOrder(evidence).filter((one) => !isProof(one));
   return composeModel(model, ordered, new Figures(ordered), layout);
 }
 
@@ -94,12 +106,14 @@ export function summaryTable(evidence: Evidence[], figures: Figures, report: str
       name,
       numeric: false,
     })),
-    rows: inOrder(evidence).map((one) => [
-      `[${one.experiment}](${report}#${anchorOf(one)})`,
-      escapeMarkdown(one.question),
-      one.held ? "held" : "**not held**",
-      isKnown(one.experiment) ? headlines[one.experiment](figures) : "–",
-    ]),
+    rows: inOrder(evidence)
+      .filter((one) => !isProof(one))
+      .map((one) => [
+        `[${one.experiment}](${report}#${anchorOf(one)})`,
+        escapeMarkdown(one.question),
+        one.held ? "held" : "**not held**",
+        isKnown(one.experiment) ? headlines[one.experiment](figures) : "–",
+      ]),
   };
 }
 
@@ -170,7 +184,8 @@ export function settingTable(evidence: Evidence[]): ShownTable {
   };
 }
 
-function settingBlocks(evidence: Evidence[]): Block[] {
+/** What was run, when, and on what. */
+export function settingBlocks(evidence: Evidence[]): Block[] {
   const [first] = evidence;
   if (!first) return [paragraph("No experiment left any evidence.")];
   const starts = evidence.map(({ started_at }) => started_at).sort();
@@ -224,7 +239,8 @@ function composeModel(
   ];
 }
 
-function composeExperiment(one: Evidence, layout: Layout): Block[] {
+/** One experiment with all that it left; under its own name unless `title` gives another. */
+export function composeExperiment(one: Evidence, layout: Layout, title = one.experiment): Block[] {
   const parameters = Object.entries({ ...one.parameters, seed: one.seed }).map(
     ([name, value]) => `\`${name}\` ${escapeMarkdown(formatScalar(value))}`,
   );
@@ -234,7 +250,7 @@ function composeExperiment(one: Evidence, layout: Layout): Block[] {
     (one.failure ? ` ${escapeMarkdown(firstLine(one.failure))}` : "");
   const answers = one.requirements.length > 0 ? `**Answers** ${one.requirements.join(", ")}. ` : "";
   return [
-    heading(3, anchorOf(one), one.experiment),
+    heading(3, anchorOf(one), title),
     paragraph(`**Question.** ${escapeMarkdown(one.question)}`),
     { kind: "verdict", held: one.held, text: verdict },
     paragraph(`**Method.** ${escapeMarkdown(one.method)}`),

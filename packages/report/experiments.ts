@@ -25,6 +25,22 @@ export const experiments: Record<ExperimentName, Model> = {
   replay: "streaming-kafka",
 };
 
+/** What is put to more than one model, in the order of the page "Proof", with its heading. None of them is asked of every run. */
+export const proofs: Record<string, string> = {
+  promises: "What each model promises",
+  "crash-points": "SIGKILL at every point",
+  mutants: "Every protection taken away",
+  "lost-reply": "The request arrives, the reply doesn't",
+  "network-faults": "Network faults",
+  "broker-faults": "Broker faults",
+  "storage-faults": "Storage faults",
+  stop: "Stop under load",
+  rebalances: "One consumer, three, and one again",
+  overload: "More than it can take",
+  "hostile-input": "Hostile input beside honest orders",
+  storm: "Storm",
+};
+
 /** The lines of the assignment, and where they are answered when no single experiment does. */
 export const requirements: {
   id: string;

@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { readdir, rm } from "node:fs/promises";
 import { join, posix } from "node:path";
 import { chartFile } from "./chart.ts";
-import { composePart, inOrder, type Layout } from "./compose.ts";
+import { composePart, inOrder, isProof, type Layout } from "./compose.ts";
 import { models } from "./experiments.ts";
 import { toMarkdown } from "./markdown.ts";
 import { fillBlocks, type Published, staleBlocks } from "./readme.ts";
@@ -58,7 +58,10 @@ export async function publish(
     await write(`${results}/results.md`, `# Results\n\n${toMarkdown(blocks)}`);
   }
   await writeReports(join(root, reportFolder), evidence, layoutFrom(reportFolder));
-  written.push(`${reportFolder}/report.md`, `${reportFolder}/report.html`);
+  const pages = evidence.some(isProof) ? ["report", "proof"] : ["report"];
+  written.push(
+    ...pages.flatMap((page) => [`${reportFolder}/${page}.md`, `${reportFolder}/${page}.html`]),
+  );
   await format(root, written);
 
   for (const readme of readmes) {

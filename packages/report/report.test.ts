@@ -44,6 +44,25 @@ test("a run becomes a report with its charts and its evidence beside it", async 
   expect(await Bun.file(html).text()).toStartWith("<!doctype html>");
 });
 
+test("proofs have a page of their own, with the sums over all of them", async () => {
+  const proof = (model: Evidence["model"], kills: number): Evidence => ({
+    ...inventEvidence("replay"),
+    experiment: "crash-points",
+    model,
+    figures: { orders: 100, kills, violations: 0 },
+  });
+  const proofs = [proof("sync-rest", 3), proof("streaming-kafka", 4)];
+  const run = await writeInventedRun(join(folder, "proofs"), [...inventAll(), ...proofs]);
+  const { markdown, shortfalls } = await writeReport(run, join(folder, "with-proof"));
+  expect(shortfalls).toEqual([]);
+  const report = await Bun.file(markdown).text();
+  expect(report).toContain("[proof.md](proof.md)");
+  expect(report).not.toContain("crash-points");
+  const page = await Bun.file(join(folder, "with-proof", "proof.md")).text();
+  expect(page).toMatch(/\*\*all\*\* +\| +\| +200 \| +0 \| +0 \| +0 \| +7 \| +0 \| +0 \|/);
+  expect(page).toContain("SIGKILL at every point: C. A stream: Kafka");
+});
+
 test("the page needs nothing from elsewhere", () => {
   const html = htmlOf(inventAll());
   expect(html).not.toMatch(/<script|<img|@import|url\(|src=/);

@@ -2,10 +2,11 @@ import { type Evidence, readRun } from "@lab/lab/evidence";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { chartFile } from "./chart.ts";
-import { composeReport, findShortfalls, type Layout } from "./compose.ts";
-import { slug } from "./document.ts";
+import { composeReport, findShortfalls, isProof, type Layout } from "./compose.ts";
+import { type Block, slug } from "./document.ts";
 import { toHtml } from "./html.ts";
 import { toMarkdown } from "./markdown.ts";
+import { composeProof } from "./proof.ts";
 
 /** The name of a chart's file among those of its model. */
 export function chartName(evidence: Evidence, seriesId: string): string {
@@ -41,20 +42,33 @@ export async function writeReport(
   return { ...reports, shortfalls: findShortfalls(evidence) };
 }
 
-/** Writes report.md and report.html and nothing else; returns their paths. */
+/** Writes report.md and report.html, and proof.md and proof.html where there are proofs; returns the report's two paths. */
 export async function writeReports(
   outFolder: string,
   evidence: Evidence[],
   layout: Layout,
 ): Promise<{ markdown: string; html: string }> {
-  const title = "One campus order, three ways to talk";
-  const lead =
-    "What happens to a food order when a service is slow, dead or told the same thing twice: measured with synchronous REST, with RabbitMQ and with Kafka.";
-  const blocks = composeReport(evidence, layout);
-  const markdown = join(outFolder, "report.md");
-  const html = join(outFolder, "report.html");
   await mkdir(outFolder, { recursive: true });
-  await Bun.write(markdown, `# ${title}\n\n${lead}\n\n${toMarkdown(blocks)}`);
-  await Bun.write(html, toHtml(title, lead, blocks));
-  return { markdown, html };
+  const write = async (name: string, title: string, lead: string, blocks: Block[]) => {
+    const markdown = join(outFolder, `${name}.md`);
+    const html = join(outFolder, `${name}.html`);
+    await Bun.write(markdown, `# ${title}\n\n${lead}\n\n${toMarkdown(blocks)}`);
+    await Bun.write(html, toHtml(title, lead, blocks));
+    return { markdown, html };
+  };
+  const proofs = evidence.filter(isProof);
+  if (proofs.length > 0) {
+    await write(
+      "proof",
+      "Proof",
+      "Nothing lost, nothing doubled: every model killed at every point, cut off, filled up and overrun; one checker over all of it, and that checker tested by taking the protections away.",
+      composeProof(proofs, layout),
+    );
+  }
+  return write(
+    "report",
+    "One campus order, three ways to talk",
+    "What happens to a food order when a service is slow, dead or told the same thing twice: measured with synchronous REST, with RabbitMQ and with Kafka.",
+    composeReport(evidence, layout),
+  );
 }

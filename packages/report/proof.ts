@@ -1,0 +1,79 @@
+import type { Evidence } from "@lab/lab/evidence";
+import { composeExperiment, type Layout, settingBlocks } from "./compose.ts";
+import type { Block, ShownTable } from "./document.ts";
+import { models, proofs } from "./experiments.ts";
+import { formatScalar } from "./format.ts";
+
+/** The page "Proof": what was done to the three models, and what the checker found. */
+export function composeProof(evidence: Evidence[], layout: Layout): Block[] {
+  return [
+    heading("totals", "All of it"),
+    { kind: "table", table: totalsTable(evidence) },
+    ...settingBlocks(evidence),
+    ...Object.entries(proofs).flatMap(([name, title]) => {
+      const own = evidence.filter(({ experiment }) => experiment === name);
+      if (own.length === 0) return [];
+      const parts = models.flatMap(({ model, part, title: of }) =>
+        own
+          .filter((one) => one.model === model)
+          .flatMap((one) => composeExperiment(one, layout, `${title}: ${part}. ${of}`)),
+      );
+      return [heading(name, title), ...parts];
+    }),
+    heading("understanding", "Understanding the results"),
+    { kind: "list", items: UNDERSTANDING },
+  ];
+}
+
+const COUNTS: Record<string, string> = {
+  orders: "orders",
+  acknowledged: "acknowledged",
+  unknown: "unknown to the client",
+  recovered: "of these, found ended",
+  kills: "kills",
+  faults: "other faults",
+  violations: "violations",
+};
+
+/** What each proof did to each model, in numbers; what it doesn't count is a dash. */
+function totalsTable(evidence: Evidence[]): ShownTable {
+  const names = Object.keys(COUNTS);
+  const rows = evidence.map((one) => [
+    `[${one.experiment}](#${one.experiment})`,
+    one.model,
+    ...names.map((name) => shown(one.figures[name])),
+    one.held ? "held" : "**not held**",
+  ]);
+  const sums = names.map((name) =>
+    shown(evidence.reduce((sum, { figures }) => sum + (Number(figures[name]) || 0), 0)),
+  );
+  return {
+    title: "What was done, and what was found",
+    columns: [
+      { name: "Proof", numeric: false },
+      { name: "Model", numeric: false },
+      ...Object.values(COUNTS).map((name) => ({ name, numeric: true })),
+      { name: "Result", numeric: false },
+    ],
+    rows: [...rows, ["**all**", "", ...sums, ""]],
+    note: "The violations of `mutants` are those that were not expected; the expected ones are in its own table.",
+  };
+}
+
+function shown(value: unknown): string {
+  return typeof value === "number" ? formatScalar(value) : "–";
+}
+
+const UNDERSTANDING = [
+  "**Acknowledged** is what the client was told: 201 (synchronous) or 202. From then on the order must reach its end: confirmed or failed, in Kafka's model reserved or failed.",
+  "**Unknown** is an operation without an answer: a timeout, a connection that broke. It may have happened or not, and both are legal. **Recovered** are the stored orders among them: they too must reach their end, and hold stock only if they stand.",
+  "**Lost**: acknowledged, without an end. **Stuck**: stored, not acknowledged, without an end. **Dead**: without an end because its message lies in a dead queue, where it can be looked at and put back; seen, and not lost.",
+  "**Doubled**: a customer told twice. **Unbalanced**: opening stock is not what is left plus what is reserved, to the unit, which is how a doubled reservation shows. **Oversold**: more reserved than there was. **Leaked**: stock held for an order that failed or was never stored.",
+  "**Contradicted**: the client or a neighbour was told one thing, the store says another. **Resurrected**: failed, and then something else. **Unexpected**: stored, though nobody asked. **Miscounted**: Analytics counts something else than the orders say.",
+  "**Why the checker can be believed.** It gets planted histories with each violation in its unit tests; and in `mutants` each protection is taken away, and it has to find what that breaks, in the same situations in which it finds nothing with the protection in place.",
+  "**What is not covered.** Power loss (a SIGKILL leaves the operating system's caches; that commits are synced is only stated), several machines, brokers of more than one node, clocks that jump, disks that lie.",
+];
+
+function heading(id: string, text: string): Block {
+  return { kind: "heading", level: 2, id, text };
+}
