@@ -1,8 +1,8 @@
 // What `up`, `down` and `status` share: the models that a person has started.
-import { addressOf, type Broker, prepareBrokers, startBroker } from "@lab/lab/brokers";
+import { addressOf, type Broker, endBroker, prepareBrokers, startBroker } from "@lab/lab/brokers";
+import { portVariable } from "@lab/lab/compose-services";
 import type { Model } from "@lab/lab/evidence";
 import { labFolder } from "@lab/lab/folders";
-import { killNative } from "@lab/lab/native";
 import { isFree } from "@lab/lab/ports";
 import { startStamp } from "@lab/lab/process-id";
 import { type Campus, SERVICES, startModel } from "@lab/lab/processes";
@@ -137,7 +137,7 @@ export async function takeDown(models: readonly Model[]): Promise<string[]> {
   const names = models.flatMap((model) => brokerOf(model) ?? []);
   for (const name of names) {
     const { kind, folder = join(upFolder, name) } = brokers[name] ?? {};
-    if (await killNative(folder)) ended.push(name);
+    if (await endBroker(folder)) ended.push(name);
     else if (kind === "external") ended.push(`${name} (left running)`);
   }
   await changeState((state) => {
@@ -198,11 +198,6 @@ function portsOf(name: string): Record<string, number> {
       return [service, chosen];
     }),
   );
-}
-
-/** inventory-consumer: INVENTORY_PORT. */
-function portVariable(service: string): string {
-  return `${service.split("-")[0]!.toUpperCase()}_PORT`;
 }
 
 /** The caller's environment for the services, faults included, without what `up` itself decides. */

@@ -1,14 +1,16 @@
+import { lookForDocker } from "@lab/lab/compose-engine";
 import { repoFolder } from "@lab/lab/folders";
+import { SERVICES } from "@lab/lab/processes";
 import { checkPublished } from "@lab/report/publish";
 import { join } from "node:path";
 import { bunTest, type Counts } from "./bun-test.ts";
 import { say } from "./say.ts";
 import { unitTests } from "./test-files.ts";
 
-/** A check of the code itself: throws with what is wrong. */
+/** A check of the code itself: throws with what is wrong; gives the reason where it can't be done. */
 interface Check {
   name: string;
-  check: () => Promise<void>;
+  check: () => Promise<void | { notChecked: string }>;
 }
 
 const bun = process.execPath;
@@ -42,6 +44,17 @@ const CHECKS: Check[] = [
     check: () => mustPass([...tool("knip/bin/knip-bun.js"), "--config", "scripts/knip.json"]),
   },
   {
+    name: "compose files",
+    check: async () => {
+      const { compose } = lookForDocker();
+      if ("problem" in compose) return { notChecked: "no Compose found" };
+      for (const model of Object.keys(SERVICES)) {
+        const file = join(repoFolder, model, "docker-compose.yml");
+        await mustPass(["docker", "compose", "--file", file, "config", "--quiet"]);
+      }
+    },
+  },
+  {
     name: "published results",
     check: async () => {
       const stale = await checkPublished();
@@ -57,9 +70,11 @@ export async function verify(signal: AbortSignal): Promise<Counts> {
   for (const { check, name } of CHECKS) {
     signal.throwIfAborted();
     try {
-      await check();
-      passed += 1;
-      say(`ok    ${name}`);
+      const outcome = await check();
+      if (outcome === undefined) {
+        passed += 1;
+        say(`ok    ${name}`);
+      } else say(`-     ${name}: not checked: ${outcome.notChecked}`);
     } catch (error) {
       failed += 1;
       say(`WRONG ${name}\n${(error as Error).message}\n`);

@@ -1,4 +1,4 @@
-import type { BrokerName } from "@lab/lab/brokers";
+import { type BrokerName, brokerRuns } from "@lab/lab/brokers";
 import { nativePid } from "@lab/lab/native";
 import { SERVICES } from "@lab/lab/processes";
 import { readState, serviceRuns, type UpBroker, type UpService } from "@lab/lab/state";
@@ -99,11 +99,11 @@ async function answers(url: string): Promise<boolean> {
 
 async function statusOfBroker(broker: BrokerName, up: UpBroker): Promise<BrokerStatus> {
   const { address, folder, kind, managementUrl, versions } = up;
-  const pid = folder === undefined ? undefined : await nativePid(folder);
+  const pid = kind === "native" && folder !== undefined ? await nativePid(folder) : undefined;
   return {
     broker,
     kind,
-    status: folder !== undefined && pid === undefined ? "ended" : "running",
+    status: folder === undefined || (await brokerRuns(folder)) ? "running" : "ended",
     address,
     ...(managementUrl === undefined ? {} : { management_url: managementUrl }),
     ...(pid === undefined ? {} : { pid }),

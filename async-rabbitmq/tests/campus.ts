@@ -1,10 +1,10 @@
-import type { Broker } from "@lab/lab/brokers";
+import { type Broker, startOwn } from "@lab/lab/brokers";
 import { checkOrders, type Verdict, violations } from "@lab/lab/checker";
 import type { Run } from "@lab/lab/experiment";
 import type { Outcome } from "@lab/lab/history";
 import { placeOrder } from "@lab/lab/load";
 import { type Campus, startModel } from "@lab/lab/processes";
-import { Rabbitmq, startPrivateRabbitmq } from "@lab/lab/rabbitmq-tools";
+import { Rabbitmq } from "@lab/lab/rabbitmq-tools";
 import { eventually, settled } from "@lab/lab/waiting";
 import { bulkOrder, OFF_MENU_SKU } from "@lab/workflow/bulk";
 import { Database } from "bun:sqlite";
@@ -48,7 +48,7 @@ export async function ownBroker(run: Run): Promise<{ broker: Broker } & AsyncDis
     return { broker: given, async [Symbol.asyncDispose]() {} };
   }
   run.progress("the broker is somebody else's: a private one is started");
-  const broker = await startPrivateRabbitmq();
+  const broker = await startOwn("rabbitmq");
   run.evidence.brokers = broker.kind;
   Object.assign(run.evidence.versions, broker.versions);
   return { broker, [Symbol.asyncDispose]: () => broker.stop() };

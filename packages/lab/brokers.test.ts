@@ -2,7 +2,7 @@
 import { afterEach, expect, test } from "bun:test";
 import { startBroker } from "./brokers.ts";
 
-const VARIABLES = ["LAB_BROKERS", "AMQP_URL", "KAFKA_BROKERS"];
+const VARIABLES = ["LAB_BROKERS", "AMQP_URL", "KAFKA_BROKERS", "PATH"];
 const before = VARIABLES.map((name) => [name, process.env[name]] as const);
 
 afterEach(() => {
@@ -14,7 +14,9 @@ afterEach(() => {
 
 test.each([
   [{ LAB_BROKERS: "docker" }, "LAB_BROKERS must be external, compose or native"],
+  [{ LAB_BROKERS: "external,docker" }, "LAB_BROKERS must be external, compose or native"],
   [{ LAB_BROKERS: "external" }, "LAB_BROKERS=external needs AMQP_URL"],
+  [{ LAB_BROKERS: "compose", PATH: "/nowhere" }, "LAB_BROKERS=compose: docker is not installed"],
   // Port 1: nobody listens.
   [{ AMQP_URL: "amqp://127.0.0.1:1" }, "AMQP_URL is set, but rabbitmq doesn't answer there"],
 ])("no broker: %p", async (env, message) => {

@@ -1,8 +1,16 @@
+import {
+  attachCompose,
+  composeRuns,
+  endCompose,
+  pullBroker,
+  startComposeBroker,
+} from "./compose-broker.ts";
+import { dockerProblem } from "./compose-engine.ts";
 import { provide, type Tool } from "./doctor.ts";
 import { externalBroker } from "./external.ts";
 import { greetKafka, planKafka } from "./kafka.ts";
 import { hasKafkaJars, prepareKafka } from "./kafka-jars.ts";
-import { type NativePlan, attachNative, nativePid, runNative } from "./native.ts";
+import { type NativePlan, attachNative, killNative, nativePid, runNative } from "./native.ts";
 import { freshFolder } from "./lifeline.ts";
 import { freePorts } from "./ports.ts";
 import { greetRabbitmq, planRabbitmq } from "./rabbitmq.ts";
@@ -18,7 +26,7 @@ export interface Broker extends AsyncDisposable {
   readonly address: string;
   /** RabbitMQ's management page and API: `http://127.0.0.1:port`, with the user and password of `address`. */
   readonly managementUrl?: string;
-  /** Of a native one: its data, its settings and its log. */
+  /** Of one of ours, for other processes to find it: what they need to know, and of a native one data, settings and log. */
   readonly folder?: string;
   /** `{rabbitmq, erlang}`, or `{kafka, java}`; what is known of it. */
   readonly versions: Record<string, string>;
@@ -46,29 +54,32 @@ export const folderVariable = {
   kafka: "LAB_KAFKA_FOLDER",
 } as const;
 
+const KINDS = ["external", "compose", "native"] as const;
+
 /**
  * A running broker: the one of `AMQP_URL` or `KAFKA_BROKERS`; else the one that
  * `lab run` or `lab up` has running; else a private one that ends with this
- * process, unless the options say otherwise. `LAB_BROKERS` (external, compose or
- * native) forces one kind. Throws with the commands to type when there is no way.
+ * process, unless the options say otherwise: a container where Docker Compose is
+ * at hand, or else a process. `LAB_BROKERS` says which kinds may be taken. Throws
+ * with the commands to type when there is no way.
  */
 export async function startBroker(name: BrokerName, options: StartOptions = {}): Promise<Broker> {
-  const forced = forcedKind();
+  const kinds = allowedKinds();
   const address = process.env[addressVariable[name]];
-  if (forced === "external" && !address) {
-    throw new Error(
-      `LAB_BROKERS=external needs ${addressVariable[name]}, the address of a running ${name}`,
-    );
+  if (kinds.includes("external")) {
+    if (address) return externalBroker(name, address);
+    if (kinds.length === 1) {
+      throw new Error(
+        `LAB_BROKERS=external needs ${addressVariable[name]}, the address of a running ${name}`,
+      );
+    }
   }
-  if (address && (forced ?? "external") === "external") {
-    return externalBroker(name, address);
-  }
-  const shared = await findShared(name);
-  if (shared !== undefined) return shared;
-  // Docker Compose, where an engine answers, comes here.
-  if (forced === "compose") {
-    throw new Error("LAB_BROKERS=compose: the compose files aren't there yet");
-  }
+  return (await findShared(name)) ?? startOwn(name, options);
+}
+
+/** A broker of one's own, to be killed or paused where the given one is somebody else's. Ends with this process. */
+export async function startOwn(name: BrokerName, options: StartOptions = {}): Promise<Broker> {
+  if ((await ownKind(name)) === "compose") return startComposeBroker(name, options);
   // What may take long comes before there is a folder to leave behind.
   await (name === "kafka" ? prepareKafka() : provide(["rabbitmq"]));
   const folder = options.lastingIn ?? (await freshFolder(name));
@@ -98,6 +109,7 @@ export async function prepareBrokers(names: readonly BrokerName[]): Promise<void
     if (process.env[addressVariable[name]] || (await runsAlready(name))) {
       continue;
     }
+    if ((await ownKind(name)) === "compose") continue;
     if (name === "rabbitmq") tools.push("rabbitmq");
     else tools.push("java", ...(hasKafkaJars() ? [] : ["maven" as const]));
   }
@@ -123,31 +135,73 @@ export async function addressOf(
   );
 }
 
+/** Whether the broker of that folder runs, whoever has started it. */
+export async function brokerRuns(folder: string): Promise<boolean> {
+  return (await composeRuns(folder)) || (await nativePid(folder)) !== undefined;
+}
+
+/** Ends the broker of that folder, whoever has started it: whether there was one. */
+export async function endBroker(folder: string): Promise<boolean> {
+  return (await endCompose(folder)) || killNative(folder);
+}
+
 async function runsAlready(name: BrokerName): Promise<boolean> {
   const up = (await readState()).brokers[name];
-  return up?.folder !== undefined && (await nativePid(up.folder)) !== undefined;
+  return up?.folder !== undefined && (await brokerRuns(up.folder));
 }
 
-/** A broker that is running already and is native; undefined when there is none. */
+/** A broker that is running already and is ours; undefined when there is none. */
 async function findShared(name: BrokerName): Promise<Broker | undefined> {
   const passedOn = process.env[folderVariable[name]];
-  if (passedOn) return attachNative(passedOn, greet);
+  if (passedOn) return attach(passedOn);
   const up = (await readState()).brokers[name];
-  return up?.folder === undefined ? undefined : attachNative(up.folder, greet);
+  if (up?.folder === undefined || !allowedKinds().includes(up.kind)) return undefined;
+  return attach(up.folder);
 }
 
-function forcedKind(): Broker["kind"] | undefined {
-  const kind = process.env["LAB_BROKERS"];
-  switch (kind) {
-    case undefined:
-    case "":
-      return undefined;
-    case "external":
-    case "compose":
-    case "native":
-      return kind;
-    default:
-      throw new Error(`LAB_BROKERS must be external, compose or native, not ${kind}`);
+async function attach(folder: string): Promise<Broker | undefined> {
+  return (await attachCompose(folder)) ?? attachNative(folder, greet);
+}
+
+function allowedKinds(): readonly Broker["kind"][] {
+  const text = process.env["LAB_BROKERS"];
+  if (!text) return KINDS;
+  const words = text.split(",");
+  const kinds = KINDS.filter((kind) => words.includes(kind));
+  if (kinds.length === words.length) return kinds;
+  throw new Error(`LAB_BROKERS must be external, compose or native, not ${text}`);
+}
+
+const chosen = new Map<BrokerName, Promise<"compose" | "native">>();
+
+/** Whether a broker that is started here is a container or a process, the same all along. */
+function ownKind(name: BrokerName): Promise<"compose" | "native"> {
+  const known = chosen.get(name);
+  if (known !== undefined) return known;
+  const choosing = chooseKind(name);
+  chosen.set(name, choosing);
+  choosing.catch(() => chosen.delete(name));
+  return choosing;
+}
+
+async function chooseKind(name: BrokerName): Promise<"compose" | "native"> {
+  const kinds = allowedKinds();
+  if (kinds.includes("native") && !kinds.includes("compose")) return "native";
+  const forced = kinds.includes("compose") && !kinds.includes("native");
+  const problem = dockerProblem();
+  if (problem !== undefined) {
+    if (!forced) return "native";
+    throw new Error(`LAB_BROKERS=compose: ${problem}`);
+  }
+  try {
+    await pullBroker(name);
+    return "compose";
+  } catch (error) {
+    if (forced) throw error;
+    // Offline, say.
+    const reason = (error as Error).message.split("\n").at(-1);
+    process.stderr.write(`${name} will be a process, not a container: ${reason}\n`);
+    return "native";
   }
 }
 

@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, globSync, realpathSync } from "node:fs";
+import { type Look, lookForDocker } from "./compose-engine.ts";
 import { killGroup, spawnUnderLifeline } from "./lifeline.ts";
 
 /** A program that the lab runs but doesn't bring along. */
@@ -88,14 +89,14 @@ async function install(missing: readonly Tool[]): Promise<void> {
 }
 
 /**
- * Runs a command whose output is of interest only when it fails; throws with its
- * end then. With `lifeline`, the folder of one that is held, it ends when this
- * process does.
+ * Runs a command and gives what it prints to standard output; throws with the
+ * end of all it prints when it fails. With `lifeline`, the folder of one that is
+ * held, it ends when this process does.
  */
 export async function runQuietly(
   command: string[],
-  { env = {}, lifeline }: { env?: Record<string, string>; lifeline?: string } = {},
-): Promise<void> {
+  { env = {}, lifeline }: { env?: Record<string, string | undefined>; lifeline?: string } = {},
+): Promise<string> {
   const options = { env: { ...process.env, ...env } };
   const child =
     lifeline === undefined
@@ -105,7 +106,7 @@ export async function runQuietly(
   const code = await child.exited;
   // The watcher, which holds the pipes too.
   if (lifeline !== undefined) killGroup(child.pid);
-  if (code === 0) return;
+  if (code === 0) return (await output)[0];
   const end = (await output).join("").trimEnd().split("\n").slice(-25);
   throw new Error(`${command.join(" ")} ended with ${code}:\n${end.join("\n")}`);
 }
@@ -175,12 +176,15 @@ export interface Finding {
 
 /** Looks at what this machine has. `jars` says where Kafka's jars are, if they are there. */
 export function examine(jars: string | undefined): Finding[] {
-  const finding = (tool: Tool, needed: boolean, otherwise = "needed") => ({
+  const finding = (tool: Tool, needed: boolean, otherwise: string) => ({
     title: tools[tool].title,
     found: describe(tools[tool].find()),
     otherwise: `${otherwise}. Type:\n${commandsFor([tool])}`,
     needed,
   });
+  const docker = lookForDocker();
+  const needed = "problem" in docker.engine || "problem" in docker.compose;
+  const unlessNative = needed ? "needed" : "not needed where Docker runs the brokers";
   return [
     {
       title: "Bun 1.3.14 or newer",
@@ -188,8 +192,8 @@ export function examine(jars: string | undefined): Finding[] {
       otherwise: "",
       needed: true,
     },
-    finding("rabbitmq", true),
-    finding("java", true),
+    finding("rabbitmq", needed, unlessNative),
+    finding("java", needed, unlessNative),
     {
       title: "Kafka's jars",
       found: jars,
@@ -198,15 +202,11 @@ export function examine(jars: string | undefined): Finding[] {
     },
     finding(
       "maven",
-      jars === undefined,
-      jars === undefined ? "needed" : "no longer needed: the jars are there",
+      needed && jars === undefined,
+      jars === undefined ? unlessNative : "no longer needed: the jars are there",
     ),
-    {
-      title: "Docker engine",
-      found: dockerEngine(),
-      otherwise: "none answers: the brokers are native processes",
-      needed: false,
-    },
+    dockerFinding("Docker engine", docker.engine),
+    dockerFinding("Docker Compose", docker.compose),
     {
       title: "Chromium",
       found: ["chromium", "chromium-browser", "google-chrome"]
@@ -222,11 +222,9 @@ function describe(found: Found | undefined): string | undefined {
   return found && `${found.version}  ${found.path}`.trim();
 }
 
-function dockerEngine(): string | undefined {
-  if (Bun.which("docker") === null) return undefined;
-  const { status, stdout } = spawnSync("docker", ["info", "--format", "{{.ServerVersion}}"], {
-    encoding: "utf8",
-    timeout: 5_000,
-  });
-  return status === 0 ? stdout.trim() : undefined;
+function dockerFinding(title: string, look: Look): Finding {
+  const found = "version" in look ? look.version : undefined;
+  const otherwise =
+    "problem" in look ? `brokers are processes of this machine: ${look.problem}` : "";
+  return { title, found, otherwise, needed: false };
 }

@@ -4,6 +4,7 @@ import { mkdir } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { atExit } from "./at-exit.ts";
 import type { Broker, BrokerName } from "./brokers.ts";
+import { servicesKind } from "./compose-services.ts";
 import {
   type Evidence,
   Excerpt,
@@ -18,7 +19,7 @@ import {
 import { labFolder, repoFolder } from "./folders.ts";
 import { History } from "./history.ts";
 import { removeLeftovers } from "./leftovers.ts";
-import { killServices } from "./processes.ts";
+import { killServices } from "./service-body.ts";
 import { machine, runFolder, versions } from "./run-folder.ts";
 import { dropBroker, sharedBroker } from "./shared-brokers.ts";
 import { nowUs } from "./waiting.ts";
@@ -154,7 +155,10 @@ export class Run {
       versions: {},
       brokers: "none",
       seed: this.seed,
-      parameters: { ...definition.parameters },
+      parameters: {
+        ...definition.parameters,
+        ...(servicesKind() === "compose" ? { services: "compose" } : {}),
+      },
       tables: [],
       series: [],
       excerpts: [],
@@ -166,9 +170,14 @@ export class Run {
 
   /** Every operation of this run; a file of JSON lines beside the evidence. */
   get history(): History {
-    const { model, experiment: name } = this.evidence;
-    this.#history ??= new History(join(this.#into, model, `${name}.history.jsonl`));
+    this.#history ??= new History(this.fileBeside("history.jsonl"));
     return this.#history;
+  }
+
+  /** Where a file of this run goes that belongs beside its evidence. */
+  fileBeside(name: string): string {
+    const { model, experiment } = this.evidence;
+    return join(this.#into, model, `${experiment}.${name}`);
   }
 
   /** Seconds since the run's start. */

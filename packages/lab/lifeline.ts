@@ -60,6 +60,21 @@ export function spawnUnderLifeline<Output extends "pipe" | number>(
   }
 }
 
+/** Runs a command, whatever it prints, when the folder's lifeline is cut, and removes the folder then; returns the process that waits for it. */
+export function spawnAtLifelineEnd(folder: string, command: string[]): Bun.Subprocess {
+  const stdin = openSync(pipeOf(folder), constants.O_RDONLY);
+  try {
+    return Bun.spawn(["sh", join(import.meta.dir, "lifeline-end.sh"), folder, ...command], {
+      stdin,
+      stdout: "ignore",
+      stderr: "ignore",
+      detached: true,
+    });
+  } finally {
+    closeSync(stdin);
+  }
+}
+
 /** Ends what still runs under that lifeline. */
 export function releaseLifeline(folder: string): void {
   const pipe = held.get(folder);

@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isAlive } from "./process-id.ts";
-import { killServices, startModel, startService } from "./processes.ts";
+import { startModel, startService } from "./processes.ts";
+import { killServices } from "./service-body.ts";
 import { eventually, settled } from "./waiting.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "lab-processes-"));

@@ -1,11 +1,10 @@
-import type { Subprocess } from "bun";
-import { closeSync, openSync, readFileSync, statSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { atExit } from "./at-exit.ts";
+import { openContainers } from "./compose-services.ts";
 import type { Model } from "./evidence.ts";
-import { repoFolder } from "./folders.ts";
 import { freePorts } from "./ports.ts";
+import { type Body, spawnService } from "./service-body.ts";
 import { eventually } from "./waiting.ts";
 
 /** The services of each model: who takes the order, who reserves, and the third. */
@@ -30,6 +29,8 @@ export interface ServiceOptions {
   detached?: boolean;
   /** Called with each process's id at once, long before it is ready. */
   onSpawn?: (pid: number) => void;
+  /** Starts it as something else than a process of this machine. */
+  spawn?: (env: Record<string, string>) => Promise<Body>;
 }
 
 /**
@@ -50,20 +51,20 @@ export async function startService(options: ServiceOptions): Promise<ServiceProc
   return service;
 }
 
-/** A service as a process: something to kill, pause and start again. */
+/** A service that runs: something to kill, pause and start again. */
 export class ServiceProcess implements AsyncDisposable {
   readonly model: Model;
   readonly name: string;
   readonly database: string;
   readonly logFile: string;
   readonly #env: Record<string, string>;
-  readonly #detached: boolean;
+  readonly #spawn: NonNullable<ServiceOptions["spawn"]>;
   readonly #onSpawn: ServiceOptions["onSpawn"];
-  #child: Child | undefined;
+  #body: Body | undefined;
   #url = "";
   /** Whether it ends because somebody here wanted it to. */
   #endWanted = false;
-  #guard: Child | undefined;
+  #paused = false;
 
   /** Use `startService`. */
   constructor(options: ServiceOptions, env: Record<string, string>) {
@@ -72,7 +73,7 @@ export class ServiceProcess implements AsyncDisposable {
     this.database = env["DATABASE"] ?? "";
     this.logFile = join(options.folder, `${options.service}.log`);
     this.#env = env;
-    this.#detached = options.detached ?? false;
+    this.#spawn = options.spawn ?? (async (own) => spawnService(options, this.logFile, own));
     this.#onSpawn = options.onSpawn;
   }
 
@@ -92,36 +93,35 @@ export class ServiceProcess implements AsyncDisposable {
   /** SIGKILL; returns when it's gone. */
   async kill(): Promise<void> {
     this.#endWanted = true;
-    this.#running().kill("SIGKILL");
+    await this.#running().signal("SIGKILL");
     await this.exited;
-    await this.#endGuard();
+    this.#paused = false;
   }
 
   /** SIGSTOP: it lives and answers nothing. */
   async pause(): Promise<void> {
-    // A stopped process can't notice that its lifeline ends: somebody must wake it.
-    this.#guard ??= spawnGuard(this.pid);
-    process.kill(this.pid, "SIGSTOP");
+    await this.#running().signal("SIGSTOP");
+    this.#paused = true;
   }
 
   /** SIGCONT. */
   async resume(): Promise<void> {
-    process.kill(this.pid, "SIGCONT");
-    await this.#endGuard();
+    await this.#running().signal("SIGCONT");
+    this.#paused = false;
   }
 
   /** SIGTERM; returns its exit code. Throws, after SIGKILL, when it doesn't end by itself. */
   async stop(): Promise<number> {
-    const child = this.#running();
+    const body = this.#running();
     this.#endWanted = true;
-    if (child.exitCode === null && child.signalCode === null) {
-      if (this.#guard !== undefined) await this.resume();
-      child.kill("SIGTERM");
+    if (!body.hasEnded) {
+      if (this.#paused) await this.resume();
+      await body.signal("SIGTERM");
     }
     try {
       return await eventually(
-        `${this.name} (process ${child.pid}) stops`,
-        async () => ({ code: await child.exited }),
+        `${this.name} (process ${body.pid}) stops`,
+        async () => ({ code: await body.exited }),
         { timeoutMs: STOP_TIMEOUT_MS },
       ).then(({ code }) => code);
     } catch (error) {
@@ -136,17 +136,28 @@ export class ServiceProcess implements AsyncDisposable {
    * once it is ready.
    */
   async restart(env: Record<string, string> = {}): Promise<void> {
-    if (this.#child !== undefined) await this.stop();
+    if (this.#body !== undefined) await this.stop();
     const logStart = sizeOf(this.logFile);
-    this.#child = this.#spawn({ ...this.#env, ...env });
+    this.#body = await this.#spawn({ ...this.#env, ...env });
     this.#onSpawn?.(this.pid);
     this.#endWanted = false;
     try {
-      this.#url = await this.#untilReady(this.#child, logStart);
+      const url = await this.#untilReady(this.#body, logStart);
+      this.#url = this.#body.url ?? url;
     } catch (error) {
       await this.kill();
       throw error;
     }
+  }
+
+  /**
+   * Starts one more process of the same service, on the same database, with a port and a log of its
+   * own; `env` on top. Whoever calls it ends it.
+   */
+  another(folder: string, env: Record<string, string> = {}): Promise<ServiceProcess> {
+    const { PORT: _, ...shared } = this.#env;
+    const { model, name: service } = this;
+    return startService({ model, service, folder, env: { ...shared, ...env } });
   }
 
   /** Returns once `GET /health` answers 200. */
@@ -158,51 +169,35 @@ export class ServiceProcess implements AsyncDisposable {
         if (!answer.ok) throw new Error(await answer.text());
         return true;
       },
-      { everyMs: 5 },
+      // A dead group member is missed for seconds: asking more often would only cost.
+      { everyMs: 25 },
     );
   }
 
   /** Stops it if it runs. Throws when it had ended though nobody here wanted it to. */
   async [Symbol.asyncDispose](): Promise<void> {
-    const child = this.#running();
-    const ended = child.exitCode !== null || child.signalCode !== null;
-    if (!ended) await this.stop();
+    const body = this.#running();
+    if (!body.hasEnded) await this.stop();
     else if (!this.#endWanted) {
       throw new Error(
-        `${this.name} had ended by itself with exit code ${await child.exited}:\n${this.#logEnd()}`,
+        `${this.name} had ended by itself with exit code ${await body.exited}:\n${this.#logEnd()}`,
       );
     }
   }
 
-  #running(): Child {
-    if (this.#child === undefined) {
+  #running(): Body {
+    if (this.#body === undefined) {
       throw new Error(`${this.name} was never started`);
     }
-    return this.#child;
+    return this.#body;
   }
 
-  #spawn(env: Record<string, string>): Child {
-    const file = join(repoFolder, this.model, `${this.name}.ts`);
-    const log = openSync(this.logFile, "a");
-    try {
-      // A .env file is for people who start a service by hand.
-      return spawnChild([process.execPath, "--no-env-file", file], {
-        name: this.name,
-        env: this.#detached ? env : { ...env, LAB_LIFELINE: "stdin" },
-        log,
-        detached: this.#detached,
-      });
-    } finally {
-      closeSync(log);
-    }
-  }
-
-  async #untilReady(child: Child, logStart: number): Promise<string> {
+  async #untilReady(body: Body, logStart: number): Promise<string> {
     const outcome = await eventually(
       `${this.name} is ready`,
       () => {
         // Looked at first, so that the log is complete when it has ended.
-        const ended = child.exitCode !== null || child.signalCode !== null;
+        const ended = body.hasEnded;
         const ready = readyLine(readFileSync(this.logFile), logStart);
         return ready ?? (ended && { url: undefined });
       },
@@ -211,20 +206,13 @@ export class ServiceProcess implements AsyncDisposable {
     if (outcome.url !== undefined) return outcome.url;
     this.#endWanted = true;
     throw new Error(
-      `${this.name} ended before it was ready, with exit code ${await child.exited}:\n${this.#logEnd(logStart)}`,
+      `${this.name} ended before it was ready, with exit code ${await body.exited}:\n${this.#logEnd(logStart)}`,
     );
   }
 
   #logEnd(from = 0): string {
     const log = readFileSync(this.logFile).subarray(from).toString();
     return log.trimEnd().split("\n").slice(-20).join("\n");
-  }
-
-  async #endGuard(): Promise<void> {
-    const guard = this.#guard;
-    this.#guard = undefined;
-    guard?.kill("SIGKILL");
-    await guard?.exited;
   }
 }
 
@@ -265,6 +253,7 @@ export async function startModel(model: Model, options: ModelOptions): Promise<C
   const names = SERVICES[model];
   const wanted = names.filter((name) => options.services?.includes(name) ?? true);
   const env = await modelEnv(model, options);
+  const containers = await openContainers(model, options);
   const started = await Promise.allSettled(
     wanted.map((service) =>
       startService({
@@ -274,11 +263,20 @@ export async function startModel(model: Model, options: ModelOptions): Promise<C
         detached: options.detached ?? false,
         env: env(service),
         onSpawn: (pid) => options.onSpawn?.(service, pid),
+        ...(containers && {
+          spawn: (own) => containers.spawn(service, options.folder, own),
+        }),
       }),
     ),
   );
   const services = started.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
-  const dispose = () => disposeAll(services);
+  const dispose = async () => {
+    try {
+      await disposeAll(services);
+    } finally {
+      await containers?.end();
+    }
+  };
   const of = (name: string) => {
     const service = services.find((one) => one.name === name);
     if (service === undefined) throw new Error(`${name} wasn't started`);
@@ -307,13 +305,6 @@ export async function startModel(model: Model, options: ModelOptions): Promise<C
     services,
     [Symbol.asyncDispose]: dispose,
   };
-}
-
-/** Kills every service that this process has started and that isn't detached; gives the names of those that still ran. */
-export function killServices(): string[] {
-  const names = [...children.values()];
-  for (const child of children.keys()) child.kill("SIGKILL");
-  return names;
 }
 
 async function modelEnv(
@@ -348,69 +339,6 @@ async function disposeAll(services: ServiceProcess[]): Promise<void> {
   if (errors.length === 1) throw errors[0];
   if (errors.length > 1) {
     throw new AggregateError(errors, errors.map(String).join("\n"));
-  }
-}
-
-type Child = Subprocess<"pipe" | "ignore", number, number>;
-
-// Whoever is in here holds a lifeline: a pipe that nobody refers to would be collected, and closed.
-const children = new Map<Child, string>();
-let forgetExit: (() => void) | undefined;
-
-function spawnChild(
-  command: string[],
-  options: {
-    name: string;
-    env: Record<string, string>;
-    log: number;
-    detached: boolean;
-  },
-): Child {
-  const { PATH = "/usr/bin:/bin", HOME, TMPDIR } = process.env;
-  const child = Bun.spawn(command, {
-    cwd: repoFolder,
-    env: {
-      PATH,
-      ...(HOME === undefined ? {} : { HOME }),
-      ...(TMPDIR === undefined ? {} : { TMPDIR }),
-      // Bun's `fetch` queues silently beyond 256: a hung neighbour would be taken for a slow client.
-      BUN_CONFIG_MAX_HTTP_REQUESTS: "4096",
-      ...options.env,
-    },
-    stdin: options.detached ? "ignore" : "pipe",
-    stdout: options.log,
-    stderr: options.log,
-    // A session of its own: Ctrl-C in the terminal reaches the lab alone, which stops them in order.
-    detached: true,
-  });
-  if (options.detached) {
-    child.unref();
-    return child;
-  }
-  children.set(child, options.name);
-  forgetExit ??= atExit(() => void killServices());
-  void child.exited.then(() => {
-    children.delete(child);
-    if (children.size > 0) return;
-    forgetExit?.();
-    forgetExit = undefined;
-  });
-  return child;
-}
-
-/** Wakes a stopped process when this one has died, so that it finds its own lifeline cut. */
-function spawnGuard(pid: number): Child {
-  const log = openSync("/dev/null", "w");
-  try {
-    const script = `trap '' HUP INT TERM; read -r _; kill -CONT ${pid}`;
-    return spawnChild(["sh", "-c", script], {
-      name: `guard of ${pid}`,
-      env: {},
-      log,
-      detached: false,
-    });
-  } finally {
-    closeSync(log);
   }
 }
 

@@ -7,10 +7,6 @@ import {
   type Options,
 } from "amqplib";
 import type { Broker } from "./brokers.ts";
-import { freshFolder } from "./lifeline.ts";
-import { runNative } from "./native.ts";
-import { freePorts } from "./ports.ts";
-import { greetRabbitmq, planRabbitmq } from "./rabbitmq.ts";
 
 /** What a queue holds, as the management API tells it. */
 export interface Depth {
@@ -44,12 +40,33 @@ export class Rabbitmq implements AsyncDisposable {
     return (await channel.checkQueue(queue)).messageCount;
   }
 
+  /** Consumers that the queue delivers to. Throws when there is no such queue. */
+  async consumers(queue: string): Promise<number> {
+    const channel = await this.#channel();
+    return (await channel.checkQueue(queue)).consumerCount;
+  }
+
   /**
    * The same with what is delivered and not acknowledged; up to two seconds old,
    * since that is how often a quorum queue tells. Throws where the broker's
    * management address isn't known.
    */
   async depth(queue: string): Promise<Depth> {
+    // A new queue has no figures yet.
+    const { messages_ready: ready = 0, messages_unacknowledged: held = 0 } =
+      await this.#figures(queue);
+    return { ready, unacknowledged: held };
+  }
+
+  /** Deliveries to consumers since the queue was made; see `depth` for how old, and for what it throws. */
+  async deliveries(queue: string): Promise<{ delivered: number; acknowledged: number }> {
+    const { message_stats: stats } = await this.#figures(queue);
+    // Its count of redeliveries says more than that: a quorum queue takes messages back that were
+    // on their way to a consumer which had cancelled, and counts those too.
+    return { delivered: stats?.["deliver"] ?? 0, acknowledged: stats?.["ack"] ?? 0 };
+  }
+
+  async #figures(queue: string) {
     const { address, managementUrl } = this.#broker;
     if (managementUrl === undefined) {
       throw new Error("the management API's address isn't known");
@@ -65,10 +82,11 @@ export class Rabbitmq implements AsyncDisposable {
       },
     );
     if (!answer.ok) throw new Error(`${queue}: ${answer.status}`);
-    // A new queue has no figures yet.
-    const { messages_ready: ready = 0, messages_unacknowledged: held = 0 } =
-      (await answer.json()) as Record<string, number>;
-    return { ready, unacknowledged: held };
+    return (await answer.json()) as {
+      messages_ready?: number;
+      messages_unacknowledged?: number;
+      message_stats?: Record<string, number>;
+    };
   }
 
   /** Puts a message on a queue, whatever is in it; returns when the broker has stored it. */
@@ -175,15 +193,4 @@ export async function putConfirmed(
     channel.off("return", onReturn);
   }
   if (returned) throw new Error(`there is no queue ${queue}`);
-}
-
-/** A RabbitMQ of one's own, to be killed or paused where the shared one is somebody else's. Ends with this process. */
-export async function startPrivateRabbitmq(): Promise<Broker> {
-  const [amqp, management, distribution] = (await freePorts(3)) as [number, number, number];
-  const folder = await freshFolder("rabbitmq");
-  return runNative(
-    await planRabbitmq(folder, { amqp, management, distribution }),
-    "lifeline",
-    (plan) => greetRabbitmq(plan.address, plan.managementUrl),
-  );
 }

@@ -1,3 +1,4 @@
+import { servicesKind } from "@lab/lab/compose-services";
 import { follow } from "@lab/lab/follow";
 import { readState } from "@lab/lab/state";
 import { modelsUp, prepare, revive, start, type Started, takeDown } from "../campus.ts";
@@ -11,7 +12,7 @@ export const command: Command = {
   summary: "start models on their fixed ports, with faults on",
   usage: "sync|async|stream|all [--foreground]",
   details: `Returns when all is healthy and leaves it running; scripts/lab down ends it. Whatever runs
-later uses these brokers. Databases are empty at the start. A service of a model that is up, but
+later uses these brokers: containers where Docker Compose is, else processes. Databases are empty at the start. A service of a model that is up, but
 has ended (kill -9 it), is started again on its database.
 
 Ports: sync 8001, 8002, 8009; async 8011, 8012, 8019; stream 8021, 8022, 8029; ORDER_PORT,
@@ -26,6 +27,11 @@ services: INVENTORY_DELAY_MS=2000 scripts/lab up sync`,
   async run({ options, words }) {
     const names = namesOf(words);
     if (names.length > 1) forbidSharedPorts();
+    if (servicesKind() === "compose") {
+      throw new UsageError(
+        "LAB_SERVICES=compose is for experiments; else type: cd <part> && docker compose up --build",
+      );
+    }
     return interruptible((signal) =>
       options["foreground"] === true ? runInForeground(names, signal) : leaveRunning(names, signal),
     );

@@ -1,0 +1,207 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import type { Broker, BrokerName } from "./brokers.ts";
+import {
+  compose,
+  type ComposeProject,
+  endProject,
+  imageOf,
+  openProject,
+  override,
+  provideImage,
+  rabbitmqPassword,
+} from "./compose.ts";
+import type { Model } from "./evidence.ts";
+import { greetKafka } from "./kafka.ts";
+import { freePorts } from "./ports.ts";
+import { greetRabbitmq } from "./rabbitmq.ts";
+import { eventually } from "./waiting.ts";
+
+const START_TIMEOUT_MS = 120_000;
+
+/** In whose compose file a broker stands. */
+const MODEL = {
+  rabbitmq: "async-rabbitmq",
+  kafka: "streaming-kafka",
+} as const satisfies Record<BrokerName, Model>;
+
+/** Fetches the broker's image unless it is there. Throws, with the reason, when it can't be had. */
+export async function pullBroker(name: BrokerName): Promise<void> {
+  await provideImage(await imageOf(MODEL[name], name));
+}
+
+/** The broker of a part's compose file as a container of our own. Plain data, which stands in its folder. */
+interface ComposePlan {
+  name: BrokerName;
+  project: ComposeProject;
+  address: string;
+  managementUrl?: string;
+}
+
+/** Starts the broker's container and returns when it answers. Throws with the end of its log when it doesn't. */
+export async function startComposeBroker(
+  name: BrokerName,
+  { lastingIn, managementPort }: { lastingIn?: string; managementPort?: number },
+): Promise<Broker> {
+  const plan = await planCompose(name, lastingIn, managementPort);
+  const { project } = plan;
+  await Bun.write(planFile(project.folder), JSON.stringify(plan));
+  const broker = new ComposeBroker(plan);
+  try {
+    await compose(project, name, "up", "--detach", "--no-deps");
+    await broker.untilItAnswers();
+  } catch (error) {
+    const words = ["logs", "--no-color", "--no-log-prefix", "--tail", "40"];
+    const log = await compose(project, name, ...words).catch(() => "");
+    await endProject(project);
+    throw new Error(
+      `${(error as Error).message}\n${Bun.stripANSI(log)}LAB_BROKERS=native does without Docker`,
+    );
+  }
+  // A lasting one is ended by `lab down`, not by whoever started it.
+  if (lastingIn === undefined) broker.owned = true;
+  return broker;
+}
+
+/** The broker of that folder, which another process has started and will end; undefined when it isn't one or doesn't run. */
+export async function attachCompose(folder: string): Promise<Broker | undefined> {
+  if (!(await composeRuns(folder))) return undefined;
+  const broker = new ComposeBroker(await readPlan(folder));
+  await broker.untilItAnswers();
+  return broker;
+}
+
+/** Whether the broker of that folder is a container, and runs. */
+export async function composeRuns(folder: string): Promise<boolean> {
+  return existsSync(planFile(folder)) && isRunning(await readPlan(folder));
+}
+
+/** Removes the container of that folder's broker, with its data; whether there was one. */
+export async function endCompose(folder: string): Promise<boolean> {
+  if (!existsSync(planFile(folder))) return false;
+  const { name, project } = await readPlan(folder);
+  const id = await compose(project, name, "ps", "--all", "--quiet");
+  await endProject(project);
+  return id !== "";
+}
+
+/** Projects of the brokers that this process has started or attached to, by the address on the host. */
+const projects = new Map<string, ComposeProject>();
+
+/** The project of the broker at that address; undefined when it isn't a container of ours. */
+export function projectOf(address: string): ComposeProject | undefined {
+  return projects.get(address);
+}
+
+async function planCompose(
+  name: BrokerName,
+  lastingIn: string | undefined,
+  managementPort: number | undefined,
+): Promise<ComposePlan> {
+  const [client, second] = (await freePorts(2)) as [number, number];
+  const management = managementPort ?? second;
+  const env: Record<string, string> =
+    name === "kafka"
+      ? { KAFKA_PORT: String(client) }
+      : { RABBITMQ_PORT: String(client), RABBITMQ_MANAGEMENT_PORT: String(management) };
+  const project = await openProject(name, MODEL[name], env, lastingIn);
+  await override(project, name, {});
+  if (name === "kafka") return { name, project, address: `127.0.0.1:${client}` };
+  return {
+    name,
+    project,
+    address: `amqp://lab:${await rabbitmqPassword()}@127.0.0.1:${client}`,
+    managementUrl: `http://127.0.0.1:${management}`,
+  };
+}
+
+class ComposeBroker implements Broker {
+  readonly kind = "compose";
+  readonly name: BrokerName;
+  readonly address: string;
+  readonly managementUrl?: string;
+  readonly folder: string;
+  /** Whether `stop` ends it. */
+  owned = false;
+  versions: Record<string, string> = {};
+  readonly #plan: ComposePlan;
+
+  constructor(plan: ComposePlan) {
+    this.name = plan.name;
+    this.address = plan.address;
+    this.folder = plan.project.folder;
+    if (plan.managementUrl) this.managementUrl = plan.managementUrl;
+    this.#plan = plan;
+    projects.set(plan.address, plan.project);
+  }
+
+  async start(): Promise<void> {
+    await this.#compose("start");
+    await this.untilItAnswers();
+  }
+
+  /** Returns once a client is answered; throws when the container ends before. */
+  async untilItAnswers(): Promise<void> {
+    const { address, managementUrl, name } = this.#plan;
+    const told = await eventually(
+      `${name} answers`,
+      async () => {
+        try {
+          return await (name === "rabbitmq"
+            ? greetRabbitmq(address, managementUrl)
+            : greetKafka(address));
+        } catch (error) {
+          if (!(await isRunning(this.#plan))) return "ended";
+          throw error;
+        }
+      },
+      { timeoutMs: START_TIMEOUT_MS },
+    );
+    if (told === "ended") throw new Error(`${name}'s container ended`);
+    // Kafka doesn't tell its version, its image does: apache/kafka:4.2.0.
+    this.versions =
+      name === "rabbitmq"
+        ? (told as Record<string, string>)
+        : { kafka: (await imageOf(MODEL[name], name)).split(":").at(-1)! };
+  }
+
+  async kill(): Promise<void> {
+    // A policy of restarting doesn't undo it: Docker knows that somebody wanted it.
+    await this.#compose("kill", "--signal", "SIGKILL");
+  }
+
+  async pause(): Promise<void> {
+    await this.#compose("pause");
+  }
+
+  async resume(): Promise<void> {
+    await this.#compose("unpause");
+  }
+
+  async stop(): Promise<void> {
+    if (!this.owned) return;
+    this.owned = false;
+    projects.delete(this.address);
+    await endProject(this.#plan.project);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  #compose(...words: string[]): Promise<string> {
+    return compose(this.#plan.project, this.name, ...words);
+  }
+}
+
+async function isRunning({ name, project }: ComposePlan): Promise<boolean> {
+  // Fails when the service was never created.
+  const ids = await compose(project, name, "ps", "--quiet", "--status", "running").catch(() => "");
+  return ids !== "";
+}
+
+async function readPlan(folder: string): Promise<ComposePlan> {
+  return (await Bun.file(planFile(folder)).json()) as ComposePlan;
+}
+
+const planFile = (folder: string) => join(folder, "compose.json");

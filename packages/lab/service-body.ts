@@ -1,0 +1,134 @@
+import type { Subprocess } from "bun";
+import { closeSync, openSync } from "node:fs";
+import { join } from "node:path";
+import { atExit } from "./at-exit.ts";
+import type { Model } from "./evidence.ts";
+import { repoFolder } from "./folders.ts";
+
+/** What a service runs as: a process, or a container. */
+export interface Body {
+  readonly pid: number;
+  /** Resolves when it has ended: its exit code, or 128 + the signal's number. */
+  readonly exited: Promise<number>;
+  readonly hasEnded: boolean;
+  /** Where it answers, if that isn't what its `ready` line says. */
+  readonly url?: string;
+  signal(name: "SIGTERM" | "SIGKILL" | "SIGSTOP" | "SIGCONT"): Promise<void>;
+}
+
+/** Kills every service that this process has started and that isn't detached; gives the names of those that still ran. */
+export function killServices(): string[] {
+  const names = [...children.values()];
+  for (const child of children.keys()) child.kill("SIGKILL");
+  return names;
+}
+
+/** Puts something that runs among those that `killServices` ends, until it has. */
+export function register(child: Killable, name: string): void {
+  children.set(child, name);
+  forgetExit ??= atExit(() => void killServices());
+  void child.exited.then(() => {
+    children.delete(child);
+    if (children.size > 0) return;
+    forgetExit?.();
+    forgetExit = undefined;
+  });
+}
+
+interface Killable {
+  readonly exited: Promise<number>;
+  kill(signal: "SIGKILL"): void;
+}
+
+type Child = Subprocess<"pipe" | "ignore", number, number>;
+
+// Whoever is in here holds a lifeline: a pipe that nobody refers to would be collected, and closed.
+const children = new Map<Killable, string>();
+let forgetExit: (() => void) | undefined;
+
+function spawnChild(
+  command: string[],
+  options: {
+    name: string;
+    env: Record<string, string>;
+    log: number;
+    detached: boolean;
+  },
+): Child {
+  const { PATH = "/usr/bin:/bin", HOME, TMPDIR } = process.env;
+  const child = Bun.spawn(command, {
+    cwd: repoFolder,
+    env: {
+      PATH,
+      ...(HOME === undefined ? {} : { HOME }),
+      ...(TMPDIR === undefined ? {} : { TMPDIR }),
+      // Bun's `fetch` queues silently beyond 256: a hung neighbour would be taken for a slow client.
+      BUN_CONFIG_MAX_HTTP_REQUESTS: "4096",
+      ...options.env,
+    },
+    stdin: options.detached ? "ignore" : "pipe",
+    stdout: options.log,
+    stderr: options.log,
+    // A session of its own: Ctrl-C in the terminal reaches the lab alone, which stops them in order.
+    detached: true,
+  });
+  if (options.detached) {
+    child.unref();
+    return child;
+  }
+  register(child, options.name);
+  return child;
+}
+
+/** A service as a process of this machine, its output appended to that file. */
+export function spawnService(
+  { detached = false, model, service }: { model: Model; service: string; detached?: boolean },
+  logFile: string,
+  env: Record<string, string>,
+): Body {
+  const log = openSync(logFile, "a");
+  let child: Child;
+  try {
+    // A .env file is for people who start a service by hand.
+    child = spawnChild(
+      [process.execPath, "--no-env-file", join(repoFolder, model, `${service}.ts`)],
+      { name: service, env: detached ? env : { ...env, LAB_LIFELINE: "stdin" }, log, detached },
+    );
+  } finally {
+    closeSync(log);
+  }
+  let guard: Child | undefined;
+  return {
+    pid: child.pid,
+    exited: child.exited,
+    get hasEnded() {
+      return child.exitCode !== null || child.signalCode !== null;
+    },
+    async signal(name) {
+      // A stopped process can't notice that its lifeline ends: somebody must wake it.
+      if (name === "SIGSTOP") guard ??= spawnGuard(child.pid);
+      child.kill(name);
+      if (name === "SIGSTOP" || guard === undefined) return;
+      if (name === "SIGKILL") await child.exited;
+      guard.kill("SIGKILL");
+      await guard.exited;
+      guard = undefined;
+    },
+  };
+}
+
+/** Wakes a stopped process when this one has died, so that it finds its own lifeline cut. */
+function spawnGuard(pid: number): Child {
+  const log = openSync("/dev/null", "w");
+  try {
+    const script = `trap '' HUP INT TERM; read -r _; kill -CONT ${pid}`;
+    return spawnChild(["sh", "-c", script], {
+      name: `guard of ${pid}`,
+      env: {},
+      log,
+      detached: false,
+    });
+  } finally {
+    closeSync(log);
+  }
+}
