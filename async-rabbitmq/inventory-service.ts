@@ -16,6 +16,7 @@ import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs } from "@lab/runtime/faults";
 import { createApp } from "@lab/runtime/http";
 import { createLog, reasonOf } from "@lab/runtime/log";
+import { patiently } from "@lab/runtime/patience";
 import { OrderParams } from "@lab/runtime/requests";
 import { listen, runService, type Service } from "@lab/runtime/service";
 import { Inventory, INVENTORY_SCHEMA } from "@lab/store/inventory";
@@ -26,6 +27,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import type { ConfirmChannel, ConsumeMessage } from "amqplib";
 import {
   AmqpUrl,
+  attemptOf,
   connectBroker,
   consumeBatches,
   type Consumer,
@@ -55,6 +57,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
   const inventory = new Inventory(store.db);
   const ledger = new Ledger(store.db, "inventory-service");
   await store.commit(() => inventory.open(config.openingStock));
+  faults.reached("opened-before-listening");
   const names = topology(config.labNamespace);
 
   const app = createApp("inventory-service", {
@@ -88,23 +91,33 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
         if (decoded.kind === "invalid") {
           // Never valid, however often it comes: to the dead queue at once.
           log.warn("message_refused", decoded);
+          faults.reached("refused-before-reject");
           channel.reject(message, false);
+          faults.reached("rejected");
           continue;
         }
         try {
           await faults.strike();
           work.push({ message, event: decoded.event });
         } catch (error) {
-          log.warn("message_retried", { reason: reasonOf(error) });
+          const attempt = attemptOf(message);
+          const order_id = decoded.event.subject;
+          log.warn("message_retried", { order_id, attempt, reason: reasonOf(error) });
+          faults.reached("failed-before-requeue");
           requeueLater(channel, message);
         }
       }
-      const answers = await store.commit(() =>
-        work.map(({ event }) => ledger.once(event.id, () => reserve(event))),
+      const answers = await patiently(log, () =>
+        store.commit(() => work.map(({ event }) => ledger.once(event.id, () => reserve(event)))),
       );
-      await Promise.all(answers.map(({ outcome }) => publisher.publish(outcome)));
+      faults.reached("stored-before-publish");
+      const said = answers.map(({ outcome }) => publisher.publish(outcome));
+      faults.reached("published-before-confirm");
+      await Promise.all(said);
+      faults.reached("confirmed-before-ack");
       // One by one: an `allUpTo` would take those along that wait for a retry.
       for (const { message } of work) channel.ack(message);
+      faults.reached("acked");
     } catch (error) {
       log.warn("message_retried", { reason: reasonOf(error) });
       for (const { message } of work) requeueLater(channel, message);
@@ -115,6 +128,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
   function reserve(event: OrderPlaced): string {
     const answer = inventory.answer(event, "inventory-service");
     log.debug("stock_reserved", { order_id: answer.subject, says: answer.type });
+    faults.reached("decided-before-commit");
     return encodeEvent(answer);
   }
 
@@ -125,6 +139,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
     log,
     async setup(channel) {
       const publisher = new Publisher(channel, names.exchange);
+      faults.reached("declared-before-consuming");
       consumer = await consumeBatches(
         channel,
         names.inventoryQueue,
@@ -138,10 +153,13 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
     name: "inventory-service",
     url: listen(app, config),
     database: config.database,
+    faults,
     async stop() {
       faults.end();
       await consumer?.stop();
+      faults.reached("consumer-stopped");
       await broker.close();
+      faults.reached("broker-left");
       await app.stop();
       store.close();
     },

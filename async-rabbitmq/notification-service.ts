@@ -19,6 +19,7 @@ import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs } from "@lab/runtime/faults";
 import { createApp } from "@lab/runtime/http";
 import { createLog, reasonOf } from "@lab/runtime/log";
+import { patiently } from "@lab/runtime/patience";
 import { PageQuery } from "@lab/runtime/requests";
 import { listen, runService, type Service } from "@lab/runtime/service";
 import { Ledger, LEDGER_SCHEMA } from "@lab/store/ledger";
@@ -28,6 +29,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import type { ConfirmChannel, ConsumeMessage } from "amqplib";
 import {
   AmqpUrl,
+  attemptOf,
   connectBroker,
   consumeBatches,
   type Consumer,
@@ -82,23 +84,33 @@ export async function startNotification(config: Static<typeof Config>): Promise<
         if (decoded.kind === "invalid") {
           // Never valid, however often it comes: to the dead queue at once.
           log.warn("message_refused", decoded);
+          faults.reached("refused-before-reject");
           channel.reject(message, false);
+          faults.reached("rejected");
           continue;
         }
         try {
           await faults.strike();
           work.push({ message, event: decoded.event });
         } catch (error) {
-          log.warn("message_retried", { reason: reasonOf(error) });
+          const attempt = attemptOf(message);
+          const order_id = decoded.event.subject;
+          log.warn("message_retried", { order_id, attempt, reason: reasonOf(error) });
+          faults.reached("failed-before-requeue");
           requeueLater(channel, message);
         }
       }
-      const sent = await store.commit(() =>
-        work.map(({ event }) => ledger.once(event.id, () => tell(event))),
+      const sent = await patiently(log, () =>
+        store.commit(() => work.map(({ event }) => ledger.once(event.id, () => tell(event)))),
       );
-      await Promise.all(sent.map(({ outcome }) => publisher.publish(outcome)));
+      faults.reached("stored-before-publish");
+      const said = sent.map(({ outcome }) => publisher.publish(outcome));
+      faults.reached("published-before-confirm");
+      await Promise.all(said);
+      faults.reached("confirmed-before-ack");
       // One by one: an `allUpTo` would take those along that wait for a retry.
       for (const { message } of work) channel.ack(message);
+      faults.reached("acked");
     } catch (error) {
       log.warn("message_retried", { reason: reasonOf(error) });
       for (const { message } of work) requeueLater(channel, message);
@@ -110,6 +122,7 @@ export async function startNotification(config: Static<typeof Config>): Promise<
     const { order_id, user_id, kitchen } = event.data;
     const order = { order_id, user_id, kitchen };
     if (notifications.send(order)) log.debug("customer_told", { order_id });
+    faults.reached("told-before-commit");
     return encodeEvent(causedEvent(event, "notification-service", "ConfirmationSent", order));
   }
 
@@ -120,6 +133,7 @@ export async function startNotification(config: Static<typeof Config>): Promise<
     log,
     async setup(channel) {
       const publisher = new Publisher(channel, names.exchange);
+      faults.reached("declared-before-consuming");
       consumer = await consumeBatches(
         channel,
         names.notificationQueue,
@@ -133,10 +147,13 @@ export async function startNotification(config: Static<typeof Config>): Promise<
     name: "notification-service",
     url: listen(app, config),
     database: config.database,
+    faults,
     async stop() {
       faults.end();
       await consumer?.stop();
+      faults.reached("consumer-stopped");
       await broker.close();
+      faults.reached("broker-left");
       await app.stop();
       store.close();
     },

@@ -21,6 +21,7 @@ import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs } from "@lab/runtime/faults";
 import { createApp } from "@lab/runtime/http";
 import { createLog, reasonOf } from "@lab/runtime/log";
+import { patiently } from "@lab/runtime/patience";
 import { OrderHeaders, OrderParams, OrderQuery } from "@lab/runtime/requests";
 import { Repeater } from "@lab/runtime/repeater";
 import { listen, runService, type Service } from "@lab/runtime/service";
@@ -121,8 +122,10 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
           ),
         );
       }
+      faults.reached("placed-before-commit");
       return accepted;
     });
+    faults.reached("stored-before-answer");
     log.debug("order_placed", { order_id: order.order_id });
     outboxSender.wake();
     return { order_id: order.order_id, status: order.status };
@@ -136,10 +139,14 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       if (!through) return;
       const rows = outbox.unsent(PUBLISH_BATCH);
       if (rows.length === 0) return;
-      const words = await Promise.allSettled(rows.map((row) => through.publish(row.body)));
+      const said = rows.map((row) => through.publish(row.body));
+      faults.reached("published-before-confirm");
+      const words = await Promise.allSettled(said);
+      faults.reached("confirmed-before-mark");
       const sent = rows.filter((_, n) => words[n]?.status === "fulfilled");
       // Killed here, the events go out again under the same ids.
       await store.commit(() => outbox.markSent(sent));
+      faults.reached("marked");
       const refused = words.find((word) => word.status === "rejected");
       if (refused) {
         log.warn("call_failed", { reason: reasonOf(refused.reason) });
@@ -161,18 +168,25 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
         if (decoded.kind === "event") work.push({ message, event: decoded.event });
         else {
           log.warn("message_refused", decoded);
+          faults.reached("refused-before-reject");
           channel.reject(message, false);
+          faults.reached("rejected");
         }
       }
-      await store.commit(() => {
-        for (const { event } of work) {
-          const { type, time, data } = event;
-          const reason = type === "InventoryFailed" ? event.data.reason : undefined;
-          // A step that is known changes nothing, so this needs no ledger.
-          orders.advance(data.order_id, STATUS_AFTER[type], time, reason);
-        }
-      });
+      await patiently(log, () =>
+        store.commit(() => {
+          for (const { event } of work) {
+            const { type, time, data } = event;
+            const reason = type === "InventoryFailed" ? event.data.reason : undefined;
+            // A step that is known changes nothing, so this needs no ledger.
+            orders.advance(data.order_id, STATUS_AFTER[type], time, reason);
+          }
+          faults.reached("advanced-before-commit");
+        }),
+      );
+      faults.reached("advanced-before-ack");
       for (const { message } of work) channel.ack(message);
+      faults.reached("acked");
     } catch (error) {
       log.warn("message_retried", { reason: reasonOf(error) });
       for (const { message } of work) requeueLater(channel, message);
@@ -188,6 +202,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       publisher = new Publisher(channel, names.exchange);
       // While RabbitMQ is down nothing is tried: each order would try all that waits.
       channel.on("close", () => (publisher = undefined));
+      faults.reached("declared-before-consuming");
       consumer = await consumeBatches(
         channel,
         names.orderQueue,
@@ -202,13 +217,17 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     name: "order-service",
     url: listen(app, config),
     database: config.database,
+    faults,
     async stop() {
       stopping = true;
       faults.end();
       await app.stop();
+      faults.reached("intake-ended");
       await consumer?.stop();
+      faults.reached("consumer-stopped");
       await outboxSender.stop();
       await broker.close();
+      faults.reached("broker-left");
       store.close();
     },
   };

@@ -2,9 +2,12 @@
  * What the three services agree on: exchange, queues, dead queues, and how a
  * connection is kept and a message published.
  */
+import type { Socket } from "node:net";
 import { CONTENT_TYPE, type EventType, type LabEvent } from "@lab/contracts/events";
 import { Batches } from "@lab/runtime/batches";
 import { type Log, reasonOf } from "@lab/runtime/log";
+import { cutOff } from "@lab/runtime/service";
+import { without } from "@lab/runtime/protections";
 import { Type } from "@sinclair/typebox";
 import {
   type Channel,
@@ -72,17 +75,7 @@ async function declareTopology(channel: Channel, names: Topology): Promise<void>
     });
     await channel.assertQueue(queue, {
       durable: true,
-      arguments: {
-        "x-queue-type": "quorum",
-        // RabbitMQ 4 has a limit of 20 by default, 3.x has none.
-        "x-delivery-limit": DELIVERY_LIMIT,
-        // The default exchange routes by queue name.
-        "x-dead-letter-exchange": "",
-        "x-dead-letter-routing-key": deadQueue(queue),
-        // A dead letter must not get lost on its way; this needs reject-publish.
-        "x-dead-letter-strategy": "at-least-once",
-        "x-overflow": "reject-publish",
-      },
+      arguments: without("durable-queue") ? {} : queueArguments(queue),
     });
     for (const key of keys) {
       await channel.bindQueue(queue, names.exchange, key);
@@ -90,10 +83,52 @@ async function declareTopology(channel: Channel, names: Topology): Promise<void>
   }
 }
 
+function queueArguments(queue: string): Record<string, string | number> {
+  return {
+    "x-queue-type": "quorum",
+    // RabbitMQ 4 has a limit of 20 by default, 3.x has none.
+    "x-delivery-limit": without("delivery-limit") ? 1_000_000_000 : DELIVERY_LIMIT,
+    ...(without("dead-letter")
+      ? {}
+      : {
+          // The default exchange routes by queue name.
+          "x-dead-letter-exchange": "",
+          "x-dead-letter-routing-key": deadQueue(queue),
+          // A dead letter must not get lost on its way; this needs reject-publish.
+          "x-dead-letter-strategy": "at-least-once",
+        }),
+    "x-overflow": "reject-publish",
+  };
+}
+
 /** A connection that comes back by itself. */
 export interface Broker {
   connected(): boolean;
   close(): Promise<void>;
+}
+
+/** How long a stop waits for a RabbitMQ that may be hung. */
+const GOODBYE_MS = 4_000;
+
+/** A connection that lived for so long was a good one. */
+const GOOD_AFTER_MS = 10_000;
+/** Most that a new one is watched before anything is delivered over it. */
+const WATCHED_MS = 2_000;
+
+/**
+ * A cut counts as a delivery of all that is outstanding: over a line that is cut
+ * every tenth of a second good messages would reach their limit within one. So
+ * with each cut in a row a new connection has to live for longer before it is used.
+ */
+function caution() {
+  let pauseMs = 0;
+  let usedSince = -Infinity;
+  return async () => {
+    const good = performance.now() - usedSince > GOOD_AFTER_MS;
+    pauseMs = good ? 0 : Math.min(WATCHED_MS, Math.max(100, pauseMs * 2));
+    await Bun.sleep(pauseMs);
+    usedSince = performance.now();
+  };
 }
 
 /**
@@ -109,6 +144,10 @@ export async function connectBroker(options: {
 }): Promise<Broker> {
   const { url, names, log, setup } = options;
   let connected = false;
+  const watched = caution();
+  let hangUp = () => {};
+  // Its outstanding confirms and closes then fail, as they do when RabbitMQ dies.
+  cutOff(GOODBYE_MS, () => hangUp());
   const address = new URL(url);
   // A broker that went silent is noticed after two of these, in seconds.
   address.searchParams.set("heartbeat", "10");
@@ -123,6 +162,8 @@ export async function connectBroker(options: {
       // Orders are accepted while the broker is down, so a start goes on too.
       waitForConnect: false,
       async setup(model: ChannelModel) {
+        const { stream } = model.connection as unknown as { stream: Socket };
+        hangUp = () => void stream.destroy();
         model.on("error", (error: unknown) => {
           log.warn("broker_disconnected", { reason: reasonOf(error) });
         });
@@ -134,6 +175,7 @@ export async function connectBroker(options: {
         // along: one way to recover is enough.
         channel.on("close", () => void model.close().catch(() => {}));
         await declareTopology(channel, names);
+        await watched();
         await setup(channel);
       },
     },
@@ -188,12 +230,13 @@ export class Publisher {
         Buffer.from(body),
         {
           mandatory: true,
-          persistent: true,
+          persistent: !without("durable-queue"),
           messageId: id,
           contentType: CONTENT_TYPE,
         },
         settle,
       );
+      if (without("confirms")) resolve();
     });
   }
 }
@@ -223,6 +266,9 @@ export async function consumeBatches(
   const batches = new Batches<ConsumeMessage>(limit, work);
   // The broker takes its deliveries back with the channel.
   channel.on("close", () => batches.clear());
+  const onArrival = without("ack-after-commit");
+  // RabbitMQ counts it as acknowledged, and would end the channel over a second time.
+  if (onArrival) Object.assign(channel, { ack() {}, reject() {} });
   await channel.prefetch(PREFETCH);
   const { consumerTag } = await channel.consume(
     queue,
@@ -231,12 +277,15 @@ export async function consumeBatches(
       // Cancelled by the broker: the queue was deleted. Begin again.
       else void channel.close().catch(() => {});
     },
-    { noAck: false },
+    { noAck: onArrival },
   );
   return {
     async stop() {
       await channel.cancel(consumerTag).catch(() => {});
       await batches.idle();
+      // Answered after every ack that was sent before. The close of the connection could overtake
+      // the acks, and their messages would be delivered again.
+      await channel.checkQueue(queue).catch(() => {});
     },
   };
 }
@@ -249,8 +298,7 @@ const RETRY_PAUSE_MS = 100;
  * after which the message is dead.
  */
 export function requeueLater(channel: Channel, message: ConsumeMessage): void {
-  const deliveries = Number(message.properties.headers?.["x-delivery-count"]);
-  const pauseMs = RETRY_PAUSE_MS * 2 ** Math.min(deliveries || 0, 5);
+  const pauseMs = RETRY_PAUSE_MS * 2 ** Math.min(attemptOf(message) - 1, 5);
   setTimeout(() => {
     try {
       channel.reject(message, true);
@@ -258,4 +306,9 @@ export function requeueLater(channel: Channel, message: ConsumeMessage): void {
       // The channel is gone, and the broker took the message back with it.
     }
   }, pauseMs).unref();
+}
+
+/** Which delivery of the message this is, from 1, as the broker counts. */
+export function attemptOf({ properties }: ConsumeMessage): number {
+  return 1 + (Number(properties.headers?.["x-delivery-count"]) || 0);
 }

@@ -16,6 +16,7 @@ import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs } from "@lab/runtime/faults";
 import { createApp } from "@lab/runtime/http";
 import { createLog } from "@lab/runtime/log";
+import { without } from "@lab/runtime/protections";
 import { listen, runService, type Service } from "@lab/runtime/service";
 import {
   Analytics,
@@ -32,14 +33,11 @@ import {
   connectPersistently,
   createConsumer,
   createKafka,
-  declareTopics,
   endingOnBugs,
-  KafkaBrokers,
-  SEND_BATCH,
   setGroupOffsets,
-  topics,
   watchGroup,
-} from "./topics.ts";
+} from "./client.ts";
+import { declareTopics, KafkaBrokers, SEND_BATCH, topics } from "./topics.ts";
 
 export const Config = Type.Object({
   ...serviceKnobs({
@@ -57,6 +55,7 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
   const store = new Store(config.database, ANALYTICS_SCHEMA);
   const analytics = new Analytics(store.db);
   await store.commit(() => analytics.open());
+  faults.reached("opened-before-listening");
 
   const names = topics(config.labNamespace);
   const sources = [names.orderEvents, names.inventoryEvents];
@@ -120,7 +119,8 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
       const replay = analytics.replaying();
       const target = replay?.targets[topic]?.[partition] ?? 0;
       // A replay ends where the live metrics stood; what is behind comes after.
-      const due = replay ? rest.filter(({ offset }) => Number(offset) < target) : rest;
+      const ends = replay && !without("replay-end");
+      const due = ends ? rest.filter(({ offset }) => Number(offset) < target) : rest;
       const slice = due.slice(0, faults.batchLimit(SEND_BATCH));
       if (slice.length === 0) {
         consumer.pause([{ topic, partitions: [partition] }]);
@@ -133,9 +133,12 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
         const { generation } = replay ?? analytics.live();
         const records = slice.map(readRecord);
         analytics.fold(generation, topic, partition, records, next);
+        faults.reached("folded-before-commit");
       });
+      faults.reached("folded-before-offset");
       resolveOffset(String(next - 1));
       await consumer.commitOffsets([{ topic, partition, offset: `${next}` }]);
+      faults.reached("offset-committed");
       await heartbeat();
       if (replay) await finishReplay(replay);
     }
@@ -157,6 +160,8 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
 
   /** Leaves the group, and folds the log again into a fresh generation. */
   async function onReplay() {
+    // Work for a long time that anybody could ask for: a lab's own, as faults are.
+    if (!faults.enabled) throw new Problem("not_found", "a replay needs LAB_FAULTS=on");
     if (!following()) {
       throw new Problem("broker_unavailable", "try again", { headers: { "retry-after": "1" } });
     }
@@ -167,8 +172,10 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
     try {
       // The broker refuses to set the offsets of a group that has members.
       await consumer.stop();
+      faults.reached("left-before-replay");
       // Nothing is folded now: the metrics stand still where they are noted.
       await store.commit(() => analytics.beginReplay());
+      faults.reached("replay-begun");
     } finally {
       replayBegins = false;
       connecting = connectPersistently(log, () => stopping, consume);
@@ -191,15 +198,19 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
       }
     }
     await setGroupOffsets(kafka, admin, names.analyticsGroup, offsets);
+    faults.reached("rewound-before-note");
     await store.commit(() => analytics.noteReset(generation, resetTo));
+    faults.reached("rewound");
   }
 
   /** Once every partition is where the old metrics stood: compare, and swap. */
   async function finishReplay({ generation, targets }: Generation) {
     if (!reached(analytics.positions(generation), targets)) return;
+    faults.reached("replayed-before-swap");
     // A start and a batch may both find the end: the first of them swaps.
     const done = await store.commit(() => analytics.replaying() && analytics.finishReplay());
     if (!done) return;
+    faults.reached("swapped");
     log.info("replay_finished", { ...replayView(done) });
     consumer.resume(sources.map((topic) => ({ topic })));
   }
@@ -229,6 +240,7 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
     async () => {
       await admin.connect();
       await declareTopics(admin, names);
+      faults.reached("declared-before-consuming");
       await consumer.connect();
       for (const topic of sources) {
         await consumer.subscribe({ topic, fromBeginning: true });
@@ -241,11 +253,13 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
     name: "analytics-consumer",
     url: listen(app, config),
     database: config.database,
+    faults,
     async stop() {
       faults.end();
       stopping = true;
       await connecting;
       await consumer.disconnect();
+      faults.reached("group-left");
       await admin.disconnect();
       await app.stop();
       store.close();

@@ -17,6 +17,7 @@ import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs, InjectedFailure } from "@lab/runtime/faults";
 import { createApp } from "@lab/runtime/http";
 import { createLog, reasonOf } from "@lab/runtime/log";
+import { without } from "@lab/runtime/protections";
 import { OrderParams } from "@lab/runtime/requests";
 import { listen, runService, type Service } from "@lab/runtime/service";
 import { Inventory, INVENTORY_SCHEMA } from "@lab/store/inventory";
@@ -30,14 +31,10 @@ import {
   createConsumer,
   createKafka,
   createProducer,
-  declareTopics,
   endingOnBugs,
-  KafkaBrokers,
-  PARTITIONS,
-  SEND_BATCH,
-  topics,
   watchGroup,
-} from "./topics.ts";
+} from "./client.ts";
+import { declareTopics, KafkaBrokers, PARTITIONS, SEND_BATCH, topics } from "./topics.ts";
 
 export const Config = Type.Object({
   ...serviceKnobs({
@@ -62,6 +59,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
   const inventory = new Inventory(store.db);
   const ledger = new Ledger(store.db, "inventory-consumer");
   await store.commit(() => inventory.open(config.openingStock));
+  faults.reached("opened-before-listening");
 
   const names = topics(config.labNamespace);
   const kafka = createKafka(config.kafkaBrokers, "inventory-consumer", log);
@@ -105,20 +103,22 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
       const answers = await store.commit(() =>
         events.map((event) => ledger.once(event.id, () => reserve(event))),
       );
-      await producer.sendBatch({
+      faults.reached("stored-before-send");
+      await producer.send({
+        topic: names.inventoryEvents,
         acks: -1,
-        topicMessages: [
-          {
-            topic: names.inventoryEvents,
-            messages: answers.map(({ outcome }, n) => ({
-              key: events[n]?.data.kitchen ?? null,
-              value: outcome,
-              headers: { "content-type": CONTENT_TYPE },
-            })),
-          },
-          { topic: names.deadLetters, messages: dead },
-        ].filter(({ messages }) => messages.length > 0),
+        messages: answers.map(({ outcome }, n) => ({
+          key: events[n]?.data.kitchen ?? null,
+          value: outcome,
+          headers: { "content-type": CONTENT_TYPE },
+        })),
       });
+      await producer.send({
+        topic: names.deadLetters,
+        acks: -1,
+        messages: without("dead-letter") ? [] : dead,
+      });
+      faults.reached("sent-before-offset");
       const last = slice.at(-1) as KafkaMessage;
       resolveOffset(last.offset);
       await consumer.commitOffsets([
@@ -128,6 +128,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
           offset: String(Number(last.offset) + 1),
         },
       ]);
+      faults.reached("offset-committed");
       await heartbeat();
     }
   }
@@ -144,14 +145,15 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
         // A heartbeat that failed says nothing of the record.
         if (!(error instanceof InjectedFailure)) throw error;
         const detail = reasonOf(error);
-        log.warn("message_retried", { attempt, reason: detail });
-        if (attempt === MAX_ATTEMPTS) {
+        log.warn("message_retried", { order_id: decoded.event.subject, attempt, reason: detail });
+        if (attempt === MAX_ATTEMPTS && !without("delivery-limit")) {
           return {
             kind: "invalid",
             reason: "failed_too_often",
             detail,
           } as const;
         }
+        faults.reached("failed-before-retry");
         await Bun.sleep(RETRY_PAUSE_MS * 2 ** (attempt - 1));
         await heartbeat();
       }
@@ -165,6 +167,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
     { reason, detail }: { reason: string; detail: string },
   ): Message {
     log.warn("message_refused", { partition, offset, reason, detail });
+    faults.reached("refused-before-send");
     const topic = names.orderEvents;
     return {
       key,
@@ -177,6 +180,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
   function reserve(event: OrderPlaced): string {
     const answer = inventory.answer(event, "inventory-consumer");
     log.debug("stock_reserved", { order_id: answer.subject, says: answer.type });
+    faults.reached("decided-before-commit");
     return encodeEvent(answer);
   }
 
@@ -186,6 +190,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
     async () => {
       await admin.connect();
       await declareTopics(admin, names);
+      faults.reached("declared-before-consuming");
       await producer.connect();
       await consumer.connect();
       await consumer.subscribe({
@@ -205,11 +210,13 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
     name: "inventory-consumer",
     url: listen(app, config),
     database: config.database,
+    faults,
     async stop() {
       faults.end();
       stopping = true;
       await connecting;
       await consumer.disconnect();
+      faults.reached("group-left");
       await producer.disconnect();
       await admin.disconnect();
       await app.stop();

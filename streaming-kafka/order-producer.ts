@@ -39,13 +39,10 @@ import {
   createConsumer,
   createKafka,
   createProducer,
-  declareTopics,
   endingOnBugs,
-  KafkaBrokers,
-  SEND_BATCH,
-  topics,
   watchGroup,
-} from "./topics.ts";
+} from "./client.ts";
+import { declareTopics, KafkaBrokers, SEND_BATCH, topics } from "./topics.ts";
 
 export const Config = Type.Object({
   ...serviceKnobs({
@@ -104,6 +101,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       "/orders/bulk",
       async ({ body, status, set }) => {
         const bulk = await store.commit(() => bulks.begin(body));
+        faults.reached("bulk-begun-before-answer");
         set.headers["location"] = `/orders/bulk/${bulk.bulk_id}`;
         bulkPlacer.wake();
         return status(202, bulk);
@@ -137,6 +135,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
   ) {
     await faults.strike();
     const order = await store.commit(() => placeOrder(body, idempotencyKey, traceparent));
+    faults.reached("stored-before-answer");
     log.debug("order_placed", { order_id: order.order_id });
     outboxSender.wake();
     return { order_id: order.order_id, status: order.status };
@@ -154,6 +153,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       const data = { order_id, user_id, kitchen, items };
       const trace = childTrace(traceparent);
       outbox.add(kitchen, newEvent("OrderPlaced", "order-producer", data, trace));
+      faults.reached("placed-before-commit");
     }
     return order;
   }
@@ -166,8 +166,10 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
         if (stopping) return;
         const bulk = await store.commit(() => {
           for (const n of numbers) placeOrder(bulkOrder(plan, n));
+          faults.reached("bulk-placed-before-commit");
           return bulks.advance(bulk_id, numbers.length);
         });
+        faults.reached("bulk-placed");
         outboxSender.wake();
         if (bulk.state === "finished") log.info("bulk_finished", { ...bulk });
       }
@@ -194,7 +196,9 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
         return;
       }
       // Killed here, the events go out again under the same ids.
+      faults.reached("sent-before-mark");
       await store.commit(() => outbox.markSent(rows));
+      faults.reached("marked");
     }
   });
 
@@ -218,11 +222,14 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
           orders.advance(order_id, "failed", event.time, reason);
         } else orders.advance(event.data.order_id, "reserved", event.time);
       }
+      faults.reached("advanced-before-commit");
     });
+    faults.reached("advanced-before-offset");
     const { topic, partition } = batch;
     resolveOffset(batch.lastOffset());
     const offset = String(Number(batch.lastOffset()) + 1);
     await consumer.commitOffsets([{ topic, partition, offset }]);
+    faults.reached("offset-committed");
     await heartbeat();
   }
 
@@ -232,6 +239,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     async () => {
       await admin.connect();
       await declareTopics(admin, names);
+      faults.reached("declared-before-consuming");
       await producer.connect();
       await consumer.connect();
       await consumer.subscribe({
@@ -252,14 +260,17 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     name: "order-producer",
     url: listen(app, config),
     database: config.database,
+    faults,
     async stop() {
       faults.end();
       stopping = true;
       await app.stop();
+      faults.reached("intake-ended");
       await bulkPlacer.stop();
       await outboxSender.stop();
       await connecting;
       await consumer.disconnect();
+      faults.reached("group-left");
       await producer.disconnect();
       await admin.disconnect();
       store.close();

@@ -38,6 +38,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
   const store = new Store(config.database, INVENTORY_SCHEMA);
   const inventory = new Inventory(store.db);
   await store.commit(() => inventory.open(config.openingStock));
+  faults.reached("opened-before-listening");
 
   const app = createApp("inventory-service", {
     model: "sync-rest",
@@ -75,7 +76,12 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
       throw new Problem("invalid_request", `${sku} stands twice in items`);
     }
     await faults.strike();
-    const decision = await store.commit(() => inventory.reserve(order_id, kitchen, items));
+    const decision = await store.commit(() => {
+      const first = inventory.reserve(order_id, kitchen, items);
+      faults.reached("decided-before-commit");
+      return first;
+    });
+    faults.reached("decided-before-answer");
     log.debug("stock_reserved", { order_id, ...decision });
     switch (decision.kind) {
       case "reserved":
@@ -90,7 +96,11 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
   }
 
   async function onRelease({ order_id }: Static<typeof Release>) {
-    await store.commit(() => inventory.release(order_id));
+    await store.commit(() => {
+      inventory.release(order_id);
+      faults.reached("released-before-commit");
+    });
+    faults.reached("released-before-answer");
     log.debug("stock_released", { order_id });
     return { order_id, state: "released" as const };
   }
@@ -99,6 +109,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
     name: "inventory-service",
     url: listen(app, config),
     database: config.database,
+    faults,
     async stop() {
       faults.end();
       await app.stop();

@@ -54,7 +54,12 @@ export async function startNotification(config: Static<typeof Config>): Promise<
 
   async function onSend(order: Static<typeof Send>) {
     await faults.strike();
-    const first = await store.commit(() => notifications.send(order));
+    const first = await store.commit(() => {
+      const isFirst = notifications.send(order);
+      faults.reached("told-before-commit");
+      return isFirst;
+    });
+    faults.reached("told-before-answer");
     if (first) log.debug("customer_told", { order_id: order.order_id });
     return { order_id: order.order_id, state: "sent" as const };
   }
@@ -63,6 +68,7 @@ export async function startNotification(config: Static<typeof Config>): Promise<
     name: "notification-service",
     url: listen(app, config),
     database: config.database,
+    faults,
     async stop() {
       faults.end();
       await app.stop();

@@ -9,12 +9,21 @@
  * the timeout). Not knowing is not "no": an order that is given up is released
  * until Inventory has answered, however long that takes.
  */
-import { Order, OrderConfirmed, OrderPage, PlaceOrder, RejectReason } from "@lab/contracts/order";
+import {
+  Order,
+  OrderAccepted,
+  OrderConfirmed,
+  OrderPage,
+  PlaceOrder,
+  RejectReason,
+} from "@lab/contracts/order";
 import { Problem, type ProblemCode } from "@lab/contracts/problem";
 import { HttpUrl, serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs } from "@lab/runtime/faults";
 import { createApp } from "@lab/runtime/http";
 import { createLog, reasonOf } from "@lab/runtime/log";
+import { without } from "@lab/runtime/protections";
+import { mayPass } from "@lab/runtime/patience";
 import { Repeater } from "@lab/runtime/repeater";
 import { OrderHeaders, OrderParams, OrderQuery } from "@lab/runtime/requests";
 import { listen, runService, type Service } from "@lab/runtime/service";
@@ -57,14 +66,16 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
   })
     .post(
       "/order",
-      ({ body, headers, status }) =>
-        onOrder(body, headers["idempotency-key"], headers["traceparent"]).then((order) =>
-          status(201, order),
-        ),
+      ({ body, headers, set, status }) =>
+        onOrder(body, headers["idempotency-key"], headers["traceparent"]).then((order) => {
+          if (order.status !== "placed") return status(201, order);
+          set.headers["location"] = `/orders/${order.order_id}`;
+          return status(202, order);
+        }),
       {
         body: PlaceOrder,
         headers: OrderHeaders,
-        response: { 201: OrderConfirmed },
+        response: { 201: OrderConfirmed, 202: OrderAccepted },
         detail: { summary: "Order, and wait for the whole workflow" },
       },
     )
@@ -88,16 +99,20 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       const accepted = orders.placeOnce(body, idempotencyKey);
       // Inside the transaction: the repair must never see it as nobody's.
       if (accepted.kind === "placed") inFlight.add(accepted.order.order_id);
+      faults.reached("placed-before-commit");
       return accepted;
     });
     if (kind === "known") return answerAgain(order);
     try {
+      faults.reached("stored-before-reserve");
       const trace = childTrace(traceparent);
       const reserved = await askInventory(order, trace);
 
       // 2. Reserve stock: yes, no, or not known, and each is told apart.
       if (reserved.kind !== "reserved") {
+        faults.reached("refused-before-commit");
         await giveUp(order, reserved);
+        faults.reached("failed-before-answer");
         throw new Problem(reserved.code, reserved.detail, {
           orderId: order.order_id,
           ...(reserved.kind === "unreachable" && { headers: { "retry-after": "1" } }),
@@ -105,9 +120,17 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       }
 
       // 3. Tell the customer: if that fails the order stands, and is told later.
+      faults.reached("reserved-before-send");
       const told = await tellCustomer(order, trace);
+      faults.reached("told-before-commit");
       await finish(order, reserved.at, told);
+      faults.reached("stored-before-answer");
       return confirmed(order.order_id, told.kind === "told");
+    } catch (error) {
+      // Its end can't be stored. The order is: the repair ends it, so "no" would be a lie.
+      if (!mayPass(error)) throw error;
+      log.warn("call_failed", { order_id: order.order_id, reason: reasonOf(error) });
+      return { order_id: order.order_id, status: "placed" as const };
     } finally {
       inFlight.delete(order.order_id);
     }
@@ -203,10 +226,12 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       if (stopping) return;
       if (!(await release(orderId, trace))) break;
     }
+    if (without("recovery")) return;
     for (const order of orders.list({ status: "placed", limit: 500 })) {
       if (stopping) return;
       if (!isNobodys(order)) continue;
       const reserved = await askInventory(order, trace);
+      faults.reached("asked-again-before-commit");
       if (reserved.kind === "reserved") {
         await finish(order, reserved.at, await tellCustomer(order, trace));
       } else if (reserved.kind === "rejected") {
@@ -218,6 +243,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       if (!isNobodys(order)) continue;
       const told = await tellCustomer(order, trace);
       if (told.kind === "pending") break;
+      faults.reached("told-later-before-commit");
       await finish(order, now(), told);
     }
   });
@@ -239,6 +265,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       log.debug("call_failed", { order_id: orderId, reason: reasonOf(error) });
       return false;
     }
+    faults.reached("released-before-commit");
     await store.commit(() => releases.done(orderId));
     log.debug("stock_released", { order_id: orderId });
     return true;
@@ -248,10 +275,12 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     name: "order-service",
     url: listen(app, config),
     database: config.database,
+    faults,
     async stop() {
       stopping = true;
       faults.end();
       await app.stop();
+      faults.reached("intake-ended");
       await repair.stop();
       store.close();
     },

@@ -31,6 +31,7 @@ export const PROBLEMS = {
   inventory_error: { status: 502, title: "Inventory answered with an error" },
   inventory_unreachable: { status: 503, title: "Inventory can't be reached" },
   broker_unavailable: { status: 503, title: "The broker can't be reached" },
+  overloaded: { status: 503, title: "Too many requests at once" },
   store_unavailable: { status: 503, title: "The database is unavailable" },
   inventory_timeout: {
     status: 504,

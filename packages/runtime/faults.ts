@@ -2,6 +2,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import { Problem } from "@lab/contracts/problem";
 import { draw } from "@lab/workflow/random";
 import { ConfigError, variableName } from "./env.ts";
+import { takeAway } from "./protections.ts";
 
 const MAX_MS = 600_000;
 const KEEP_ALIVE_MS = 500;
@@ -31,6 +32,10 @@ export function faultKnobs<const R extends string>(role: R) {
     labFaults: OnOff,
     throttleMs: throttle_ms,
     faultSeed: seed,
+    /** Names of protections to go without, see protections.ts. */
+    labWithout: Type.String({ default: "" }),
+    /** `point:n`: SIGKILL at the n-th pass of that point, see `Faults.reached`. */
+    labCrashAt: Type.String({ pattern: "^([a-z-]+:[1-9][0-9]*)?$", default: "" }),
     ...({
       [`${role}DelayMs`]: delay_ms,
       [`${role}FailRate`]: fail_rate,
@@ -45,6 +50,8 @@ type FaultConfig<R extends string> = {
   labFaults: "on" | "off";
   throttleMs: number;
   faultSeed: number;
+  labWithout: string;
+  labCrashAt: string;
 } & Record<`${R}DelayMs` | `${R}FailRate`, number> &
   Record<`${R}Hang`, boolean>;
 
@@ -66,10 +73,16 @@ export class Faults {
   #settings: FaultSettings;
   #calls = 0;
   #changed = Promise.withResolvers<void>();
+  readonly #crashPoint: string;
+  #passesLeft: number;
 
-  constructor(enabled: boolean, settings: FaultSettings) {
+  /** `crashAt` as in LAB_CRASH_AT. */
+  constructor(enabled: boolean, settings: FaultSettings, crashAt = "") {
     this.enabled = enabled;
     this.#settings = settings;
+    const [point = "", n] = crashAt.split(":");
+    this.#crashPoint = point;
+    this.#passesLeft = Number(n);
   }
 
   get settings(): FaultSettings {
@@ -115,9 +128,22 @@ export class Faults {
     const fails = failsAt(settings, call);
     if (fails) throw new InjectedFailure(call);
   }
+
+  /**
+   * Names a gap between two effects. Where LAB_CRASH_AT says so the process is killed in it, as by
+   * `kill -9`: no handler runs, and nothing after this line.
+   */
+  reached(point: string): void {
+    if (point !== this.#crashPoint) return;
+    this.#passesLeft -= 1;
+    if (this.#passesLeft === 0) process.kill(process.pid, "SIGKILL");
+  }
 }
 
-/** The faults that a configuration asks for; throws where it does so without LAB_FAULTS=on. */
+/**
+ * The faults that a configuration asks for, its crash among them, and the protections that it goes
+ * without; throws where it does so without LAB_FAULTS=on.
+ */
 export function createFaults<const R extends string>(role: R, config: FaultConfig<R>): Faults {
   const settings: FaultSettings = {
     delay_ms: config[`${role}DelayMs`] as number,
@@ -128,10 +154,12 @@ export function createFaults<const R extends string>(role: R, config: FaultConfi
   };
   const enabled = config.labFaults === "on";
   const { seed: _, ...asked } = settings;
-  if (!enabled && Object.values(asked).some(Boolean)) {
+  const { labCrashAt, labWithout } = config;
+  if (!enabled && [labCrashAt, labWithout, ...Object.values(asked)].some(Boolean)) {
     throw new ConfigError(
-      `bad environment:\n  ${variableName(role)}_* and THROTTLE_MS need LAB_FAULTS=on`,
+      `bad environment:\n  ${variableName(role)}_*, THROTTLE_MS, LAB_WITHOUT and LAB_CRASH_AT need LAB_FAULTS=on`,
     );
   }
-  return new Faults(enabled, settings);
+  takeAway(labWithout);
+  return new Faults(enabled, settings, labCrashAt);
 }

@@ -6,13 +6,24 @@ import {
   ProblemBody as ProblemSchema,
   problemBody,
 } from "@lab/contracts/problem";
-import { SQLiteError } from "bun:sqlite";
 import { Elysia } from "elysia";
 import { type Faults, FaultSettings } from "./faults.ts";
 import { type Log, reasonOf } from "./log.ts";
+import { mayPass } from "./patience.ts";
 
 /** The largest request body, in bytes. */
 const MAX_BODY_BYTES = 64 * 1024;
+
+/**
+ * Requests that may be worked on at once. Each holds its body and waits for a commit: without a
+ * limit memory would grow with the load. More than share one commit gain nothing.
+ */
+const MAX_IN_FLIGHT = 1000;
+
+/** A request must have arrived within this time: else somebody holds a place with half of one. */
+const ARRIVAL_S = 10;
+/** A handler that runs counts as idle. The longest there is; a hang that was asked for may be longer, and is cut then. */
+const HANDLER_S = 255;
 
 const PROBLEM_TYPE = "application/problem+json";
 
@@ -36,15 +47,35 @@ export function createApp(service: string, { model, faults, log, health }: AppOp
     // With it Elysia strips unknown properties in place of refusing them.
     normalize: false,
     serve: {
-      // A handler that still runs counts as idle. The longest there is, in seconds;
-      // a hang that was asked for may be longer, and is cut then.
-      idleTimeout: 255,
+      // For a body that doesn't arrive, however slowly it comes, and for a connection that nobody
+      // uses. Bun has 10 s of its own for the head.
+      idleTimeout: ARRIVAL_S,
       // Larger bodies get their problem+json from `readJson`; this is only a backstop.
       maxRequestBodySize: 256 * MAX_BODY_BYTES,
     },
   });
+  let inFlight = 0;
   app
-    .onParse({ as: "global" }, ({ request, contentType }) => readJson(request, contentType))
+    // Looking is cheap and never refused: /health tells overloaded from dead.
+    .wrap((handle) => async (request: Request) => {
+      // Anew for each: the connection may have had a request before.
+      app.server?.timeout(request, request.body ? ARRIVAL_S : HANDLER_S);
+      if (request.method === "GET") return handle(request);
+      // Before its body is read, so surely before anything is stored.
+      if (inFlight >= MAX_IN_FLIGHT) return answer(overloaded(), new URL(request.url).pathname);
+      inFlight += 1;
+      try {
+        // Sooner or later, though its type says sooner.
+        return await Promise.resolve(handle(request));
+      } finally {
+        inFlight -= 1;
+      }
+    })
+    .onParse({ as: "global" }, async ({ request, contentType }) => {
+      const body = await readJson(request, contentType);
+      app.server?.timeout(request, HANDLER_S);
+      return body;
+    })
     .onError({ as: "global" }, ({ code, error, request }) => {
       const problem = toProblem(code, error, () =>
         allowedMethods(app.routes, new URL(request.url).pathname),
@@ -145,10 +176,16 @@ function tooLarge(what: string): Problem {
   return new Problem("body_too_large", `${what}, at most ${MAX_BODY_BYTES} bytes`);
 }
 
+function overloaded(): Problem {
+  return new Problem("overloaded", `${MAX_IN_FLIGHT} requests are being worked on; try again`, {
+    headers: { "retry-after": "1" },
+  });
+}
+
 function toProblem(code: string | number, error: unknown, allowed: () => string[]): Problem {
   const cause = unwrapped(error);
   if (cause instanceof Problem) return cause;
-  if (cause instanceof SQLiteError && MAY_PASS.test(cause.code ?? "")) {
+  if (mayPass(cause)) {
     return new Problem("store_unavailable", "try again", { headers: { "retry-after": "1" } });
   }
   switch (code) {
@@ -170,9 +207,6 @@ function toProblem(code: string | number, error: unknown, allowed: () => string[
       return new Problem("internal_error", "it was logged");
   }
 }
-
-/** Locked, full, unreadable: not now. A broken constraint is a bug. */
-const MAY_PASS = /^SQLITE_(BUSY|LOCKED|FULL|IOERR|READONLY|CANTOPEN|NOMEM)/;
 
 /** An error that a parser threw is wrapped by the framework. */
 function unwrapped(error: unknown): unknown {

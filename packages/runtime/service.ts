@@ -1,6 +1,7 @@
 import type { Static, TObject, TProperties } from "@sinclair/typebox";
 import type { Elysia } from "elysia";
 import { ConfigError, readEnv } from "./env.ts";
+import type { Faults } from "./faults.ts";
 import { createLog, reasonOf } from "./log.ts";
 
 /** A running service. */
@@ -9,12 +10,26 @@ export interface Service {
   url: string;
   /** The file that it keeps. */
   database: string;
+  faults: Faults;
   /** Stops intake, finishes what runs, closes broker and store. */
   stop(): Promise<void>;
 }
 
 /** How long a stop may take before the process gives up on it. */
 const STOP_GRACE_MS = 10_000;
+
+/**
+ * How long a stop waits for requests that run: longer than the longest of them. Who has sent only
+ * half of a request by then is cut off, or a slow client would keep the process from its end.
+ */
+const REQUESTS_MS = 8_000;
+
+const cuts: { afterMs: number; cut: () => void }[] = [];
+
+/** Has `cut` called when a stop has waited that long: whoever hangs must not hold the process. */
+export function cutOff(afterMs: number, cut: () => void): void {
+  cuts.push({ afterMs, cut });
+}
 
 /** Binds the app and gives its URL; port 0 takes a free one. */
 export function listen(
@@ -23,6 +38,7 @@ export function listen(
   { host, port }: { host: string; port: number },
 ): string {
   app.listen({ hostname: host, port });
+  cutOff(REQUESTS_MS, () => void app.server?.stop(true));
   return `http://${host}:${app.server?.port}`;
 }
 
@@ -47,7 +63,7 @@ export async function runService<P extends TProperties>(
     log.error("crashed", { reason: reasonOf(error) });
     process.exit(1);
   }
-  const { name, url, database } = service;
+  const { name, url, database, faults } = service;
   const own = createLog(name, "info");
 
   let stopping = false;
@@ -55,11 +71,14 @@ export async function runService<P extends TProperties>(
     if (stopping) process.exit(1);
     stopping = true;
     own.info("stopping", { signal });
+    faults.reached("stopping");
     setTimeout(() => {
       own.error("crashed", { reason: `stop took over ${STOP_GRACE_MS} ms` });
       process.exit(1);
     }, STOP_GRACE_MS).unref();
+    for (const { afterMs, cut } of cuts) setTimeout(cut, afterMs).unref();
     await service.stop();
+    faults.reached("stopped");
     own.info("stopped");
     process.exit(0);
   };
@@ -77,6 +96,7 @@ export async function runService<P extends TProperties>(
   process.on("unhandledRejection", crash);
   if (Bun.env.LAB_LIFELINE === "stdin") endWithStdin();
 
+  faults.reached("started-before-ready");
   own.info("ready", { url, pid: process.pid, database });
 }
 

@@ -1,4 +1,5 @@
 import type { Database } from "bun:sqlite";
+import { without } from "@lab/runtime/protections";
 import {
   type Counter,
   countedBy,
@@ -178,7 +179,8 @@ export class Analytics {
     records: readonly FoldedRecord[],
     next: number,
   ): void {
-    const from = this.positions(generation)[topic]?.[partition] ?? 0;
+    const stands = this.positions(generation)[topic]?.[partition] ?? 0;
+    const from = without("stored-offset") ? 0 : stands;
     if (next <= from) return;
     const see = this.#db.query("INSERT INTO seen VALUES (?, ?) ON CONFLICT DO NOTHING");
     const count = this.#db.query(
@@ -187,8 +189,11 @@ export class Analytics {
     let orders = 0;
     for (const { offset, event } of records) {
       if (offset < from || !event) continue;
-      if (see.run(generation, event.id).changes === 0) continue;
-      const { metric, kitchen, bucket } = countedBy(event);
+      const isNew = see.run(generation, event.id).changes === 1;
+      if (!isNew && !without("deduplication")) continue;
+      const { metric, kitchen, bucket } = countedBy(
+        without("event-time") ? { ...event, time: new Date().toISOString() } : event,
+      );
       count.run(generation, metric, kitchen, bucket);
       if (metric === "placed") orders += 1;
     }

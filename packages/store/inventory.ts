@@ -7,6 +7,7 @@ import {
 } from "@lab/contracts/events";
 import type { OrderItem, RejectReason, Reservation, StockRow } from "@lab/contracts/order";
 import { Problem } from "@lab/contracts/problem";
+import { without } from "@lab/runtime/protections";
 import { KITCHENS, SKUS } from "@lab/workflow/menu";
 import { type Decision, decideReservation } from "@lab/workflow/reservation";
 import type { Migration } from "./store.ts";
@@ -66,7 +67,7 @@ export class Inventory {
    */
   reserve(orderId: string, kitchen: string, items: OrderItem[]): Decision {
     const before = this.#row(orderId);
-    if (before) return decisionOf(before);
+    if (before && !without("idempotent-reserve")) return decisionOf(before);
     const decision = decideReservation(
       kitchen,
       items,
@@ -108,7 +109,7 @@ export class Inventory {
   release(orderId: string): void {
     const before = this.#row(orderId);
     if (!before) {
-      this.#insert(orderId, "released", null, []);
+      if (!without("tombstone")) this.#insert(orderId, "released", null, []);
     } else if (before.state === "reserved") {
       this.#move(before.kitchen as string, JSON.parse(before.items) as OrderItem[], +1);
       this.#db
@@ -164,7 +165,10 @@ export class Inventory {
     detail: string | null = null,
   ): void {
     this.#db
-      .query("INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?)")
+      .query(
+        `${without("idempotent-reserve") ? "REPLACE" : "INSERT"} INTO reservations
+         VALUES (?, ?, ?, ?, ?, ?, ?)`,
+      )
       .run(
         orderId,
         state,

@@ -8,6 +8,7 @@ import {
   repeatedSku,
 } from "@lab/contracts/order";
 import { Problem } from "@lab/contracts/problem";
+import { without } from "@lab/runtime/protections";
 import { DEFAULT_KITCHEN } from "@lab/workflow/menu";
 import { mayBecome } from "@lab/workflow/order-status";
 import type { Migration } from "./store.ts";
@@ -66,7 +67,8 @@ export class Orders {
    * `Problem` for a sku that stands twice and for a key that came before with
    * another body.
    */
-  placeOnce(request: PlaceOrder, idempotencyKey?: string): Accepted {
+  placeOnce(request: PlaceOrder, key?: string): Accepted {
+    const idempotencyKey = without("idempotency-key") ? undefined : key;
     const { user_id, items, kitchen = DEFAULT_KITCHEN } = request;
     const sku = repeatedSku(items);
     if (sku !== undefined) {
@@ -116,7 +118,7 @@ export class Orders {
       .query<{ status: OrderStatus }, [string]>("SELECT status FROM orders WHERE order_id = ?")
       .get(orderId);
     if (!row) return false;
-    if (!mayBecome(row.status, status)) {
+    if (!mayBecome(row.status, status) && !without("forward-only")) {
       // Heard late: the confirmation overtook the reservation. It belongs to
       // the history, the status stays.
       if (row.status === "confirmed" && status === "reserved") {

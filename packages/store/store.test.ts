@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
+import { copyFileSync, mkdtempSync, rmSync, statSync, truncateSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { newEvent } from "@lab/contracts/events";
@@ -60,6 +60,45 @@ test("what waits for a commit is committed by close", async () => {
   expect(await last).toBe(true);
   store = new Store(path, SCHEMA);
   expect(new Orders(store.db).get(order.order_id).status).toBe("reserved");
+});
+
+test("a full file refuses, and takes what comes when it has room again", async () => {
+  const { page_count } = store.db.query<{ page_count: number }, []>("PRAGMA page_count").get()!;
+  store.db.run(`PRAGMA max_page_count = ${page_count}`);
+  const refused = [];
+  for (let n = 0; n < 200; n++) refused.push(await place().then(String, codeOf));
+  expect(refused).toContain("SQLITE_FULL");
+  const orders = new Orders(store.db).list({ limit: 1000 }).length;
+  expect(orders).toBe(refused.filter((code) => code !== "SQLITE_FULL").length);
+  store.db.run("PRAGMA max_page_count = 1000000");
+  const { order } = await place();
+  expect(new Orders(store.db).get(order.order_id).status).toBe("placed");
+});
+
+test("a file that can only be read refuses, and takes what comes afterwards", async () => {
+  store.db.run("PRAGMA query_only = ON");
+  expect(await place().then(String, codeOf)).toBe("SQLITE_READONLY");
+  store.db.run("PRAGMA query_only = OFF");
+  expect((await place()).kind).toBe("placed");
+});
+
+function codeOf(error: unknown): string {
+  return (error as { code: string }).code;
+}
+
+test("a log that is cut off in its last transaction loses that one whole, and no other", async () => {
+  const first = (await place()).order;
+  const last = (await place()).order;
+  // As a SIGKILL leaves it, and then a byte less.
+  const torn = join(folder, "torn.sqlite");
+  copyFileSync(store.path, torn);
+  copyFileSync(`${store.path}-wal`, `${torn}-wal`);
+  truncateSync(`${torn}-wal`, statSync(`${torn}-wal`).size - 1);
+  using reopened = new Store(torn, SCHEMA);
+  const orders = new Orders(reopened.db);
+  expect(orders.get(first.order_id).steps).toHaveLength(1);
+  expect(() => orders.get(last.order_id)).toThrow(last.order_id);
+  expect(reopened.db.query("PRAGMA integrity_check").values()).toEqual([["ok"]]);
 });
 
 function place(key?: string) {

@@ -1,6 +1,7 @@
 import { Database } from "bun:sqlite";
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
+import { without } from "@lab/runtime/protections";
 
 /** One step of a schema. Never changed once released: append another. */
 export interface Migration {
@@ -16,6 +17,9 @@ interface Job {
 
 /** More jobs than this in one transaction add latency and save no fsync worth it. */
 const MAX_GROUP = 1000;
+
+/** For how long `commit-before-answer`, taken away, answers ahead of its commit: longer than it takes to kill it. */
+const LATE_MS = 5_000;
 
 /**
  * One service's SQLite file. What `commit` has resolved survives power loss:
@@ -37,6 +41,14 @@ export class Store implements Disposable {
     this.db.run("PRAGMA synchronous = FULL");
     this.db.run("PRAGMA foreign_keys = ON");
     this.#migrate(migrations);
+    if (without("commit-before-answer")) this.#commitLate();
+  }
+
+  /** Every transaction becomes part of one that is open for a while: what a kill takes is that while. */
+  #commitLate(): void {
+    this.db.run("BEGIN IMMEDIATE");
+    const renew = () => this.db.run("COMMIT; BEGIN IMMEDIATE");
+    setInterval(renew, LATE_MS).unref();
   }
 
   #migrate(migrations: readonly Migration[]): void {
@@ -96,6 +108,8 @@ export class Store implements Disposable {
       this.db.run("RELEASE job");
       return () => resolve(value);
     } catch (error) {
+      // Where the disk is full, SQLite has taken the whole transaction back: nobody's work stands.
+      if (!this.db.inTransaction) throw error;
       this.db.run("ROLLBACK TO job");
       this.db.run("RELEASE job");
       return () => reject(error);

@@ -2,7 +2,7 @@ import { countRecords, eventsOf, readTopic, type TopicRecord } from "@lab/lab/ka
 import { describeGroup, totalCommitted, totalLag } from "@lab/lab/lag";
 import { beginReplay, fetchMetrics, fetchReplay, sumOf } from "@lab/lab/replay";
 import { eventually, settled } from "@lab/lab/waiting";
-import { SESSION_TIMEOUT_MS } from "../topics.ts";
+import { SESSION_TIMEOUT_MS } from "../client.ts";
 import { allEnded, getJson, setFaults } from "./campus.ts";
 import { holdsArithmetic, place, replayEnds, seconds, type Shared } from "./replay-parts.ts";
 

@@ -17,7 +17,7 @@ import {
 import { eventually, sample, settled } from "@lab/lab/waiting";
 import { bulkOrder } from "@lab/workflow/bulk";
 import type { Metrics } from "@lab/workflow/metrics";
-import { SESSION_TIMEOUT_MS } from "../topics.ts";
+import { SESSION_TIMEOUT_MS } from "../client.ts";
 import { holdsClean, placedOf, setFaults, startStream } from "./campus.ts";
 import { KILLED, MEANWHILE, replayAfterKill, replayKilled, SLOW_MS } from "./replay-killed.ts";
 import {

@@ -1,0 +1,304 @@
+/**
+ * How a client of Kafka is set up, and what kafkajs needs around it: to come
+ * back from whatever may pass, to finish its work when it is stopped, and to
+ * end the process on a bug.
+ */
+import { SQLiteError } from "bun:sqlite";
+import type { Socket } from "node:net";
+import { Problem } from "@lab/contracts/problem";
+import { type Log, reasonOf } from "@lab/runtime/log";
+import { without } from "@lab/runtime/protections";
+import { cutOff } from "@lab/runtime/service";
+import {
+  type Admin,
+  type Consumer,
+  type EachBatchPayload,
+  Kafka,
+  logLevel,
+  type Message,
+  Partitioners,
+  type ProducerRecord,
+  type RecordMetadata,
+} from "kafkajs";
+import { connectWatched } from "./connection.ts";
+
+/**
+ * A member that was killed is missed after this long, and its partitions stand
+ * still until then. The shortest that a broker allows by default.
+ */
+export const SESSION_TIMEOUT_MS = 6000;
+const HEARTBEAT_MS = 1000;
+
+/** How long a stop waits for a Kafka that may be hung. */
+const GOODBYE_MS = 3_000;
+
+/** A client for `brokers`, `host:port` with commas between. */
+export function createKafka(brokers: string, clientId: string, log: Log): Kafka {
+  const sockets = new Set<Socket>();
+  let hungUp = false;
+  // What is outstanding then fails, as it does when Kafka dies.
+  cutOff(GOODBYE_MS, () => {
+    hungUp = true;
+    // Without an error kafkajs would not notice.
+    for (const socket of sockets) socket.destroy(new Error("hung up"));
+  });
+  return new Kafka({
+    clientId,
+    brokers: brokers.split(","),
+    socketFactory(address) {
+      if (hungUp) throw new Error("hung up");
+      const socket = connectWatched(address);
+      sockets.add(socket);
+      socket.on("close", () => sockets.delete(socket));
+      return socket;
+    },
+    connectionTimeout: 3000,
+    requestTimeout: 10_000,
+    enforceRequestTimeout: true,
+    // Few: whoever calls tries again by itself, and a stop must not wait for long.
+    retry: { initialRetryTime: 100, maxRetryTime: 2000, retries: 4 },
+    // Its errors include what is none ("topic exists"); what matters here is
+    // told by `watchGroup` and by the calls that fail.
+    logLevel: logLevel.WARN,
+    logCreator: () => (entry) => log.debug("broker_says", { reason: entry.log.message }),
+  });
+}
+
+/**
+ * The producer of every service here. Not kafkajs' idempotent one: after a lost
+ * reply that one keeps a sequence number which the broker refuses from then on,
+ * and nothing is sent any more. A retry that is written twice carries the same
+ * event id, and every reader here knows it by that.
+ */
+export function createProducer(kafka: Kafka) {
+  const producer = kafka.producer({
+    createPartitioner: Partitioners.DefaultPartitioner,
+    allowAutoTopicCreation: false,
+    idempotent: false,
+    maxInFlightRequests: 1,
+  });
+  const send = async ({ messages, ...record }: ProducerRecord) => {
+    let written: RecordMetadata[] = [];
+    for (const portion of portionsOf(messages)) {
+      const acks = without("confirms") ? 0 : (record.acks ?? -1);
+      written = await producer.send({ ...record, acks, messages: portion });
+    }
+    return written;
+  };
+  return { ...producer, send };
+}
+
+/** So much is sent to a topic at once: a partition takes 1 MiB, and would refuse the same for ever. */
+const PORTION_BYTES = 900_000;
+
+/** The messages in their order, in portions that a partition takes. */
+export function* portionsOf(messages: readonly Message[]): Generator<Message[]> {
+  let portion: Message[] = [];
+  let bytes = 0;
+  for (const message of messages) {
+    const more = bytesOf(message);
+    if (portion.length > 0 && bytes + more > PORTION_BYTES) {
+      yield portion;
+      portion = [];
+      bytes = 0;
+    }
+    portion.push(message);
+    bytes += more;
+  }
+  if (portion.length > 0) yield portion;
+}
+
+function bytesOf({ headers = {}, key, value }: Message): number {
+  const texts = [key, value, ...Object.values(headers).flat(), ...Object.keys(headers)];
+  // Lengths, offset and time stand beside them.
+  return texts.reduce((sum, text) => sum + Buffer.byteLength(text ?? ""), 100);
+}
+
+/** A consumer whose offsets are committed by hand, after the work. */
+export function createConsumer(kafka: Kafka, groupId: string): Consumer {
+  const consumer = kafka.consumer({
+    groupId,
+    sessionTimeout: SESSION_TIMEOUT_MS,
+    heartbeatInterval: HEARTBEAT_MS,
+    // Small batches are not kept waiting for more.
+    minBytes: 1,
+    maxWaitTimeInMs: 100,
+    allowAutoTopicCreation: false,
+    retry: {
+      initialRetryTime: 100,
+      maxRetryTime: 2000,
+      // What may pass, passes: it reads on from its last commit. For what may not
+      // kafkajs does not ask; see `watchGroup`.
+      restartOnFailure: async () => true,
+    },
+  });
+  return finishingBatches(consumer);
+}
+
+/**
+ * kafkajs leaves the group while batches are worked on still: what they have done can't be
+ * committed then, and is done again. Here a stop waits for them.
+ */
+function finishingBatches(consumer: Consumer): Consumer {
+  const running = new Set<Promise<void>>();
+  let stopping = false;
+  const finish = async () => {
+    stopping = true;
+    await Promise.allSettled(running);
+  };
+  return {
+    ...consumer,
+    run({ eachBatch, ...config } = {}) {
+      stopping = false;
+      return consumer.run({
+        ...config,
+        async eachBatch(payload) {
+          if (stopping) return;
+          const isRunning = () => !stopping && payload.isRunning();
+          const batch = eachBatch?.({ ...payload, isRunning }) ?? Promise.resolve();
+          running.add(batch);
+          await batch.finally(() => running.delete(batch));
+        },
+      });
+    },
+    // kafkajs joins its group anew when the broker says that it was put out of it or that the group
+    // has changed, but here it would wrap that word in an error of its own, and die of it.
+    async commitOffsets(offsets) {
+      try {
+        await consumer.commitOffsets(offsets);
+      } catch (error) {
+        const { cause, name } = error as Error;
+        throw name === "KafkaJSNonRetriableError" && cause ? cause : error;
+      }
+    },
+    async stop() {
+      await finish();
+      await consumer.stop();
+    },
+    async disconnect() {
+      await finish();
+      await consumer.disconnect();
+    },
+  };
+}
+
+/**
+ * Sets the offsets of a group that has no members; throws where it has some,
+ * as Kafka's own tools do. kafkajs has `setOffsets` for this, but that waits
+ * out a fetch of 5 s for each topic.
+ */
+export async function setGroupOffsets(
+  kafka: Kafka,
+  admin: Admin,
+  groupId: string,
+  offsets: { topic: string; partition: number; offset: string }[],
+): Promise<void> {
+  const { groups } = await admin.describeGroups([groupId]);
+  const members = groups[0]?.members.length ?? 0;
+  if (members > 0) {
+    throw new Error(`group ${groupId} has ${members} members: stop them first`);
+  }
+  const member = createConsumer(kafka, groupId);
+  const joined = new Promise((resolve) => {
+    member.on(member.events.GROUP_JOIN, resolve);
+  });
+  const names = [...new Set(offsets.map(({ topic }) => topic))];
+  await member.connect();
+  try {
+    await member.subscribe({ topics: names, fromBeginning: true });
+    await member.run({
+      autoCommit: false,
+      eachBatchAutoResolve: false,
+      eachBatch: async () => {},
+    });
+    member.pause(names.map((topic) => ({ topic })));
+    await joined;
+    await member.commitOffsets(offsets);
+  } finally {
+    await member.disconnect();
+  }
+}
+
+/**
+ * Whether a consumer is a member of its group, as its own events tell. A crash
+ * that kafkajs does not come back from ends the process, but for what Kafka
+ * itself has said: that may pass, as that a coordinator isn't there yet.
+ */
+export function watchGroup(consumer: Consumer, log: Log): () => boolean {
+  let member = false;
+  const { GROUP_JOIN, HEARTBEAT, CRASH, STOP, DISCONNECT } = consumer.events;
+  const joined = (is: boolean) => () => {
+    if (is !== member) log.info(is ? "broker_connected" : "broker_disconnected");
+    member = is;
+  };
+  for (const event of [GROUP_JOIN, HEARTBEAT] as const) {
+    consumer.on(event, joined(true));
+  }
+  const { run } = consumer;
+  let again = async () => {};
+  consumer.run = (config) => {
+    again = () => consumer.connect().then(() => run(config));
+    return run(config);
+  };
+  consumer.on(CRASH, ({ payload: { error, restart } }) => {
+    if (restart) return;
+    if (!error.name.startsWith("KafkaJS")) return crash(error);
+    void connectPersistently(log, () => false, again);
+  });
+  for (const event of [CRASH, STOP, DISCONNECT] as const) {
+    consumer.on(event, joined(false));
+  }
+  return () => member;
+}
+
+/**
+ * The same work, but a bug in it ends the process: kafkajs would repeat it for
+ * ever. The broker's errors and the database's may pass, and are repeated.
+ */
+export function endingOnBugs(
+  work: (payload: EachBatchPayload) => Promise<void>,
+): (payload: EachBatchPayload) => Promise<void> {
+  return async (payload) => {
+    try {
+      if (without("ack-after-commit")) await commitFirst(payload);
+      await work(payload);
+    } catch (error) {
+      const { name } = error as Error;
+      const mayPass = error instanceof SQLiteError || error instanceof Problem;
+      if (!mayPass && !name.startsWith("KafkaJS")) crash(error);
+      // Wrapped, "you are no member any more" would end the consumer; as it came, it joins again.
+      throw name === "KafkaJSNonRetriableError" ? ((error as Error).cause ?? error) : error;
+    }
+  };
+}
+
+/** Commits a batch that nobody has worked on yet. */
+async function commitFirst({ batch, commitOffsetsIfNecessary }: EachBatchPayload): Promise<void> {
+  const { partition, topic } = batch;
+  const partitions = [{ partition, offset: String(Number(batch.lastOffset()) + 1) }];
+  await commitOffsetsIfNecessary({ topics: [{ topic, partitions }] });
+}
+
+/** Hands an error to the process' own crash handler. */
+function crash(error: unknown): void {
+  queueMicrotask(() => {
+    throw error;
+  });
+}
+
+/** Tries `connect` until it works or `stopped`: a start does not need the broker. */
+export async function connectPersistently(
+  log: Log,
+  stopped: () => boolean,
+  connect: () => Promise<void>,
+): Promise<void> {
+  while (!stopped()) {
+    try {
+      await connect();
+      return;
+    } catch (error) {
+      log.warn("broker_disconnected", { reason: reasonOf(error) });
+      await Bun.sleep(500);
+    }
+  }
+}
