@@ -63,7 +63,12 @@ function advance(orderId: string, status: "reserved" | "confirmed" | "failed") {
   new Orders(orderStore.db).advance(orderId, status, AT, reason);
 }
 
-function answer(outcome: Operation["outcome"], status: number, orderId?: string) {
+function answer(
+  outcome: Operation["outcome"],
+  status: number,
+  orderId?: string,
+  more: Partial<Operation> = {},
+) {
   operations.push({
     id: operations.length,
     kind: "place_order",
@@ -73,6 +78,7 @@ function answer(outcome: Operation["outcome"], status: number, orderId?: string)
     status,
     ...(orderId === undefined ? {} : { order_id: orderId }),
     request: {},
+    ...more,
   });
 }
 
@@ -207,4 +213,53 @@ test("metrics that don't agree with the orders are miscounted", () => {
   expect(checkOrders({ ...checked, metrics: { ...metrics, placed: 2 } }).miscounted).toEqual([
     "placed: 2, not 1",
   ]);
+});
+
+test("two orders for one key of a client are doubled", () => {
+  const [first, second] = [honestOrder(), honestOrder()];
+  for (const operation of operations) operation.key = "k";
+  expect(violations(checkOrders(checked))).toEqual({ doubled: [first, second] });
+});
+
+test("a try without an answer allows no other order, once its key was answered", () => {
+  honestOrder();
+  const twin = honestOrder();
+  operations.splice(1);
+  for (const operation of operations) operation.key = "k";
+  answer("unknown", 0, undefined, { key: "k" });
+  expect(violations(checkOrders(checked))).toEqual({ unexpected: [twin] });
+});
+
+test("tries without an answer under one key allow one order", () => {
+  const ids = [honestOrder(), honestOrder()];
+  operations.length = 0;
+  for (const key of ["k", "k"]) answer("unknown", 0, undefined, { key });
+  expect(violations(checkOrders(checked))).toEqual({ unexpected: ids });
+  answer("unknown", 0, undefined, { key: "another" });
+  expect(violations(checkOrders(checked))).toEqual({});
+});
+
+test("a refusal that says nothing of the order does not contradict it", () => {
+  const id = honestOrder();
+  answer("failed", 409, id, { code: "order_in_progress" });
+  answer("failed", 422, id, { code: "idempotency_key_reused" });
+  expect(violations(checkOrders(checked))).toEqual({});
+});
+
+test("a message that was tried more often than the limit allows is endless", () => {
+  const id = honestOrder();
+  const { notification: _, ...rest } = checked;
+  const found = (model: Checked["model"], count: number) =>
+    checkOrders({ ...rest, model, attempts: new Map([[id, count]]) }).endless;
+  expect([found("async-rabbitmq", 6), found("async-rabbitmq", 7)]).toEqual([[], [id]]);
+  expect([found("streaming-kafka", 5), found("streaming-kafka", 6)]).toEqual([[], [id]]);
+});
+
+test("a replay that gives other metrics is unequal", () => {
+  const replay = { generation: 2, digest_before: "a", digest_after: "a" };
+  expect(violations(checkOrders({ ...checked, replay }))).toEqual({});
+  const other = { ...replay, digest_after: "b" };
+  expect(violations(checkOrders({ ...checked, replay: other }))).toEqual({
+    unequal: ["generation 2"],
+  });
 });

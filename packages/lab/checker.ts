@@ -4,6 +4,13 @@ import { OPENING_STOCK } from "@lab/workflow/menu";
 import type { Model } from "./evidence.ts";
 import type { Operation } from "./history.ts";
 
+/** How often a message may be tried before it is dead, by model. */
+const MOST_ATTEMPTS: Record<Model, number> = {
+  "sync-rest": Infinity,
+  "async-rabbitmq": 6,
+  "streaming-kafka": 5,
+};
+
 /** What an order may end as, by model. */
 const TERMINAL: Record<Model, readonly OrderStatus[]> = {
   "sync-rest": ["confirmed", "failed"],
@@ -11,13 +18,16 @@ const TERMINAL: Record<Model, readonly OrderStatus[]> = {
   "streaming-kafka": ["reserved", "failed"],
 };
 
+/** Answers that refuse a request, and say nothing of what becomes of the order that they name. */
+const SAYS_NOTHING = ["order_in_progress", "idempotency_key_reused"];
+
 /** What is illegal in every model; each lists order ids, but `unbalanced`: kitchen, sku and units. */
 export interface Violations {
   /** Acknowledged to the client, and without a terminal state. */
   lost: string[];
   /** Stored, not acknowledged, and without a terminal state. */
   stuck: string[];
-  /** An effect twice: more than one confirmation. */
+  /** An effect twice: more than one confirmation, more than one order for a client's key. */
   doubled: string[];
   /** More reserved than there was. */
   oversold: string[];
@@ -33,6 +43,10 @@ export interface Violations {
   unbalanced: string[];
   /** Analytics counts something else than the orders say: what, and both numbers. */
   miscounted: string[];
+  /** Its message was tried more often than the limit allows. */
+  endless: string[];
+  /** Generations of metrics that a replay computed, and which are not what stood there before. */
+  unequal: string[];
 }
 
 export interface Verdict extends Violations {
@@ -65,6 +79,10 @@ export interface Checked {
   dead?: readonly string[];
   /** What Analytics shows, where there is one. */
   metrics?: { placed: number; reserved: number; failed: number };
+  /** The last replay that has ended. */
+  replay?: { generation: number; digest_before: string | null; digest_after: string | null };
+  /** How often the message of an order was tried, as far as it had to be tried again. */
+  attempts?: ReadonlyMap<string, number>;
   /** Orders that did not come from this history: a bulk stream's. */
   others?: number;
   /** Units of everything in every kitchen at the start. */
@@ -99,13 +117,17 @@ export function checkOrders(checked: Checked): Verdict {
   const dead = new Set(checked.dead);
 
   const known = new Set<string>();
+  const byKey = ordersByKey(checked.operations);
+  const unresolved = new Set<string | number>();
   for (const operation of checked.operations) {
     if (operation.kind !== "place_order") continue;
     verdict.attempted += 1;
-    const { outcome, order_id: orderId } = operation;
+    const { code = "", key, outcome, order_id: orderId } = operation;
     if (outcome === "ok") verdict.acknowledged += 1;
     if (outcome === "failed") verdict.refused += 1;
     if (outcome === "unknown") verdict.unknown += 1;
+    // An answer to another try with the same key tells which order it was.
+    if (outcome === "unknown" && !byKey.has(key ?? "")) unresolved.add(key ?? operation.id);
     if (orderId === undefined) {
       if (outcome === "ok") verdict.lost.push(`operation ${operation.id}: no order id`);
       continue;
@@ -118,7 +140,7 @@ export function checkOrders(checked: Checked): Verdict {
     if (operation.status === 201 && order && !stands) {
       verdict.contradicted.push(orderId);
     }
-    if (outcome === "failed" && order && stands) {
+    if (outcome === "failed" && order && stands && !SAYS_NOTHING.includes(code)) {
       verdict.contradicted.push(orderId);
     }
   }
@@ -146,8 +168,9 @@ export function checkOrders(checked: Checked): Verdict {
   }
   // What became of a timeout is stored, too; more than that nobody asked for.
   const unheard = [...stored.keys()].filter((orderId) => !known.has(orderId));
-  if (unheard.length > verdict.unknown + (checked.others ?? 0)) {
-    verdict.unexpected.push(...unheard);
+  if (unheard.length > unresolved.size + (checked.others ?? 0)) verdict.unexpected.push(...unheard);
+  for (const orderIds of byKey.values()) {
+    if (orderIds.size > 1) verdict.doubled.push(...orderIds);
   }
   for (const [orderId, count] of told ?? []) {
     if (count > 1) verdict.doubled.push(orderId);
@@ -167,6 +190,13 @@ export function checkOrders(checked: Checked): Verdict {
     const shown = checked.metrics?.[name as keyof typeof counted] ?? count;
     if (shown !== count) verdict.miscounted.push(`${name}: ${shown}, not ${count}`);
   }
+  for (const [orderId, count] of checked.attempts ?? []) {
+    if (count > MOST_ATTEMPTS[checked.model]) verdict.endless.push(orderId);
+  }
+  const { replay } = checked;
+  if (replay && replay.digest_after !== replay.digest_before) {
+    verdict.unequal.push(`generation ${replay.generation}`);
+  }
   return verdict;
 }
 
@@ -177,6 +207,16 @@ export function violations(verdict: Verdict): Partial<Violations> {
       .map(([name]) => [name, verdict[name as keyof Violations]] as const)
       .filter(([, found]) => found.length > 0),
   );
+}
+
+/** The orders that each of the clients' keys was answered with. */
+function ordersByKey(operations: readonly Operation[]): Map<string, Set<string>> {
+  const byKey = new Map<string, Set<string>>();
+  for (const { key, order_id: orderId } of operations) {
+    if (key === undefined || orderId === undefined) continue;
+    byKey.set(key, (byKey.get(key) ?? new Set()).add(orderId));
+  }
+  return byKey;
 }
 
 function checkStock(
@@ -252,6 +292,8 @@ function noViolations(): Violations {
     unexpected: [],
     unbalanced: [],
     miscounted: [],
+    endless: [],
+    unequal: [],
   };
 }
 

@@ -28,6 +28,8 @@ export interface Operation {
   status?: number;
   order_id?: string;
   code?: string;
+  /** Idempotency key, under which a client may try again. */
+  key?: string;
   request: unknown;
 }
 
@@ -46,10 +48,16 @@ export class History implements AsyncDisposable {
   }
 
   /** Runs the operation and records how it ended. One that throws is unknown, and throws on. */
-  async record(kind: string, request: unknown, run: () => Promise<Outcome>): Promise<Outcome> {
+  async record(
+    kind: string,
+    request: unknown,
+    run: () => Promise<Outcome>,
+    key?: string,
+  ): Promise<Outcome> {
     if (this.#closed) throw new Error("the history is closed");
     const id = ++this.#lastId;
-    this.#open.set(id, { id, kind, started_us: nowUs(), request });
+    const sent = { request, ...(key === undefined ? {} : { key }) };
+    this.#open.set(id, { id, kind, started_us: nowUs(), ...sent });
     try {
       const outcome = await run();
       this.#end(id, outcome);

@@ -1,18 +1,22 @@
 export interface KafkaPorts {
   client: number;
   controller: number;
+  /** A second listener for clients, which is told to them as `advertised`: the port of a proxy before it. */
+  proxied?: { listener: number; advertised: number };
 }
 
 /** The server.properties of a one-node broker. */
 export function kafkaSettings(data: string, ports: KafkaPorts): string {
+  const { proxied } = ports;
+  const listener = (port?: number) => (port === undefined ? "" : `,PROXIED://127.0.0.1:${port}`);
   return `process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:${ports.controller}
-listeners=PLAINTEXT://127.0.0.1:${ports.client},CONTROLLER://127.0.0.1:${ports.controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:${ports.client}
+listeners=PLAINTEXT://127.0.0.1:${ports.client},CONTROLLER://127.0.0.1:${ports.controller}${listener(proxied?.listener)}
+advertised.listeners=PLAINTEXT://127.0.0.1:${ports.client}${listener(proxied?.advertised)}
 inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT
 log.dirs=${data}
 # The models create their topics themselves; a misspelt name is an error.
 auto.create.topics.enable=false

@@ -1,9 +1,12 @@
 import { cp, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Kafka, logLevel } from "kafkajs";
+import type { Broker } from "./brokers.ts";
 import { jvmOptions, kafkaVersion, prepareKafka } from "./kafka-jars.ts";
 import { kafkaSettings, type KafkaPorts } from "./kafka-settings.ts";
-import type { NativePlan } from "./native.ts";
+import { freshFolder } from "./lifeline.ts";
+import { type NativePlan, runNative } from "./native.ts";
+import { freePorts } from "./ports.ts";
 
 /**
  * Writes the settings of a private one-node Kafka (KRaft) into the folder;
@@ -56,4 +59,19 @@ export async function greetKafka(address: string): Promise<Record<string, string
   } finally {
     await admin.disconnect();
   }
+}
+
+/**
+ * A Kafka of one's own with a second listener, whose clients are told to come to
+ * another port: that of a proxy before it. The broker's own address goes past the
+ * proxy. Ends with this process.
+ */
+export async function startProxiedKafka(
+  proxied: NonNullable<KafkaPorts["proxied"]>,
+): Promise<Broker> {
+  const [client, controller] = (await freePorts(2)) as [number, number];
+  await prepareKafka();
+  const folder = await freshFolder("kafka");
+  const plan = await planKafka(folder, { client, controller, proxied });
+  return runNative(plan, "lifeline", ({ address }) => greetKafka(address));
 }

@@ -41,17 +41,20 @@ export type Send = (n: number) => Promise<Outcome>;
  * Sends at a given rate whatever the answers do: request n (from 0) starts at
  * n / rate, and its latency counts from there, so that a stall is seen in every
  * request that it held up. After a delay of this machine it catches up; nothing
- * is skipped. Throws what `send` throws, when all that was under way has ended.
+ * is skipped. `signal` ends it early. Throws what `send` throws, when all that was under way has
+ * ended.
  */
 export async function openLoop(
-  options: { ratePerS: number; send: Send } & ({ durationS: number } | { count: number }),
+  options: { ratePerS: number; send: Send; signal?: AbortSignal } & (
+    { durationS: number } | { count: number }
+  ),
 ): Promise<LoadResult> {
-  const { ratePerS, send } = options;
+  const { ratePerS, send, signal } = options;
   const count = "count" in options ? options.count : Math.round(ratePerS * options.durationS);
   const recorder = new Recorder(null);
   const startUs = recorder.startUs;
   const underWay = new Set<Promise<void>>();
-  for (let n = 0; n < count && !recorder.broken; n += 1) {
+  for (let n = 0; n < count && !recorder.broken && !signal?.aborted; n += 1) {
     const intendedUs = startUs + Math.round((n * 1_000_000) / ratePerS);
     await until(intendedUs);
     const one = recorder.measure(intendedUs, () => send(n));
@@ -196,7 +199,9 @@ export function placeOrder(
   } = {},
 ): Promise<Outcome> {
   const run = () => post(`${url}/order`, order, options);
-  return history === undefined ? run() : history.record("place_order", order, run);
+  return history === undefined
+    ? run()
+    : history.record("place_order", order, run, options.headers?.["idempotency-key"]);
 }
 
 /**

@@ -1,0 +1,190 @@
+import type { Broker, BrokerName } from "../brokers.ts";
+import type { Model } from "../evidence.ts";
+import { experiment, type Run } from "../experiment.ts";
+import { type Trial, trialOf } from "../trial.ts";
+import { eventually, nowUs, outage } from "../waiting.ts";
+import {
+  answersTable,
+  count,
+  judge,
+  keepOrdering,
+  type Ordering,
+  ownBroker,
+  timed,
+} from "./common.ts";
+
+const RATE_PER_S = 100;
+const DEAD_S = 3;
+/** Longer than two of amqplib's heartbeats, than Kafka's sessions and than its clients' timeouts. */
+const PAUSED_S = 20;
+const GRACE_MS = 10_000;
+
+interface BrokerFault {
+  name: string;
+  strike(): Promise<void>;
+  /** What happens while it lasts. */
+  meanwhile(orders: Ordering): Promise<void>;
+  lift(): Promise<void>;
+  /** Whether the services are stopped meanwhile; the order service answers nothing then. */
+  stops?: boolean;
+}
+
+interface BrokerFaultsPlan {
+  model: Model;
+  broker: BrokerName;
+  /** The faults that this broker alone has. */
+  own?: (broker: Broker, trial: Trial) => BrokerFault[];
+  /** For the method: what those are. */
+  ownMethod?: string;
+}
+
+/** The broker dies, hangs and worse under load; and the services stop while it hangs. */
+export function testBrokerFaults({ model, broker: name, own, ownMethod }: BrokerFaultsPlan): void {
+  experiment(
+    {
+      name: "broker-faults",
+      model,
+      question: "The broker dies, hangs or takes nothing any more, under load: is anything lost?",
+      method: `${RATE_PER_S} orders/s all along. SIGKILL of the broker and a start on its data after ${DEAD_S} s; SIGSTOP for ${PAUSED_S} s; SIGSTOP, and a stop of every service while confirms are outstanding${ownMethod ?? ""}. Nobody touches the services otherwise.`,
+      disproof:
+        "An answer other than 202, an order lost or doubled, a service that ends by itself, doesn't stop within its grace or doesn't come back.",
+      requirements: [],
+      parameters: { rate_per_s: RATE_PER_S, dead_s: DEAD_S, paused_s: PAUSED_S },
+      timeoutS: 300,
+    },
+    async (run) => {
+      await using owned = await ownBroker(run, name);
+      const { broker } = owned;
+      await using trial = await trialOf(run, "faults", { broker });
+      const orders = keepOrdering(trial, RATE_PER_S);
+      // Declared a moment before it is killed, a quorum queue of RabbitMQ 3.10 doesn't come back.
+      await orders.more(3 * RATE_PER_S);
+      const faults = [...commonFaults(broker, trial), ...(own?.(broker, trial) ?? [])];
+      const rows: Row[] = [];
+      for (const fault of faults) {
+        run.progress(fault.name);
+        rows.push(await strikeOnce(fault, trial, orders));
+      }
+      await orders.stop();
+      await judge(run, trial, { kills: 1, faults: faults.length });
+      table(run, rows);
+      answersTable(run, trial);
+      run.holds(
+        "every order was answered 202 while the order service ran",
+        rows.filter(({ other, stops }) => !stops && other.length > 0),
+        [],
+      );
+    },
+  );
+}
+
+/** Stops every service at once, then starts it again; throws when one doesn't stop in its grace. */
+export async function stopAll({ campus }: Trial): Promise<void> {
+  const stops = await Promise.all(campus.services.map((service) => timed(() => service.stop())));
+  const bad = stops.flatMap(({ tookMs, value }, n) =>
+    value === 0 && tookMs < GRACE_MS
+      ? []
+      : [`${campus.services[n]?.name}: exit code ${value} after ${tookMs} ms`],
+  );
+  if (bad.length > 0) throw new Error(bad.join(", "));
+}
+
+function commonFaults(broker: Broker, trial: Trial): BrokerFault[] {
+  return [
+    {
+      name: "SIGKILL, and a new start",
+      strike: () => broker.kill(),
+      meanwhile: () => outage(DEAD_S),
+      lift: () => broker.start(),
+    },
+    {
+      name: "SIGSTOP",
+      strike: () => broker.pause(),
+      meanwhile: () => outage(PAUSED_S),
+      lift: () => broker.resume(),
+    },
+    {
+      name: "SIGSTOP, and every service stops",
+      stops: true,
+      strike: () => broker.pause(),
+      async meanwhile(orders) {
+        // Sent, and not confirmed.
+        await orders.more(20);
+        await stopAll(trial);
+      },
+      async lift() {
+        await broker.resume();
+        await Promise.all(trial.campus.services.map((service) => service.restart()));
+      },
+    },
+  ];
+}
+
+interface Row {
+  fault: string;
+  stops: boolean;
+  lastedS: number;
+  accepted: number;
+  /** Answers other than 202. */
+  other: string[];
+  peakOutbox: number;
+  recoveredS: number;
+}
+
+async function strikeOnce(fault: BrokerFault, trial: Trial, orders: Ordering): Promise<Row> {
+  await orders.more(20);
+  const from = trial.operations.length;
+  const { tookMs } = await timed(async () => {
+    await fault.strike();
+    try {
+      await fault.meanwhile(orders);
+    } catch (error) {
+      // The clean-up needs a broker that answers.
+      await fault.lift().catch(() => {});
+      throw error;
+    }
+  });
+  const waiting = () =>
+    count(trial.campus.order, "SELECT count(*) FROM outbox WHERE sent_at IS NULL");
+  const peakOutbox = waiting();
+  const liftedUs = nowUs();
+  await fault.lift();
+  await Promise.all(trial.campus.services.map((service) => service.healthy()));
+  // New orders keep coming: what came in the last half second may wait.
+  await eventually("the outbox is drained", () => waiting() < RATE_PER_S / 2, { everyMs: 10 });
+  const seen = trial.operations.slice(from);
+  return {
+    fault: fault.name,
+    stops: fault.stops ?? false,
+    lastedS: tookMs / 1_000,
+    accepted: seen.filter(({ status }) => status === 202).length,
+    other: seen
+      .filter(({ status }) => status !== 202)
+      .map(({ outcome, status, code }) => `${outcome} ${status ?? ""} ${code ?? ""}`),
+    peakOutbox,
+    recoveredS: Math.round((nowUs() - liftedUs) / 1_000) / 1_000,
+  };
+}
+
+function table(run: Run, rows: Row[]): void {
+  run.table({
+    id: "faults",
+    title: "The broker's faults",
+    columns: [
+      { name: "fault" },
+      { name: "lasted", unit: "s" },
+      { name: "orders answered 202" },
+      { name: "other answers" },
+      { name: "events in the outbox at its end" },
+      { name: "until the outbox is drained", unit: "s" },
+    ],
+    rows: rows.map((row) => [
+      row.fault,
+      row.lastedS,
+      row.accepted,
+      row.other.length,
+      row.peakOutbox,
+      row.recoveredS,
+    ]),
+  });
+}

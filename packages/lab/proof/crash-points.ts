@@ -1,0 +1,274 @@
+import { type Verdict, violations } from "../checker.ts";
+import type { Model, Table } from "../evidence.ts";
+import { experiment, type Run } from "../experiment.ts";
+import { History } from "../history.ts";
+import type { ServiceProcess } from "../processes.ts";
+import { type Trial, trialOf } from "../trial.ts";
+import { eventually } from "../waiting.ts";
+import { keepOrdering } from "./common.ts";
+
+/** Orders before the crash, which lies in the middle, and after it. */
+const AROUND = 15;
+/** 128 + SIGKILL. */
+const KILLED = 137;
+/** A point that isn't reached by then isn't reached. */
+const REACHED_MS = 20_000;
+
+/** What has to happen besides load for a point to be reached, and what has to be right afterwards. */
+export interface Situation {
+  title: string;
+  /** Under load, before the service is started with its crash. */
+  before?(trial: Trial, service: ServiceProcess): Promise<void>;
+  /** Under load, with the crash ahead. */
+  happen?(trial: Trial, service: ServiceProcess): Promise<void>;
+  /** With everything at rest again: what is wrong, in words. */
+  wrong?(trial: Trial): Promise<string[]>;
+}
+
+/** A gap between two effects: where it is, at which pass of it the process dies, and what leads there. */
+export type CrashPoint = readonly [
+  service: string,
+  point: string,
+  pass: number,
+  situation?: Situation,
+];
+
+interface Suite {
+  model: Model;
+  timeoutS: number;
+  ratePerS: number;
+  /** Points are gone through side by side, in as many trials. */
+  lanes: number;
+  /** For every service. */
+  env: Record<string, string>;
+  points: readonly CrashPoint[];
+}
+
+/** In a service's start, once: nothing has to lead there. */
+export const STARTING: Situation = { title: "it starts" };
+
+const STOPPING: Situation = {
+  title: "SIGTERM",
+  happen: async (_, service) => void (await service.stop()),
+};
+
+/** A stop's own points. */
+export const stopping = (service: string, point: string): CrashPoint => [
+  service,
+  point,
+  1,
+  STOPPING,
+];
+
+/** The points of packages/runtime/service.ts, which every service has. */
+const everywhere = (service: string): CrashPoint[] => [
+  [service, "started-before-ready", 1, STARTING],
+  [service, "stopping", 1, STOPPING],
+  [service, "stopped", 1, STOPPING],
+];
+
+/** Has each service kill itself in each gap between two effects, under load, and holds the checker's verdict on each. */
+export function testCrashPoints(suite: Suite): void {
+  const { env, lanes, model, ratePerS, timeoutS } = suite;
+  const services = [...new Set(suite.points.map(([service]) => service))];
+  const points = [...services.flatMap(everywhere), ...suite.points];
+  experiment(
+    {
+      name: "crash-points",
+      model,
+      question:
+        "A service dies in any gap between two of its effects: is anything lost or doubled?",
+      method: `Every gap has a name, and LAB_CRASH_AT makes a service kill itself (SIGKILL) when it passes it for the n-th time, in the middle of a load of ${ratePerS} orders/s in which some messages fail too. It is started again, all comes to rest, and the checker looks.`,
+      disproof:
+        "A point that isn't reached, an end by anything else than its own SIGKILL, anything that the checker calls illegal.",
+      requirements: [],
+      parameters: { points: points.length, lanes, rate_per_s: ratePerS, ...env },
+      timeoutS,
+    },
+    async (run) => {
+      const left = [...points];
+      const visits: Visit[] = [];
+      // One after the other: all at once they would keep each other from starting.
+      let door: Promise<unknown> = Promise.resolve();
+      await Promise.all(
+        Array.from({ length: lanes }, async (_, n) => {
+          for (let round = 0; left.length > 0; round += 1) {
+            const name = `lane-${n}-${round}`;
+            await using history = new History(`${run.folder}/${name}/history.jsonl`);
+            const started = door.then(() => trialOf(run, name, { history, env }));
+            door = started;
+            await using trial = await started;
+            visits.push(...(await goThrough(run, trial, ratePerS, left)));
+          }
+        }),
+      );
+      conclude(run, points, visits);
+    },
+  );
+}
+
+/** Takes points from the list and visits them, until it's empty or something illegal was found: the others shall begin with nothing broken. */
+async function goThrough(
+  run: Run,
+  trial: Trial,
+  ratePerS: number,
+  left: CrashPoint[],
+): Promise<Visit[]> {
+  const visits: Visit[] = [];
+  let before: Counts = { orders: 0, acknowledged: 0, unknown: 0, recovered: 0 };
+  for (let point = left.shift(); point; point = left.shift()) {
+    const [service, name, , situation] = point;
+    const problems = await crashAt(trial, ratePerS, point);
+    await trial.settle();
+    const verdict = await trial.verdict();
+    problems.push(...((await situation?.wrong?.(trial)) ?? []));
+    const found = Object.entries(violations(verdict));
+    const illegal = found.map(([kind, list]) => `${list.length} ${kind}, such as ${list[0]}`);
+    const after = countsOf(trial, verdict);
+    visits.push({
+      point,
+      orders: after.orders - before.orders,
+      acknowledged: after.acknowledged - before.acknowledged,
+      unknown: after.unknown - before.unknown,
+      recovered: after.recovered - before.recovered,
+      violations: found.flatMap(([, list]) => list).length,
+      illegal,
+      problems,
+    });
+    run.progress([`${service} ${name}`, ...illegal, ...problems].join("; "));
+    if (illegal.length > 0) break;
+    before = after;
+  }
+  return visits;
+}
+
+interface Counts {
+  orders: number;
+  acknowledged: number;
+  unknown: number;
+  recovered: number;
+}
+
+function countsOf(trial: Trial, verdict: Verdict): Counts {
+  return {
+    orders: verdict.attempted,
+    acknowledged: verdict.acknowledged,
+    unknown: verdict.unknown,
+    // Those of a bulk stream nobody was waiting for.
+    recovered: verdict.recovered.length - trial.bulkOrders,
+  };
+}
+
+interface Visit extends Counts {
+  point: CrashPoint;
+  violations: number;
+  /** The same in words, kind by kind. */
+  illegal: string[];
+  /** What else went otherwise than it should. */
+  problems: string[];
+}
+
+/** Lets a service die there under load, and starts it again; gives what was wrong with that. */
+async function crashAt(
+  trial: Trial,
+  ratePerS: number,
+  [name, point, pass, situation]: CrashPoint,
+): Promise<string[]> {
+  const service = trial.campus.services.find((one) => one.name === name);
+  if (!service) throw new Error(`${trial.model} has no ${name}`);
+  const orders = keepOrdering(trial, ratePerS);
+  try {
+    await orders.more(AROUND);
+    await situation?.before?.(trial, service);
+    await startToDie(service, `${point}:${pass}`);
+    const { exited } = service;
+    await situation?.happen?.(trial, service);
+    const { code } = await eventually(
+      `${name} reaches ${point}`,
+      async () => ({ code: await exited }),
+      { timeoutMs: REACHED_MS },
+    ).catch(() => ({ code: undefined }));
+    await service.restart();
+    await orders.more(AROUND);
+    if (code === KILLED) return [];
+    return [code === undefined ? "not reached" : `ended with exit code ${code}`];
+  } finally {
+    await orders.stop();
+  }
+}
+
+/** It may die of it before it is ready. */
+async function startToDie(service: ServiceProcess, crashAt: string): Promise<void> {
+  try {
+    await service.restart({ LAB_CRASH_AT: crashAt });
+  } catch (error) {
+    if (!(error as Error).message.includes(`with exit code ${KILLED}`)) throw error;
+  }
+}
+
+function conclude(run: Run, points: readonly CrashPoint[], visits: readonly Visit[]): void {
+  const ordered = points.flatMap((point) => visits.filter((visit) => visit.point === point));
+  run.table(visitsTable(ordered));
+  const sum = (of: (visit: Visit) => number) => visits.reduce((all, one) => all + of(one), 0);
+  run.figure("points", points.length);
+  for (const name of ["orders", "acknowledged", "unknown", "recovered"] as const) {
+    run.figure(
+      name,
+      sum((visit) => visit[name]),
+    );
+  }
+  run.figure(
+    "kills",
+    sum(({ point: [, , , situation] }) => (situation?.before ? 2 : 1)),
+  );
+  run.figure("faults", 0);
+  run.figure(
+    "violations",
+    sum((visit) => visit.violations),
+  );
+  const named = (of: (visit: Visit) => string[]) =>
+    ordered.flatMap((visit) => {
+      const [service, point] = visit.point;
+      return of(visit).map((what) => `${service} ${point}: ${what}`);
+    });
+  run.holds(
+    "the checker finds nothing illegal, at no point",
+    named(({ illegal }) => illegal),
+    [],
+  );
+  run.holds(
+    "each service has killed itself where it should, and came back to right things",
+    named(({ problems }) => problems),
+    [],
+  );
+  run.holds("every point was visited", visits.length, points.length);
+}
+
+function visitsTable(visits: readonly Visit[]): Table {
+  return {
+    id: "points",
+    title: "Killed by itself in every gap",
+    columns: [
+      { name: "service" },
+      { name: "point" },
+      { name: "when" },
+      { name: "orders" },
+      { name: "unknown" },
+      { name: "recovered" },
+      { name: "violations" },
+    ],
+    rows: visits.map(({ orders, point, recovered, unknown, violations: found }) => {
+      const [service, name, pass, situation] = point;
+      return [
+        service,
+        name,
+        situation?.title ?? `pass ${pass} under load`,
+        orders,
+        unknown,
+        recovered,
+        found,
+      ];
+    }),
+    note: "Each point says what was done last before the SIGKILL, most of them also what would have come next. Unknown: the client had no answer. Recovered: it had none, and its order has ended all the same.",
+  };
+}

@@ -1,0 +1,228 @@
+import { Database } from "bun:sqlite";
+import { type Verdict, violations } from "../checker.ts";
+import type { Definition, Run } from "../experiment.ts";
+import type { Model } from "../evidence.ts";
+import type { Operation } from "../history.ts";
+import type { FaultProxy } from "../proxy.ts";
+import type { ToxicRequest } from "../toxics.ts";
+import type { Trial } from "../trial.ts";
+import { eventually, nowUs, outage } from "../waiting.ts";
+
+const RATE_PER_S = 100;
+/** A good network between two faults, so long. */
+const GOOD_S = 0.4;
+/** Orders are sent in portions of so long: how long a fault lasts isn't always known before. */
+const PORTION_S = 0.2;
+const RECOVERY_TIMEOUT_MS = 60_000;
+
+/** What a client is told on a good network: an order for what isn't on the menu is among it. */
+const GOOD_ANSWERS: Record<Model, string[]> = {
+  "sync-rest": ["ok 201", "failed 409 unknown_item"],
+  "async-rabbitmq": ["ok 202"],
+  "streaming-kafka": ["ok 202"],
+};
+
+/** A bad network for a while. */
+export interface NetworkFault {
+  /** Where, and what: `order - inventory: reply lost (timeout)`. */
+  name: string;
+  proxy: FaultProxy;
+  /** `down`: cut and refused. `half-open`: what is open goes silent for good, new connections are fine. */
+  toxics: ToxicRequest[] | "down" | "half-open";
+  lastsS: number;
+  /** What a client may be told because of it, and somebody must be. */
+  answers?: string[];
+  /** The slowest order must take this long to its end, or the fault wasn't felt. */
+  delaysMs?: number;
+}
+
+/** The definition that the three models have in common. */
+export function networkFaults(
+  model: Model,
+  method: string,
+  answers: string,
+  timeoutS = 180,
+): Definition {
+  return {
+    name: "network-faults",
+    model,
+    question:
+      "The network is slow, loses, cuts or goes silent: who notices, and does it pass by itself?",
+    method: `${RATE_PER_S} orders/s all along. ${method} One fault after the other; nobody touches the services.`,
+    disproof: `${answers} A fault that nobody feels. A fault after which an order stays open, or an answer is bad, until somebody restarts a service. Anything illegal in the checker's eyes.`,
+    requirements: [],
+    parameters: { rate_per_s: RATE_PER_S },
+    timeoutS,
+  };
+}
+
+/** What was seen of one fault. Times are those of `nowUs`. */
+interface Seen {
+  fault: NetworkFault;
+  /** It began, it ended, and all was as before. */
+  beganUs: number;
+  endedUs: number;
+  recoveredUs: number;
+}
+
+/** Goes through the faults under load, and holds what was seen against what each may do. */
+export async function goThrough(
+  run: Run,
+  trial: Trial,
+  faults: readonly NetworkFault[],
+): Promise<Verdict> {
+  const pids = () => trial.campus.services.map(({ pid }) => pid);
+  const started = pids();
+  const seen: Seen[] = [];
+  let over = false;
+  const load = (async () => {
+    const portions: Promise<unknown>[] = [];
+    while (!over) {
+      portions.push(trial.load(RATE_PER_S, PORTION_S));
+      await outage(PORTION_S);
+    }
+    await Promise.all(portions);
+  })();
+  try {
+    for (const fault of faults) {
+      run.progress(fault.name);
+      await outage(GOOD_S);
+      seen.push({ fault, ...(await strike(trial, fault)) });
+    }
+    await outage(GOOD_S);
+  } finally {
+    over = true;
+    await load;
+  }
+  await trial.settle();
+  const verdict = await trial.verdict();
+  report(run, trial, seen, verdict);
+  run.holds("nobody was started again", pids(), started);
+  run.holds("no order is dead", verdict.dead, []);
+  run.holds("the checker finds nothing illegal", violations(verdict), {});
+  return verdict;
+}
+
+async function strike(trial: Trial, { lastsS, proxy, toxics }: NetworkFault) {
+  const beganUs = nowUs();
+  if (toxics === "down") await proxy.disable();
+  else if (toxics === "half-open") proxy.freeze();
+  else for (const toxic of toxics) proxy.add(toxic);
+  await outage(lastsS);
+  const endedUs = nowUs();
+  if (toxics === "down") await proxy.enable();
+  else proxy.clear();
+  const since = new Date().toISOString();
+  await eventually("nothing is left of the fault", () => isAsBefore(trial, since), {
+    timeoutMs: RECOVERY_TIMEOUT_MS,
+    everyMs: 20,
+  });
+  return { beganUs, endedUs, recoveredUs: nowUs() };
+}
+
+/** Whether all services are healthy, and nothing is open or owed since before that time. */
+async function isAsBefore({ campus, model }: Trial, since: string): Promise<boolean> {
+  const open = model === "streaming-kafka" ? "('placed')" : "('placed', 'reserved')";
+  const left = [
+    `SELECT count(*) AS n FROM orders WHERE status IN ${open} AND placed_at < ?`,
+    ...(model === "sync-rest" ? ["SELECT count(*) AS n FROM releases WHERE owed_since < ?"] : []),
+  ].map((sql) => read<{ n: number }>(campus.order.database, sql, since)[0]?.n);
+  if (left.some((n) => n !== 0)) throw new Error(`left, and releases: ${left.join(", ")}`);
+  const answers = await Promise.all(campus.services.map(({ url }) => fetch(`${url}/health`)));
+  return answers.every(({ ok }) => ok);
+}
+
+/** Holds what was seen of each fault against what it may do, and makes the table. */
+function report(run: Run, trial: Trial, seen: readonly Seen[], verdict: Verdict): void {
+  const ends = completionsMs(trial);
+  const lost = new Set([...verdict.lost, ...verdict.stuck]);
+  const doubled = new Set(verdict.doubled);
+  const good = GOOD_ANSWERS[trial.model];
+  const told = seen.map(({ fault: { answers = [], delaysMs = 0, name }, ...at }, n) => {
+    const nextUs = seen[n + 1]?.beganUs ?? Number.POSITIVE_INFINITY;
+    // Under way at some time of it, or on their way to their end when it had passed.
+    const struck = trial.operations.filter(
+      ({ ended_us, started_us }) => started_us <= at.recoveredUs && ended_us >= at.beganUs,
+    );
+    const during = struck.filter(({ started_us }) => started_us <= at.endedUs);
+    const after = trial.operations.filter(
+      ({ ended_us, started_us }) => started_us > at.recoveredUs && ended_us < nextUs,
+    );
+    const slowestMs = Math.max(0, ...struck.map(({ order_id = "" }) => ends.get(order_id) ?? 0));
+    const count = (ids: Set<string>) => struck.filter(({ order_id = "" }) => ids.has(order_id));
+    const recoveredS = (at.recoveredUs - at.endedUs) / 1e6;
+    return {
+      name,
+      recoveredS,
+      row: [
+        name,
+        rounded((at.endedUs - at.beganUs) / 1e6, 1),
+        [...answersOf(during)].map(([answer, { length }]) => `${length} ${answer}`).join(", "),
+        rounded(slowestMs / 1e3, 2),
+        rounded(recoveredS, 2),
+        count(lost).length,
+        count(doubled).length,
+      ],
+      held: {
+        wrong: [...answersOf(struck).keys()].filter((one) => ![...good, ...answers].includes(one)),
+        answered: answers.filter((one) => answersOf(struck).has(one)).length > 0,
+        delayed: slowestMs >= delaysMs,
+        bad_afterwards: [...answersOf(after).keys()].filter((one) => !good.includes(one)),
+      },
+      expected: { wrong: [], answered: answers.length > 0, delayed: true, bad_afterwards: [] },
+    };
+  });
+  run.table({
+    id: "network-faults",
+    title: "What each network fault did",
+    columns: [
+      { name: "fault" },
+      { name: "lasted", unit: "s" },
+      { name: "answers while it lasted" },
+      { name: "slowest order, to its end", unit: "s" },
+      { name: "recovered after", unit: "s" },
+      { name: "lost" },
+      { name: "doubled" },
+    ],
+    rows: told.map(({ row }) => row),
+    note: "Recovered: every order from before the end of the fault has ended, no release is owed for one, every service is healthy. Half-open lasts for the connections that it struck, and is over for new ones at once.",
+  });
+  run.figure("orders", verdict.attempted);
+  run.figure("acknowledged", verdict.acknowledged);
+  run.figure("unknown", verdict.unknown);
+  run.figure("recovered", verdict.recovered.length);
+  run.figure("kills", 0);
+  run.figure("faults", seen.length);
+  run.figure("violations", Object.values(violations(verdict)).flat().length);
+  run.figure("slowest_recovery_s", rounded(Math.max(...told.map((one) => one.recoveredS)), 2));
+  for (const { expected, held, name } of told) {
+    run.holds(`${name}: it is felt, as it may be, and passes`, held, expected);
+  }
+}
+
+function answersOf(operations: readonly Operation[]): Map<string, Operation[]> {
+  return Map.groupBy(operations, ({ code, outcome, status }) =>
+    [outcome, status, code].filter((part) => part !== undefined).join(" "),
+  );
+}
+
+/** Milliseconds from placing an order to its end, by the services' own times. */
+function completionsMs({ campus }: Trial): Map<string, number> {
+  const ended = read<{ order_id: string; placed_at: string; at: string }>(
+    campus.order.database,
+    "SELECT order_id, placed_at, max(at) AS at FROM orders JOIN order_steps USING (order_id) GROUP BY order_id",
+  );
+  return new Map(
+    ended.map(({ at, order_id, placed_at }) => [order_id, Date.parse(at) - Date.parse(placed_at)]),
+  );
+}
+
+function read<Row>(database: string, sql: string, ...values: string[]): Row[] {
+  using db = new Database(database, { readonly: true });
+  db.run("PRAGMA busy_timeout = 2000");
+  return db.query<Row, string[]>(sql).all(...values);
+}
+
+function rounded(value: number, digits: number): number {
+  return Number(value.toFixed(digits));
+}

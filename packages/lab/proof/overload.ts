@@ -1,0 +1,148 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Model } from "../evidence.ts";
+import { experiment, type Run } from "../experiment.ts";
+import type { Operation } from "../history.ts";
+import type { ServiceProcess } from "../processes.ts";
+import { trialOf } from "../trial.ts";
+import { eventually, nowUs, sample, type Sampler } from "../waiting.ts";
+import { answersTable, count, judge, LONG } from "./common.ts";
+
+const FLOOD_S = LONG ? 60 : 12;
+/** Slower by this, a service with 1,000 requests at once gets through 500 a second. */
+const DELAY_MS = 2_000;
+const RATE_PER_S = 1_000;
+/** Requests that a service works on at once; see packages/runtime/http.ts. */
+const MOST_AT_ONCE = 1_000;
+/** A service of this lab at rest takes some 80 MiB. */
+const MOST_MEMORY_MIB = 400;
+
+/** Of Inventory, where orders wait for it at a broker: 200 a second, fewer than are accepted. */
+const THROTTLE_MS = 5;
+
+/** Twice as many orders as the order service can take, for a while. */
+export function testOverload(model: Model): void {
+  const queued = model !== "sync-rest";
+  experiment(
+    {
+      name: "overload",
+      model,
+      question: "More orders than it can take: does it refuse in time, or grow until it dies?",
+      method: `The order service is ${DELAY_MS} ms slower, so that ${MOST_AT_ONCE} requests at once are ${MOST_AT_ONCE / (DELAY_MS / 1_000)} orders/s; ${RATE_PER_S} orders/s for ${FLOOD_S} s from a process of its own, open loop.${queued ? ` Inventory takes ${1_000 / THROTTLE_MS} of them a second; the others wait at the broker.` : ""} Then it is lifted. Every service's memory is sampled.`,
+      disproof:
+        "An answer other than success, a business no or 503 overloaded with Retry-After; an order stored though it was refused; memory that grows with the load; no order accepted at once when it is over.",
+      requirements: [],
+      parameters: { rate_per_s: RATE_PER_S, flood_s: FLOOD_S, delay_ms: DELAY_MS },
+    },
+    async (run) => {
+      await using trial = await trialOf(run, "overload");
+      const { inventory, order, services } = trial.campus;
+      await setDelay(order, DELAY_MS);
+      if (queued) await setDelay(inventory, THROTTLE_MS);
+      const memory = services.map((service) => sample(() => memoryMib(service.pid)));
+      const flooding = flood(run, order);
+      await eventually("the service refuses", () => refusal(order), { everyMs: 200 });
+      const flooded = await flooding;
+      const waiting = count(order, "SELECT count(*) FROM orders WHERE status = 'placed'");
+      await Promise.all([setDelay(order, 0), setDelay(inventory, 0)]);
+      const overUs = nowUs();
+      await eventually("an order is accepted", async () => (await trial.send()).kind === "ok");
+      const recoveredMs = Math.round((nowUs() - overUs) / 1_000);
+      for (const operation of flooded.operations) run.history.operations.push(operation);
+      await judge(run, trial, { kills: 0, faults: 1 });
+      await Promise.all(memory.map((sampler) => sampler.stop()));
+      holdsBounded(run, services, memory);
+      answersTable(run, trial);
+      const answers = new Set(trial.operations.map(({ status, code }) => code ?? status));
+      run.holds(
+        "every answer is clear",
+        [...answers].filter((answer) => !CLEAR.has(answer ?? "")),
+        [],
+      );
+      const refused = flooded.operations.filter(({ code }) => code === "overloaded").length;
+      run.holds("it refused what was too much", refused > 0, true);
+      run.holds(
+        "what was refused was not stored",
+        count(order, "SELECT count(*) FROM orders"),
+        trial.operations.length - refused,
+      );
+      run.figure("refused", refused);
+      run.figure("most_at_once", flooded.maxInFlight);
+      run.figure("recovered_ms", recoveredMs);
+      run.figure("waiting_at_its_end", waiting);
+    },
+  );
+}
+
+const CLEAR = new Set<string | number>([201, 202, "unknown_item", "overloaded"]);
+
+async function flood(
+  run: Run,
+  { url }: ServiceProcess,
+): Promise<{ operations: Operation[]; maxInFlight: number }> {
+  const file = join(run.folder, "flood.jsonl");
+  const words = [url, RATE_PER_S, FLOOD_S, run.seed + 1, file].map(String);
+  await using child = Bun.spawn([process.execPath, join(import.meta.dir, "flood.ts"), ...words], {
+    env: { ...process.env, BUN_CONFIG_MAX_HTTP_REQUESTS: "8192" },
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "inherit",
+  });
+  const told = await child.stdout.text();
+  if ((await child.exited) !== 0) throw new Error("the flood failed");
+  const lines = readFileSync(file, "utf8").trimEnd().split("\n");
+  const { maxInFlight } = JSON.parse(told) as { maxInFlight: number };
+  return { operations: lines.map((line) => JSON.parse(line) as Operation), maxInFlight };
+}
+
+/** Whether an order is refused as it should be. Without a body it can't be stored. */
+async function refusal({ url }: ServiceProcess): Promise<boolean> {
+  const answer = await fetch(`${url}/order`, { method: "POST" });
+  const { code } = (await answer.json()) as { code: string };
+  if (code !== "overloaded") throw new Error(code);
+  return answer.status === 503 && answer.headers.get("retry-after") === "1";
+}
+
+async function setDelay({ url }: ServiceProcess, delayMs: number): Promise<void> {
+  // Over a limit that it is about itself, it may take a while.
+  await eventually("the delay is set", async () => {
+    const answer = await fetch(`${url}/faults`, {
+      method: "PUT",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ delay_ms: delayMs }),
+    });
+    return answer.ok;
+  });
+}
+
+function memoryMib(pid: number): number {
+  const { stdout } = Bun.spawnSync(["ps", "-o", "rss=", "-p", `${pid}`]);
+  return Math.round(Number(stdout.toString()) / 1_024);
+}
+
+function holdsBounded(run: Run, services: ServiceProcess[], memory: Sampler[]): void {
+  const peaks = memory.map(({ points }) => Math.max(...points.map(([, mib]) => mib)));
+  run.series({
+    id: "memory",
+    title: "Resident memory",
+    x: { name: "time", unit: "s" },
+    y: { name: "memory", unit: "MiB" },
+    lines: services.map(({ name }, n) => ({ name, points: memory[n]?.points ?? [] })),
+    shaded: [{ label: "flood", from: 0, to: FLOOD_S }],
+  });
+  run.table({
+    id: "memory",
+    title: "Memory under overload",
+    columns: [
+      { name: "service" },
+      { name: "at first", unit: "MiB" },
+      { name: "peak", unit: "MiB" },
+    ],
+    rows: services.map(({ name }, n) => [name, memory[n]?.points[0]?.[1] ?? 0, peaks[n] ?? 0]),
+  });
+  run.holds(
+    `no service takes more than ${MOST_MEMORY_MIB} MiB`,
+    services.filter((_, n) => (peaks[n] ?? 0) > MOST_MEMORY_MIB).map(({ name }) => name),
+    [],
+  );
+}

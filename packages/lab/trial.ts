@@ -1,0 +1,332 @@
+import { Database } from "bun:sqlite";
+import { readFileSync } from "node:fs";
+import type { PlaceOrder } from "@lab/contracts/order";
+import { bulkOrder } from "@lab/workflow/bulk";
+import { OPENING_STOCK } from "@lab/workflow/menu";
+import type { Broker } from "./brokers.ts";
+import { type Checked, checkOrders, type Verdict } from "./checker.ts";
+import { DeadLetters, SOURCES, type SourceQueue } from "./dead-letters.ts";
+import type { Model } from "./evidence.ts";
+import type { Run } from "./experiment.ts";
+import { eventsOf, readTopic, withAdmin } from "./kafka-tools.ts";
+import { describeGroup, labGroups, totalLag } from "./lag.ts";
+import { type LoadResult, openLoop, placeOrder } from "./load.ts";
+import { type Campus, startModel } from "./processes.ts";
+import { Rabbitmq } from "./rabbitmq-tools.ts";
+import { fetchMetrics, fetchReplay } from "./replay.ts";
+import { eventually, nowUs } from "./waiting.ts";
+import type { History, Outcome } from "./history.ts";
+
+/** Of the orders of a trial, the share that asks for what isn't on the menu. */
+const FAIL_RATE = 0.05;
+/** At rest for this long is at rest: everything that moves, moves within milliseconds. */
+const QUIET_MS = 300;
+/** Longer than any pause between two attempts, and than a dead Kafka consumer's session. */
+const STUCK_MS = 12_000;
+
+const ENV: Record<Model, Record<string, string>> = {
+  "sync-rest": {
+    RETRY_EVERY_MS: "100",
+    INVENTORY_TIMEOUT_MS: "1000",
+    NOTIFICATION_TIMEOUT_MS: "1000",
+  },
+  "async-rabbitmq": { RETRY_EVERY_MS: "100" },
+  "streaming-kafka": { RETRY_EVERY_MS: "100" },
+};
+
+export interface TrialOptions {
+  model: Model;
+  /** For databases and logs. */
+  folder: string;
+  /** Prefix of queues, topics and groups. */
+  namespace: string;
+  seed: number;
+  history: History;
+  /** None for sync-rest. */
+  broker?: Pick<Broker, "name" | "address" | "managementUrl"> | undefined;
+  env?: Record<string, string>;
+  /** By service; the others get free ones. */
+  ports?: Record<string, number>;
+}
+
+/**
+ * A trial of an experiment; `name` tells it from the others of the same run. Trials that go side by
+ * side need a history each.
+ */
+export async function trialOf(
+  run: Run,
+  name: string,
+  {
+    broker,
+    history,
+    ...options
+  }: Partial<Pick<TrialOptions, "broker" | "env" | "history" | "ports">> = {},
+): Promise<Trial> {
+  const { model } = run.evidence;
+  return startTrial({
+    model,
+    folder: `${run.folder}/${name}`,
+    namespace: `${run.namespace}${name}-`,
+    seed: run.seed,
+    history: history ?? run.history,
+    broker: broker ?? (await brokerFor(run)),
+    ...options,
+  });
+}
+
+/** Starts the services of a model, with nothing sent yet. */
+export async function startTrial(options: TrialOptions): Promise<Trial> {
+  const { broker, env, folder, model, namespace, ports = {} } = options;
+  const campus = await startModel(model, {
+    folder,
+    namespace,
+    ports,
+    ...(broker?.name === "rabbitmq" ? { amqpUrl: broker.address } : {}),
+    ...(broker?.name === "kafka" ? { kafkaBrokers: broker.address } : {}),
+    env: { LAB_FAULTS: "on", ...ENV[model], ...env },
+  });
+  return new Trial(options, campus);
+}
+
+/** What is on its way; all 0 when the workflow is at rest. */
+interface Waiting {
+  /** Orders without an end. */
+  open: number;
+  /** Bulk streams and replays. */
+  running: number;
+  /** Events that wait for the broker, or releases that Inventory hasn't answered. */
+  owed: number;
+  /** Messages that wait in queues, or records that groups are behind. */
+  queued: number;
+}
+
+/**
+ * One model under load, with its processes in reach, and at the end the
+ * question whether everything is right. All models are driven and judged alike.
+ */
+export class Trial implements AsyncDisposable {
+  readonly campus: Campus;
+  readonly model: Model;
+  readonly #options: TrialOptions;
+  readonly #rabbit: Rabbitmq | undefined;
+  /** Where this trial begins in the history, which other trials share. */
+  readonly #from: number;
+  #sent = 0;
+
+  /** Use `startTrial`. */
+  constructor(options: TrialOptions, campus: Campus) {
+    this.campus = campus;
+    this.model = options.model;
+    this.#options = options;
+    this.#from = options.history.operations.length;
+    const { broker } = options;
+    if (broker?.name === "rabbitmq") this.#rabbit = new Rabbitmq(broker);
+  }
+
+  /** Places the next order of the seeded stream; recorded in the history. */
+  send(): Promise<Outcome> {
+    const { seed } = this.#options;
+    return this.place(bulkOrder({ seed, kitchens: 25, failRate: FAIL_RATE }, this.#sent++));
+  }
+
+  /** Places that order, under a client's key if there is one; recorded in the history. */
+  place(
+    order: PlaceOrder,
+    { key, timeoutMs = 15_000 }: { key?: string; timeoutMs?: number } = {},
+  ): Promise<Outcome> {
+    const { history } = this.#options;
+    const headers = key === undefined ? {} : { "idempotency-key": key };
+    return placeOrder(this.campus.order.url, order, { history, timeoutMs, headers });
+  }
+
+  /** Places orders at that rate, for that long or until `signal`. */
+  load(ratePerS: number, durationS: number, signal?: AbortSignal): Promise<LoadResult> {
+    const options = { ratePerS, durationS, send: () => this.send() };
+    return openLoop(signal === undefined ? options : { ...options, signal });
+  }
+
+  /** Prefix of its queues, topics and groups. */
+  get namespace(): string {
+    return this.#options.namespace;
+  }
+
+  /** Where its broker is; throws for the model that has none. */
+  get broker(): NonNullable<TrialOptions["broker"]> {
+    const { broker } = this.#options;
+    if (broker === undefined) throw new Error(`${this.model} has no broker`);
+    return broker;
+  }
+
+  /** Orders of bulk streams so far, which are in no history. */
+  get bulkOrders(): number {
+    if (this.model !== "streaming-kafka") return 0;
+    return numberOf(this.campus.order.database, "SELECT sum(placed) FROM bulks");
+  }
+
+  /** The operations of this trial so far. */
+  get operations() {
+    return this.#options.history.operations.slice(this.#from);
+  }
+
+  /**
+   * Waits until every order has ended and nothing is on its way. Returns too
+   * when nothing has moved for long though something is open: the checker
+   * will say what. Throws when it never comes to rest.
+   */
+  async settle(timeoutMs = 120_000, stuckMs = STUCK_MS): Promise<void> {
+    for (const service of this.campus.services) await service.healthy();
+    let last = "";
+    let sinceUs = nowUs();
+    await eventually(
+      "every order has ended, nothing is on its way",
+      async () => {
+        const waiting = await this.#waiting();
+        const state = JSON.stringify([waiting, this.#effects()]);
+        if (state !== last) {
+          last = state;
+          sinceUs = nowUs();
+        }
+        const { open, owed, queued, running } = waiting;
+        const atRest = open + owed + queued + running === 0;
+        if ((nowUs() - sinceUs) / 1_000 >= (atRest ? QUIET_MS : stuckMs)) return true;
+        throw new Error(state);
+      },
+      // A look at Kafka's groups costs it something.
+      { timeoutMs, everyMs: this.model === "streaming-kafka" ? 200 : 50 },
+    );
+  }
+
+  /** Holds what the client was told against what is stored. Call it after `settle`. */
+  async verdict(): Promise<Verdict> {
+    const { campus, model } = this;
+    const checked: Checked = {
+      model,
+      operations: this.operations,
+      orders: campus.order.database,
+      inventory: campus.inventory.database,
+      dead: await this.#dead(),
+      others: this.bulkOrders,
+      attempts: attemptsIn(campus.inventory.logFile),
+      openingStock: Number(this.#options.env?.["OPENING_STOCK"] ?? OPENING_STOCK),
+    };
+    if (model === "streaming-kafka") {
+      checked.metrics = (await fetchMetrics(campus.third.url)).metrics;
+      // It answers 404 where there was none.
+      const replay = await fetchReplay(campus.third.url).catch(() => undefined);
+      if (replay?.finished_at) checked.replay = replay;
+    } else checked.notification = campus.third.database;
+    return checkOrders(checked);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#rabbit?.[Symbol.asyncDispose]();
+    await this.campus[Symbol.asyncDispose]();
+  }
+
+  async #waiting(): Promise<Waiting> {
+    const { order, third } = this.campus;
+    const streaming = this.model === "streaming-kafka";
+    const ends = streaming ? ["placed"] : ["placed", "reserved"];
+    const among = ends.map((status) => `'${status}'`).join();
+    const open = numberOf(order.database, `SELECT count(*) FROM orders WHERE status IN (${among})`);
+    const running = streaming
+      ? numberOf(order.database, "SELECT count(*) FROM bulks WHERE finished_at IS NULL") +
+        numberOf(third.database, "SELECT count(*) FROM generations WHERE state = 'replaying'")
+      : 0;
+    const owed = numberOf(
+      order.database,
+      this.model === "sync-rest"
+        ? "SELECT count(*) FROM releases"
+        : "SELECT count(*) FROM outbox WHERE sent_at IS NULL",
+    );
+    // To ask Kafka takes a connection: not while the databases know of something.
+    const busy = streaming && open + owed + running > 0;
+    return { open, running, owed, queued: busy ? 0 : await this.#queued() };
+  }
+
+  async #queued(): Promise<number> {
+    const { broker, namespace } = this.#options;
+    if (this.#rabbit !== undefined) {
+      let sum = 0;
+      for (const queue of QUEUES) sum += await this.#rabbit.ready(`${namespace}${queue}`);
+      return sum;
+    }
+    if (broker === undefined) return 0;
+    return withAdmin(broker.address, async (admin) => {
+      const groups = await Promise.all(
+        labGroups(namespace).map((group) => describeGroup(admin, group)),
+      );
+      return groups.reduce((sum, rows) => sum + totalLag(rows), 0);
+    });
+  }
+
+  /** Whatever an effect of any kind would change. */
+  #effects(): number[] {
+    const { inventory, order, third } = this.campus;
+    return [
+      numberOf(order.database, "SELECT count(*) FROM order_steps"),
+      numberOf(inventory.database, "SELECT count(*) FROM reservations"),
+      numberOf(inventory.database, "SELECT sum(quantity) FROM stock"),
+      numberOf(
+        third.database,
+        this.model === "streaming-kafka"
+          ? "SELECT sum(next_offset) FROM positions"
+          : "SELECT count(*) FROM notifications",
+      ),
+    ];
+  }
+
+  /** Ids of the orders whose message lies in a dead queue or topic. */
+  async #dead(): Promise<string[]> {
+    const { broker, namespace } = this.#options;
+    if (broker?.name === "rabbitmq") {
+      await using letters = await DeadLetters.open(broker.address, namespace);
+      const lists = [];
+      for (const queue of QUEUES) lists.push(...(await letters.list(queue)));
+      return lists.flatMap(({ body }) => orderIdIn(body) ?? []);
+    }
+    if (broker?.name !== "kafka") return [];
+    const records = await readTopic(broker.address, `${namespace}order-events.dead`);
+    return eventsOf(records).events.map(({ data }) => data.order_id);
+  }
+}
+
+const QUEUES = Object.keys(SOURCES) as SourceQueue[];
+
+function brokerFor(run: Run): Promise<Broker | undefined> {
+  switch (run.evidence.model) {
+    case "sync-rest":
+      return Promise.resolve(undefined);
+    case "async-rabbitmq":
+      return run.broker("rabbitmq");
+    case "streaming-kafka":
+      return run.broker("kafka");
+    default:
+      return run.evidence.model satisfies never;
+  }
+}
+
+function orderIdIn(body: Buffer): string | undefined {
+  try {
+    return (JSON.parse(body.toString()) as { subject?: string }).subject;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The most attempts at each order's message that had to be repeated, as the service's log tells. */
+function attemptsIn(logFile: string): Map<string, number> {
+  const attempts = new Map<string, number>();
+  const retried = /"message_retried".*"order_id":"([^"]+)","attempt":(\d+)/g;
+  for (const [, orderId = "", attempt] of readFileSync(logFile, "utf8").matchAll(retried)) {
+    attempts.set(orderId, Math.max(Number(attempt), attempts.get(orderId) ?? 0));
+  }
+  return attempts;
+}
+
+/** The one number that a query gives, 0 for none. */
+function numberOf(database: string, sql: string): number {
+  using db = new Database(database, { readonly: true });
+  db.run("PRAGMA busy_timeout = 2000");
+  return Number(Object.values(db.query<Record<string, number>, []>(sql).get() ?? {})[0] ?? 0);
+}

@@ -1,0 +1,25 @@
+import { serveProxies } from "@lab/lab/proxy-api";
+import { type Command, UsageError } from "../command.ts";
+
+/** Where toxiproxy's own clients look. */
+const PORT = 8474;
+
+export const command: Command = {
+  summary: "serve TCP proxies that can be a bad network, in the words of toxiproxy",
+  usage: "[--port N]",
+  details: `POST /proxies {name, upstream} starts a proxy and tells where it listens; POST /proxies/NAME/toxics
+{type, stream, attributes} makes it bad: latency, bandwidth, timeout, reset_peer, limit_data, slow_close.
+POST /proxies/NAME {enabled: false} is down, POST /reset makes all good again. Until Ctrl-C.`,
+  options: { port: { type: "string", summary: `of the API on 127.0.0.1 (${PORT})` } },
+  async run({ options, words }) {
+    if (words.length > 0) throw new UsageError("proxy takes no words");
+    const port = Number(options["port"] ?? PORT);
+    if (!Number.isInteger(port)) throw new UsageError("--port is a number");
+    await using server = serveProxies(port);
+    console.log(`${server.url}/proxies`);
+    const ended = Promise.withResolvers<void>();
+    process.once("SIGINT", ended.resolve).once("SIGTERM", ended.resolve);
+    await ended.promise;
+    return 0;
+  },
+};

@@ -1,0 +1,4 @@
+/** Kafka dies and hangs, under load. */
+import { testBrokerFaults } from "@lab/lab/proof/broker-faults";
+
+testBrokerFaults({ model: "streaming-kafka", broker: "kafka" });

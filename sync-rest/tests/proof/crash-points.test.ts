@@ -1,0 +1,40 @@
+/** Every service of the synchronous model killed in each of its gaps, under load. */
+import { type Situation, STARTING, stopping, testCrashPoints } from "@lab/lab/proof/crash-points";
+
+/** Only an order that an earlier process has left half-way is asked for again. */
+const LEFT_HALF_WAY: Situation = {
+  title: "after a crash at stored-before-reserve",
+  async before(_, service) {
+    await service.restart({ LAB_CRASH_AT: "stored-before-reserve:5" });
+    await service.exited;
+  },
+};
+
+testCrashPoints({
+  model: "sync-rest",
+  timeoutS: 240,
+  ratePerS: 100,
+  lanes: 3,
+  // Some reserves end unknown and are released, some confirmations are sent later.
+  env: { INVENTORY_FAIL_RATE: "0.1", NOTIFICATION_FAIL_RATE: "0.1" },
+  points: [
+    ["order-service", "placed-before-commit", 20],
+    ["order-service", "stored-before-reserve", 20],
+    ["order-service", "refused-before-commit", 3],
+    ["order-service", "failed-before-answer", 3],
+    ["order-service", "released-before-commit", 2],
+    ["order-service", "reserved-before-send", 20],
+    ["order-service", "told-before-commit", 20],
+    ["order-service", "stored-before-answer", 20],
+    ["order-service", "asked-again-before-commit", 1, LEFT_HALF_WAY],
+    ["order-service", "told-later-before-commit", 2],
+    stopping("order-service", "intake-ended"),
+    ["inventory-service", "opened-before-listening", 1, STARTING],
+    ["inventory-service", "decided-before-commit", 20],
+    ["inventory-service", "decided-before-answer", 20],
+    ["inventory-service", "released-before-commit", 2],
+    ["inventory-service", "released-before-answer", 2],
+    ["notification-service", "told-before-commit", 20],
+    ["notification-service", "told-before-answer", 20],
+  ],
+});

@@ -1,0 +1,22 @@
+/** SIGTERM under load: each service in turn, and a second signal. */
+import { count } from "@lab/lab/proof/common";
+import { testStop } from "@lab/lab/proof/stop";
+
+testStop({
+  model: "sync-rest",
+  slowClient: true,
+  repetition:
+    "A stopped order service may leave no order without an end. A request that meets the end of a kept-open connection is an unknown outcome, as in any HTTP/1.1.",
+  watch: async (trial) => ({
+    async afterStop(service) {
+      if (service !== trial.campus.order) return [];
+      const open = count(service, "SELECT count(*) FROM orders WHERE status = 'placed'");
+      return open === 0 ? [] : [`${open} orders without an end`];
+    },
+    async repeated() {
+      const twice = "SELECT count(*) - count(DISTINCT order_id) FROM notifications";
+      return { told_twice: count(trial.campus.third, twice) };
+    },
+    async [Symbol.asyncDispose]() {},
+  }),
+});
