@@ -73,10 +73,14 @@ ${lines.join("\n")}
 
 Environment:
   AMQP_URL, KAFKA_BROKERS  brokers that run already, instead of private ones
-  LAB_BROKERS              external or native: this kind of broker and no other
+  LAB_BROKERS              external, compose or native: this kind of broker and no other
+                           (external, else compose where Docker is, else native)
+  LAB_SERVICES=compose     experiments run the services in containers too
   LAB_INSTALL=no           install nothing, not even as root on Debian
   LAB_OUTAGE_S             how long Inventory is away in backlog-drain (60)
   LAB_SEED                 the seed of the experiments (1)
+  LAB_LONG=on              longer rounds in the proofs
+  LAB_STORM_MINUTES        how long a storm rages (2)
   LAB_RUN_DIR              where a run's evidence goes (.lab/runs/<time>)`;
 }
 

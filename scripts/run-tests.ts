@@ -4,6 +4,7 @@ import { repoFolder } from "@lab/lab/folders";
 import { join } from "node:path";
 import { bunTest, type Counts } from "./bun-test.ts";
 import { unlessAborted } from "./interrupt.ts";
+import { LiveLines } from "./live-lines.ts";
 import { brokerOf, MODELS } from "./models.ts";
 import { say } from "./say.ts";
 import type { TestFile } from "./test-files.ts";
@@ -15,33 +16,67 @@ export interface TestResult extends Counts {
 /**
  * Runs the files one after the other, live, each in a process of its own, with
  * the evidence in that folder. All files of a model share one broker, which is
- * up only while they run: it would cost the other models' measurements. Throws
- * when the signal is aborted, with all taken down.
+ * up only while they run: it would cost the other models' measurements. Storms
+ * come last, side by side. `envOf` gives what a file's environment has beside
+ * ours. Throws when the signal is aborted, with all taken down.
  */
 export async function runTests(
   files: readonly TestFile[],
   runFolder: string,
   signal: AbortSignal,
+  envOf: (file: TestFile) => Record<string, string> = () => ({}),
 ): Promise<TestResult[]> {
   const models = Object.values(MODELS)
     .map(({ model }) => model)
     .filter((model) => files.some((file) => file.model === model));
   await unlessAborted(signal, prepareBrokers(models.flatMap((model) => brokerOf(model) ?? [])));
+  const env = (file: TestFile) => ({ LAB_RUN_DIR: runFolder, ...envOf(file) });
+  const storms = files.filter(isStorm);
   const results: TestResult[] = [];
   for (const model of models) {
-    const ofModel = files.filter((file) => file.model === model);
+    const ofModel = files.filter((file) => file.model === model && !isStorm(file));
+    if (ofModel.length === 0) continue;
     const done = results.length;
     const title = (index: number) =>
       `${done + index + 1} of ${files.length}: ${model}/${ofModel[index]!.name}`;
-    results.push(...(await runModel(model, ofModel, runFolder, signal, title)));
+    results.push(...(await runModel(model, ofModel, env, signal, title)));
   }
+  return [...results, ...(await runStorms(storms, env, signal))];
+}
+
+function isStorm({ isProof, name }: TestFile): boolean {
+  return isProof && name === "storm";
+}
+
+/** They take minutes and measure nothing. Each has a broker of its own, to be killed. */
+async function runStorms(
+  files: readonly TestFile[],
+  envOf: (file: TestFile) => Record<string, string>,
+  signal: AbortSignal,
+): Promise<TestResult[]> {
+  if (files.length === 0) return [];
+  say(`\n── side by side: ${files.map(({ model, name }) => `${model}/${name}`).join(", ")}`);
+  const lines = new LiveLines();
+  const results = await Promise.all(
+    files.map(async (file) => {
+      const counts = await bunTest({
+        files: [file.path],
+        cwd: join(repoFolder, file.model),
+        env: { ...lines.env, ...envOf(file) },
+        onLine: (line) => lines.say(file.model, line),
+        signal,
+      });
+      return { file, ...counts };
+    }),
+  );
+  signal.throwIfAborted();
   return results;
 }
 
 async function runModel(
   model: Model,
   files: readonly TestFile[],
-  runFolder: string,
+  envOf: (file: TestFile) => Record<string, string>,
   signal: AbortSignal,
   title: (index: number) => string,
 ): Promise<TestResult[]> {
@@ -61,7 +96,7 @@ async function runModel(
       files: [file.path],
       cwd: join(repoFolder, model),
       env: {
-        LAB_RUN_DIR: runFolder,
+        ...envOf(file),
         ...(broker?.folder === undefined ? {} : { [folderVariable[broker.name]]: broker.folder }),
       },
       onLine: say,

@@ -1,8 +1,8 @@
 import type { Model } from "@lab/lab/evidence";
 import { repoFolder } from "@lab/lab/folders";
-import { experiments } from "@lab/report/experiments";
+import { experiments, proofs } from "@lab/report/experiments";
 import { globSync } from "node:fs";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { unknown, UsageError } from "./command.ts";
 import { MODELS } from "./models.ts";
 
@@ -12,24 +12,28 @@ export interface TestFile {
   /** `slow-inventory`. */
   name: string;
   path: string;
-  /** Whether it leaves evidence, or is a test of another kind. */
+  /** Whether it is one of the assignment's experiments. */
   isExperiment: boolean;
+  /** Whether it is in tests/proof. Both kinds leave evidence; other tests don't. */
+  isProof: boolean;
 }
 
-/** All of them: models and experiments in the order in which the report tells about them, other tests last. */
+/** All of them: models, experiments and proofs in the order in which the report tells about them, other tests last. */
 export function modelTests(): TestFile[] {
-  const order = Object.keys(experiments);
-  const rank = ({ name, isExperiment }: TestFile) =>
-    isExperiment ? order.indexOf(name) : order.length;
+  const order = [...Object.keys(experiments), ...Object.keys(proofs)];
+  const rank = ({ name, isExperiment, isProof }: TestFile) =>
+    isExperiment || isProof ? order.indexOf(name) : order.length;
   return Object.values(MODELS).flatMap(({ model }) =>
-    globSync(join(repoFolder, model, "tests", "*.test.ts"))
+    globSync(join(repoFolder, model, "tests", "{,proof/}*.test.ts"))
       .toSorted()
       .map((path): TestFile => {
         const name = basename(path, ".test.ts");
+        const isProof = basename(dirname(path)) === "proof";
         const isExperiment =
+          !isProof &&
           Object.hasOwn(experiments, name) &&
           experiments[name as keyof typeof experiments] === model;
-        return { model, name, path, isExperiment };
+        return { model, name, path, isExperiment, isProof };
       })
       .toSorted((a, b) => rank(a) - rank(b)),
   );

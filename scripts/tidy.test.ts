@@ -1,8 +1,9 @@
 // The code's own shape: what may import what, how long a file may be, which commands the READMEs may name.
 import { repoFolder } from "@lab/lab/folders";
+import { PROTECTIONS } from "@lab/runtime/protections";
 import { expect, test } from "bun:test";
 import { globSync, readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 
 const MODELS = ["sync-rest", "async-rabbitmq", "streaming-kafka"];
 
@@ -66,6 +67,41 @@ test("no test sleeps: it waits for a condition, through the harness", () => {
   expect(sleepers).toEqual([]);
 });
 
+test("every protection can be taken away, and is, so that the checker has to find it", () => {
+  const away = (name: string) => `without("${name}")`;
+  const missed = PROTECTIONS.flatMap((name) => [
+    ...(files.some(({ text }) => text.includes(away(name))) ? [] : [`no ${away(name)}`]),
+    ...(files.some(({ text }) => takesAway(text, name)) ? [] : [`no mutant without ${name}`]),
+  ]);
+  expect(missed).toEqual([]);
+});
+
+/** Whether a suite of mutants has that name among what one of them goes without. */
+function takesAway(text: string, name: string): boolean {
+  return [...text.matchAll(/\{ without: "([^"]+)"/g)].some(([, names]) =>
+    names!.split(",").includes(name),
+  );
+}
+
+test("every crash point of a service is visited, and every visited one is there", () => {
+  // The runtime's own points are visited in every service by packages/lab/proof/crash-points.ts.
+  const everywhere = read("packages/lab/proof/crash-points.ts").matchAll(/\[service, "([\w-]+)"/g);
+  expect([...everywhere].map(([, name]) => name!).sort()).toEqual(
+    pointsIn("packages/runtime/service.ts").sort(),
+  );
+  for (const model of MODELS) {
+    const services = files.filter(({ path }) => dirname(path) === model);
+    const declared = services.flatMap(({ path }) =>
+      pointsIn(path).map((point) => `${basename(path, ".ts")} ${point}`),
+    );
+    const table = read(`${model}/tests/proof/crash-points.test.ts`);
+    const visited = table.matchAll(/[[(]\s*"([\w-]+)",\s*"([\w-]+)"/g);
+    expect([...visited].map(([, service, point]) => `${service} ${point}`).sort(), model).toEqual(
+      declared.sort(),
+    );
+  }
+});
+
 test("every file is short enough to be read", () => {
   const budget = (path: string) =>
     path.includes("/tests/") ? 700 : path.startsWith("packages/") ? 500 : 350;
@@ -102,6 +138,12 @@ test("the lockfile is one that the oldest Bun of scripts/lab can read, and names
 
 function read(path: string): string {
   return readFileSync(join(repoFolder, path), "utf8");
+}
+
+/** The names of its crash points, each once, in the order of the file. */
+function pointsIn(path: string): string[] {
+  const points = read(path).matchAll(/faults\.reached\("([\w-]+)"\)/g);
+  return [...new Set([...points].map(([, name]) => name!))];
 }
 
 function importsOf(text: string): string[] {

@@ -113,7 +113,7 @@ function rows(service: ServiceProcess, table: string): number {
 }
 
 /** JSON that has the names of an order, with right and with wrong values. */
-function nearlyAnOrder() {
+export function nearlyAnOrder() {
   const text = fc.oneof(
     fc.string({ maxLength: 80 }),
     fc.constantFrom("main", "k01", "burger", "u1", crypto.randomUUID()),

@@ -1,6 +1,23 @@
 // oxlint-disable typescript/restrict-template-expressions -- a Figure is made for templates: its text has the unit
+import { DIFFERENCES, PROMISES } from "@lab/lab/promises";
 import type { Block, ShownTable } from "./document.ts";
 import type { Figures } from "./figure-reader.ts";
+
+/** What the models promise, each differently: the table that the proof "promises" holds against them. */
+export function promisesTable(): ShownTable {
+  const promises = Object.entries(PROMISES);
+  return {
+    title: "What the models promise",
+    columns: ["", ...promises.map(([model]) => `[${model}](${model}/README.md)`)].map((name) => ({
+      name,
+      numeric: false,
+    })),
+    rows: Object.values(DIFFERENCES).map(({ says, title }) => [
+      title,
+      ...promises.map(([, its]) => says(its)),
+    ]),
+  };
+}
 
 /** D5: the three models beside each other, each cell around what was measured. */
 export function comparisonTable(figures: Figures): ShownTable {

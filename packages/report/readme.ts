@@ -1,5 +1,5 @@
 import type { Evidence } from "@lab/lab/evidence";
-import { comparisonTable } from "./comparison.ts";
+import { comparisonTable, promisesTable } from "./comparison.ts";
 import { figuresTable, inOrder, requirementsTable, settingTable, summaryTable } from "./compose.ts";
 import { type ShownTable, showTable } from "./document.ts";
 import { experiments, models } from "./experiments.ts";
@@ -23,6 +23,7 @@ const block = /(<!-- results:(?<name>\S+) -->)(?<body>[^]*?)(<!-- \/results -->)
  * - `summary`, `summary/<model>`: question, result and key figures of every experiment
  * - `requirements`: each line of the assignment, and where it is answered
  * - `comparison`: the three models compared (D5)
+ * - `promises`: what each model promises
  * - `latency`: the latency tables of baseline-latency and slow-inventory
  * - `machine`: what it was measured on
  * - `<experiment>` or `<model>/<experiment>`: all its figures
@@ -90,6 +91,7 @@ function resultsFor(name: string, published: Published): string {
     ),
     requirements: () => requirementsTable(evidence, report),
     comparison: () => comparisonTable(figures),
+    promises: () => promisesTable(),
     latency: () => latencyTable(evidence),
     machine: () => settingTable(inOrder(evidence)),
   };

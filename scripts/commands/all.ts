@@ -10,7 +10,8 @@ export const command: Command = {
   summary: "the main job: every experiment, then the report",
   usage: "",
   details: `Starts the brokers and the three models, runs every experiment on them, writes the report and
-takes everything down. Exit code 0 only if every experiment held.`,
+takes everything down. Brokers run in containers where Docker Compose is, else as processes;
+LAB_BROKERS=compose or native forces it. Exit code 0 only if every experiment held.`,
   async run({ words }) {
     if (words.length > 0) throw new UsageError("all takes no words");
     const files = modelTests().filter((file) => file.isExperiment);

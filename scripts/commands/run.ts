@@ -13,7 +13,10 @@ export const command: Command = {
     .map(({ model, name }) => `  ${model}/${name}`)
     .join("\n")}
 
-The model's name may be left out. The evidence goes into a new folder of .lab/runs.`,
+The model's name may be left out. The evidence goes into a new folder of .lab/runs.
+
+Brokers run in containers where Docker Compose is, else as processes; LAB_BROKERS=compose or native
+forces it. LAB_SERVICES=compose LAB_BROKERS=compose runs the services in containers too.`,
   async run({ words }) {
     if (words.length === 0) throw new UsageError("which experiments?");
     const files = chooseTests(words, modelTests());

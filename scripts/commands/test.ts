@@ -1,19 +1,43 @@
+import { dockerProblem } from "@lab/lab/compose-engine";
 import { runFolder } from "@lab/lab/run-folder";
 import { verify } from "../checks.ts";
 import { type Command, UsageError } from "../command.ts";
 import { interruptible } from "../interrupt.ts";
 import { runTests, sayResults, total } from "../run-tests.ts";
-import { modelTests } from "../test-files.ts";
+import { modelTests, type TestFile } from "../test-files.ts";
+
+/** A dead process refuses connections, and this experiment holds that; of a dead container the address itself is gone, and silent. */
+const OF_PROCESSES = ["dead-inventory"];
+
+/** The other tests reach for what only processes of this machine have: a crash point, a proxy between them and their broker. */
+function servicesEnv({ isExperiment, name }: TestFile): Record<string, string> {
+  return isExperiment && !OF_PROCESSES.includes(name) ? { LAB_SERVICES: "compose" } : {};
+}
 
 export const command: Command = {
   summary: "everything that must pass: verify, then every test and experiment",
-  usage: "",
-  details: "The last line is: N passed, N failed.",
-  async run({ words }) {
+  usage: "[--compose]",
+  details: `Brokers and services are processes of this machine, unless AMQP_URL and KAFKA_BROKERS say where
+brokers run or LAB_BROKERS says otherwise. The last line is: N passed, N failed.`,
+  options: {
+    compose: {
+      type: "boolean",
+      summary: "brokers in containers by the parts' compose files, the experiments' services too",
+    },
+  },
+  async run({ options, words }) {
     if (words.length > 0) throw new UsageError("test takes no words");
+    if (options["compose"] === true) {
+      const problem = dockerProblem();
+      if (problem !== undefined) throw new Error(problem);
+      process.env["LAB_BROKERS"] = "compose";
+    }
+    // The same everywhere, whether a machine has Docker or not.
+    process.env["LAB_BROKERS"] ||= "external,native";
     return interruptible(async (signal) => {
       const checks = await verify(signal);
-      const results = await runTests(modelTests(), await runFolder(), signal);
+      const envOf = options["compose"] === true ? servicesEnv : undefined;
+      const results = await runTests(modelTests(), await runFolder(), signal, envOf);
       sayResults(results);
       const { failed, passed } = total([checks, ...results]);
       console.log(`${passed} passed, ${failed} failed`);

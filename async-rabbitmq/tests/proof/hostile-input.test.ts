@@ -1,0 +1,32 @@
+/** Bad input of every kind beside honest orders. */
+import { BAD_LOOK_UPS, BAD_NOTIFICATION_PAGES, BAD_ORDERS } from "@lab/lab/bad-requests";
+import { testHostileInput } from "@lab/lab/proof/hostile-input";
+import { Rabbitmq } from "@lab/lab/rabbitmq-tools";
+import { deadQueue, topology } from "../../topology.ts";
+
+testHostileInput({
+  model: "async-rabbitmq",
+  requests: [BAD_ORDERS, BAD_LOOK_UPS, BAD_NOTIFICATION_PAGES],
+  routes: [["order", "/order"]],
+  sources({ namespace }) {
+    const { inventoryQueue, notificationQueue, orderQueue } = topology(namespace);
+    return [
+      { name: inventoryQueue, types: ["OrderPlaced"] },
+      { name: notificationQueue, types: ["InventoryReserved"] },
+      { name: orderQueue, types: ["InventoryReserved", "InventoryFailed", "ConfirmationSent"] },
+    ];
+  },
+  async put({ broker }, queue, messages) {
+    await using rabbit = new Rabbitmq(broker);
+    for (const message of messages) await rabbit.put(queue, message);
+  },
+  async dead({ broker }, sent) {
+    await using rabbit = new Rabbitmq(broker);
+    let [must, are] = [0, 0];
+    for (const [queue, messages] of sent) {
+      must += messages.length;
+      are += await rabbit.ready(deadQueue(queue));
+    }
+    return [must, are];
+  },
+});

@@ -1,0 +1,361 @@
+import { decodeEvent, type EventType, newEvent } from "@lab/contracts/events";
+import { newId } from "@lab/contracts/ids";
+import { PlaceOrder, Release, Reserve, Send } from "@lab/contracts/order";
+import { PROBLEMS } from "@lab/contracts/problem";
+import { BulkRequest } from "@lab/store/bulks";
+import { Value } from "@sinclair/typebox/value";
+import fc from "fast-check";
+import { nearlyAnOrder } from "../bad-input.ts";
+import { type BadRequest, complaint } from "../bad-requests.ts";
+import type { Model } from "../evidence.ts";
+import { experiment, type Run } from "../experiment.ts";
+import { closedLoop, latencies, type LoadResult, post } from "../load.ts";
+import { type Trial, trialOf } from "../trial.ts";
+import { judge, keepOrdering } from "./common.ts";
+import { hold, rawAnswer } from "./raw-connections.ts";
+
+const RATE_PER_S = 100;
+/** Requests and messages that are generated. */
+const GENERATED = 10_000;
+const IDLE = 1_000;
+/** Each holds a place among the requests that are worked on, as long as it may. */
+const SLOW = 500;
+const HALF_OPEN = 300;
+const FLOODS = 100;
+const LANES = 20;
+
+/** What a client may be told who orders honestly meanwhile: an order for what isn't on the menu is among them. */
+const HONEST: Record<Model, string[]> = {
+  "sync-rest": ["ok 201", "failed 409 unknown_item"],
+  "async-rabbitmq": ["ok 202"],
+  "streaming-kafka": ["ok 202"],
+};
+
+const BODIES = {
+  "/order": PlaceOrder,
+  "/orders/bulk": BulkRequest,
+  "/reserve": Reserve,
+  "/release": Release,
+  "/send": Send,
+};
+
+/** A queue or topic, and what may be in it. */
+interface Source {
+  name: string;
+  types: readonly EventType[];
+}
+
+export interface HostilePlan {
+  model: Model;
+  /** Those of `testBadInput`. */
+  requests: [order: BadRequest[], inventory: BadRequest[], third: BadRequest[]];
+  routes: [service: "order" | "inventory" | "third", path: keyof typeof BODIES][];
+  /** What only LAB_FAULTS=on has, beside /faults: service, method and path. */
+  hidden?: ["third", string, string][];
+  /** Where messages come from; none for sync-rest. */
+  sources?: (trial: Trial) => Source[];
+  /** Writes messages there as they are. */
+  put?: (trial: Trial, source: string, messages: Buffer[]) => Promise<void>;
+  /** How many of them must be found in dead queues or topics, and how many are. */
+  dead?: (
+    trial: Trial,
+    sent: ReadonlyMap<string, Buffer[]>,
+  ) => Promise<[must: number, are: number]>;
+}
+
+interface Wave {
+  kind: string;
+  sent: number;
+  answers: Record<string, number>;
+  /** Answers that are none of those that it may get. */
+  wrong: string[];
+}
+
+/** Everything that a network may throw at a model, while honest orders flow. */
+export function testHostileInput(plan: HostilePlan): void {
+  experiment(
+    {
+      name: "hostile-input",
+      model: plan.model,
+      question: "Does bad input of every kind do harm to honest orders beside it?",
+      method: `${RATE_PER_S} honest orders/s all along, LAB_FAULTS off. ${GENERATED} generated requests and messages; every bad request of the table; ${IDLE} idle connections, ${SLOW} slow bodies and ${HALF_OPEN} half-sent heads that are held open; floods of headers, bodies that are too large or never end, bytes that are no HTTP.`,
+      disproof:
+        "An honest order without its right answer and end. A service that ends. An answer of 5xx, or one that is no problem+json. A bad message that isn't in its dead queue or topic.",
+      requirements: [],
+      parameters: { rate_per_s: RATE_PER_S, generated: GENERATED },
+    },
+    async (run) => {
+      await using trial = await trialOf(run, "hostile", { env: { LAB_FAULTS: "off" } });
+      const started = trial.campus.services.map(({ pid }) => pid);
+      const { order } = trial.campus;
+      // Before anything is timed: it takes seconds.
+      const requests = generateRequests(run.seed, plan);
+      const messages = generateMessages(run.seed, plan.sources?.(trial) ?? []);
+      await using held = await holdOpen(order.url);
+      const honest = keepOrdering(trial, RATE_PER_S);
+      run.progress("generated requests and messages");
+      const [answered, written] = await Promise.all([
+        sendRequests(trial, requests),
+        writeMessages(trial, plan, messages),
+      ]);
+      const waves = [
+        ...answered,
+        ...written,
+        await badRequests(trial, plan),
+        await hidden(trial, plan),
+        ...(await floods(order.url)),
+        ...heldWaves(),
+      ];
+      run.progress("what is held open is cut");
+      const cut = await Promise.all([held.idle, held.slow, held.halfOpen].map((one) => one.cut()));
+      const told = await honest.stop();
+      const verdict = await judge(run, trial, { kills: 0, faults: sum(waves) });
+      conclude(run, waves, told, plan.model);
+      run.holds("what is held open is cut", cut, [IDLE, SLOW, HALF_OPEN]);
+      run.holds("every order ended", verdict.lost, []);
+      if (plan.dead) {
+        const [must, are] = await plan.dead(trial, messages);
+        run.figure("dead_letters", are);
+        run.holds("every bad message is a dead letter", are, must);
+      }
+      run.holds(
+        "no process ended",
+        trial.campus.services.map(({ pid }) => pid),
+        started,
+      );
+    },
+  );
+}
+
+function heldWaves(): Wave[] {
+  const held: [kind: string, sent: number][] = [
+    ["idle connections", IDLE],
+    ["slow bodies, after a good request", SLOW],
+    ["heads without an end", HALF_OPEN],
+  ];
+  return held.map(([kind, sent]) => ({ kind, sent, answers: { cut: sent }, wrong: [] }));
+}
+
+async function holdOpen(url: string) {
+  const head = "POST /order HTTP/1.1\r\nhost: lab\r\ncontent-type: application/json\r\n";
+  const idle = await hold(url, IDLE, "");
+  // After a good request over the same connection.
+  const before = "GET /health HTTP/1.1\r\nhost: lab\r\n\r\n";
+  const slow = await hold(url, SLOW, `${before}${head}content-length: 1000\r\n\r\n{`, " ");
+  const halfOpen = await hold(url, HALF_OPEN, head, "x-more: 1\r\n");
+  return {
+    idle,
+    slow,
+    halfOpen,
+    async [Symbol.asyncDispose]() {
+      for (const one of [idle, slow, halfOpen]) one.end();
+    },
+  };
+}
+
+type Path = keyof typeof BODIES;
+type Requests = { service: HostilePlan["routes"][0][0]; path: Path; bodies: unknown[] }[];
+
+function generateRequests(seed: number, { routes, sources }: HostilePlan): Requests {
+  const count = Math.round((GENERATED * (sources ? 0.6 : 1)) / routes.length);
+  const nasty = NASTY.map((text) => JSON.parse(text) as unknown);
+  const arbitrary = fc.oneof(
+    { weight: 20, arbitrary: nearlyAnOrder() },
+    { weight: 1, arbitrary: fc.constantFrom(...nasty) },
+  );
+  return routes.map(([service, path]) => {
+    const bodies = fc
+      .sample(arbitrary, { seed, numRuns: count * 2 })
+      // Good ones are nobody's harm where they are an order; elsewhere they'd be a neighbour's.
+      .filter((body) => path === "/order" || !Value.Check(BODIES[path], body));
+    return { service, path, bodies: bodies.slice(0, count) };
+  });
+}
+
+async function sendRequests(trial: Trial, requests: Requests): Promise<Wave[]> {
+  const waves: Wave[] = [];
+  for (const { bodies, path, service } of requests) {
+    const url = `${trial.campus[service].url}${path}`;
+    const { answers } = await closedLoop({
+      count: bodies.length,
+      connections: LANES,
+      send: (n) =>
+        path === "/order" ? trial.place(bodies[n] as PlaceOrder) : post(url, bodies[n]),
+    });
+    const wrong = Object.keys(answers).filter((answer) => !isRefusal(answer));
+    waves.push({ kind: `generated, ${path}`, sent: bodies.length, answers, wrong });
+  }
+  return waves;
+}
+
+/** A success of an order, or a refusal that says why. */
+function isRefusal(answer: string): boolean {
+  const [kind, status = "", code = ""] = answer.split(" ");
+  if (kind === "ok") return true;
+  return kind === "failed" && Number(status) < 500 && Object.hasOwn(PROBLEMS, code);
+}
+
+const deep = (open: string, close: string, depth: number) =>
+  `${open.repeat(depth)}1${close.repeat(depth)}`;
+
+/** JSON that is small, and hard on whoever reads it. */
+const NASTY = [
+  deep("[", "]", 10_000),
+  `{"user_id":"u1","items":${deep("[", "]", 10_000)}}`,
+  deep('{"a":', "}", 5_000),
+  '{"__proto__":{"user_id":"u1"},"constructor":{"prototype":{}}}',
+  '{"user_id":"u1","items":[{"sku":"burger","qty":1e999}]}',
+  '{"user_id":"\\u0000","items":[{"sku":"\\u0000","qty":-0}]}',
+  `{"${"k".repeat(60_000)}":1}`,
+  `{"user_id":"u1","items":[${Array.from({ length: 2_000 }, () => "{}").join()}]}`,
+];
+
+/** By source. */
+type Messages = Map<string, Buffer[]>;
+
+function generateMessages(seed: number, sources: readonly Source[]): Messages {
+  const count = Math.round((GENERATED * 0.4) / Math.max(1, sources.length));
+  return new Map(
+    sources.map(({ name, types }) => {
+      const messages = fc
+        .sample(nearlyAnEvent(), { seed, numRuns: count * 2 })
+        .filter((bytes) => decodeEvent(bytes, types).kind === "invalid");
+      return [name, messages.slice(0, count).map((bytes) => Buffer.from(bytes))];
+    }),
+  );
+}
+
+async function writeMessages(trial: Trial, plan: HostilePlan, messages: Messages): Promise<Wave[]> {
+  const waves: Wave[] = [];
+  for (const [name, bytes] of messages) {
+    await plan.put?.(trial, name, bytes);
+    const kind = `generated messages, ${name.replace(trial.namespace, "")}`;
+    waves.push({ kind, sent: bytes.length, answers: {}, wrong: [] });
+  }
+  return waves;
+}
+
+/** Bytes, JSON, and events that are spoilt in one place. */
+function nearlyAnEvent(): fc.Arbitrary<Uint8Array> {
+  const text = (value: string) => Buffer.from(value);
+  const event = newEvent("OrderPlaced", "order-service", {
+    order_id: newId(),
+    user_id: "u1",
+    kitchen: "main",
+    items: [{ sku: "burger", qty: 1 }],
+  });
+  const names = Object.keys(event) as (keyof typeof event)[];
+  const spoilt = fc
+    .tuple(fc.constantFrom(...names), fc.oneof(fc.jsonValue(), fc.constantFrom(...NASTY)))
+    .map(([name, value]) => text(JSON.stringify({ ...event, [name]: value })));
+  const cut = fc
+    .integer({ min: 0, max: JSON.stringify(event).length - 1 })
+    .map((end) => text(JSON.stringify(event).slice(0, end)));
+  return fc.oneof(
+    fc.uint8Array({ maxLength: 300 }),
+    fc.jsonValue().map((value) => text(JSON.stringify(value))),
+    spoilt,
+    cut,
+    fc.constantFrom(...NASTY, `"${"x".repeat(200_000)}"`).map(text),
+  );
+}
+
+async function badRequests({ campus }: Trial, { requests }: HostilePlan): Promise<Wave> {
+  const wrong: string[] = [];
+  let sent = 0;
+  for (const [n, list] of requests.entries()) {
+    // Without LAB_FAULTS there is nothing at that path: see `hidden`.
+    for (const bad of list.filter(({ path }) => path !== "/faults")) {
+      sent += 1;
+      const found = await complaint(campus.services[n]!.url, bad);
+      if (found) wrong.push(found);
+    }
+  }
+  return { kind: "the table of bad requests", sent, answers: {}, wrong };
+}
+
+/** What exists only where LAB_FAULTS is on. */
+async function hidden({ campus }: Trial, plan: HostilePlan): Promise<Wave> {
+  const asked = [
+    ...campus.services.flatMap(({ url }) => [
+      ["GET", `${url}/faults`],
+      ["PUT", `${url}/faults`],
+    ]),
+    ...(plan.hidden ?? []).map(([of, method, path]) => [method, `${campus[of].url}${path}`]),
+  ] as [string, string][];
+  const answers: Record<string, number> = {};
+  for (const [method, url] of asked) {
+    const body = method === "PUT" ? { body: '{"hang":true}' } : {};
+    const headers = { "content-type": "application/json" };
+    const { status } = await fetch(url, { method, headers, ...body });
+    answers[status] = (answers[status] ?? 0) + 1;
+  }
+  const wrong = Object.keys(answers).filter((status) => status !== "404");
+  return { kind: "faults and replay without LAB_FAULTS", sent: asked.length, answers, wrong };
+}
+
+/** Requests that no client library would send, each on a connection of its own. */
+async function floods(url: string): Promise<Wave[]> {
+  const head = "POST /order HTTP/1.1\r\nhost: lab\r\ncontent-type: application/json\r\n";
+  const many = Array.from({ length: 2_000 }, (_, n) => `x-${n}: ${n}\r\n`).join("");
+  const chunk = `10000\r\n${" ".repeat(65_536)}\r\n`;
+  const waves: [kind: string, bytes: string, may: string[]][] = [
+    ["2,000 headers", `GET /health HTTP/1.1\r\nhost: lab\r\n${many}\r\n`, ["431"]],
+    ["a header of 1 MB", `GET / HTTP/1.1\r\nx: ${"x".repeat(1_000_000)}\r\n\r\n`, ["431"]],
+    ["a path of 1 MB", `GET /${"x".repeat(1_000_000)} HTTP/1.1\r\n\r\n`, ["431"]],
+    ["a body of 100 KB", `${head}content-length: 100000\r\n\r\n${" ".repeat(100_000)}`, ["413"]],
+    [
+      "a body without an end",
+      `${head}transfer-encoding: chunked\r\n\r\n${chunk.repeat(4)}`,
+      ["413"],
+    ],
+    ["two lengths", `${head}content-length: 1\r\ncontent-length: 2\r\n\r\n{}`, ["400"]],
+    [
+      "a length and chunks",
+      `${head}content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n`,
+      ["400"],
+    ],
+    ["bytes that are no HTTP", "\u0016\u0003\u0001\u0002\0\u0001\0\u0001ü\r\n\r\n", ["400"]],
+  ];
+  return Promise.all(
+    waves.map(async ([kind, bytes, may]) => {
+      const answers: Record<string, number> = {};
+      for (let n = 0; n < FLOODS; n += 1) {
+        const answer = await rawAnswer(url, bytes);
+        answers[answer] = (answers[answer] ?? 0) + 1;
+      }
+      // Who stops reading in the middle may cut the line before its answer is read.
+      const wrong = Object.keys(answers).filter((one) => ![...may, "cut"].includes(one));
+      return { kind, sent: FLOODS, answers, wrong };
+    }),
+  );
+}
+
+function sum(waves: readonly Wave[]): number {
+  return waves.reduce((total, { sent }) => total + sent, 0);
+}
+
+function conclude(run: Run, waves: readonly Wave[], told: LoadResult, model: Model): void {
+  run.figure("hostile", sum(waves));
+  run.figure("honest_p99_ms", latencies(told).p99_ms);
+  run.table({
+    id: "hostile-input",
+    title: "What was sent, and what it was answered",
+    columns: [{ name: "what" }, { name: "sent" }, { name: "answers" }, { name: "wrong" }],
+    rows: waves.map(({ answers, kind, sent, wrong }) => [
+      kind,
+      sent,
+      Object.entries(answers)
+        .map(([answer, count]) => `${count} ${answer}`)
+        .join(", ") || "–",
+      wrong.length,
+    ]),
+    note: `Honest orders beside it: ${told.count}.`,
+  });
+  for (const { kind, wrong } of waves) run.holds(`${kind}: refused as it should be`, wrong, []);
+  run.holds(
+    "every honest order got its answer",
+    Object.keys(told.answers).filter((answer) => !HONEST[model].includes(answer)),
+    [],
+  );
+}

@@ -1,0 +1,75 @@
+import type { Socket } from "bun";
+import { eventually } from "../waiting.ts";
+
+const DRIP_MS = 500;
+/** Longer than any server here waits for the rest of a request. */
+const CUT_MS = 40_000;
+
+/** Connections that are held open. */
+interface Held {
+  /** Returns once the server has closed all of them: how many. */
+  cut(): Promise<number>;
+  end(): void;
+}
+
+/** Opens so many connections, sends `first` over each, and `drip` again and again as long as it is open. */
+export async function hold(url: string, count: number, first: string, drip = ""): Promise<Held> {
+  const { hostname, port } = new URL(url);
+  const open = new Set<Socket>();
+  const socket = {
+    data() {},
+    close: (one: Socket) => void open.delete(one),
+    error: (one: Socket) => void open.delete(one),
+  };
+  for (let n = 0; n < count; n += 1) {
+    const one = await Bun.connect({ hostname, port: Number(port), socket });
+    open.add(one);
+    if (first !== "") one.write(first);
+  }
+  const dripping = setInterval(() => {
+    if (drip !== "") for (const one of open) one.write(drip);
+  }, DRIP_MS);
+  const opened = open.size;
+  return {
+    async cut() {
+      await eventually("the server has cut all of them", () => open.size === 0, {
+        timeoutMs: CUT_MS,
+      });
+      return opened;
+    },
+    end() {
+      clearInterval(dripping);
+      for (const one of open) one.terminate();
+    },
+  };
+}
+
+/** Sends those bytes over a connection of its own: the status of the answer, or `cut`. */
+export async function rawAnswer(url: string, bytes: string): Promise<string> {
+  const { hostname, port } = new URL(url);
+  const { promise, resolve } = Promise.withResolvers<string>();
+  const all = Buffer.from(bytes);
+  let written = 0;
+  let answer = "";
+  const more = (socket: Socket) => {
+    written += Math.max(0, socket.write(all.subarray(written)));
+  };
+  const socket = await Bun.connect({
+    hostname,
+    port: Number(port),
+    socket: {
+      drain: more,
+      data(_, data) {
+        answer += data.toString();
+        const status = /^HTTP\/1\.1 (\d+)/.exec(answer)?.[1];
+        if (status !== undefined) resolve(status);
+      },
+      close: () => resolve("cut"),
+      error: () => resolve("cut"),
+    },
+  });
+  more(socket);
+  const seen = await promise;
+  socket.terminate();
+  return seen;
+}

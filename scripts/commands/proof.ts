@@ -1,0 +1,25 @@
+import { repoFolder } from "@lab/lab/folders";
+import { runFolder } from "@lab/lab/run-folder";
+import { relative } from "node:path";
+import { type Command, UsageError } from "../command.ts";
+import { interruptible } from "../interrupt.ts";
+import { runTests, sayResults } from "../run-tests.ts";
+import { modelTests } from "../test-files.ts";
+
+export const command: Command = {
+  summary: "the proofs alone: kills, faults, mutants, storms, and the checker's verdicts",
+  usage: "",
+  details: `Every file of the parts' tests/proof, the storms last and side by side. scripts/lab test runs them
+too. LAB_LONG=on makes longer rounds. The evidence goes into a new folder of .lab/runs.`,
+  async run({ words }) {
+    if (words.length > 0)
+      throw new UsageError("proof takes no words: scripts/lab run NAME runs one");
+    const files = modelTests().filter(({ isProof }) => isProof);
+    return interruptible(async (signal) => {
+      const folder = await runFolder();
+      const { failed } = sayResults(await runTests(files, folder, signal));
+      console.log(`evidence: ${relative(repoFolder, folder)}`);
+      return failed === 0 ? 0 : 1;
+    });
+  },
+};

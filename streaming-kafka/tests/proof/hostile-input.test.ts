@@ -1,0 +1,36 @@
+/** Bad input of every kind beside honest orders. */
+import { BAD_BULKS, BAD_LOOK_UPS, BAD_ORDERS, BAD_REPLAYS } from "@lab/lab/bad-requests";
+import { countRecords, produceRaw, withAdmin } from "@lab/lab/kafka-tools";
+import { testHostileInput } from "@lab/lab/proof/hostile-input";
+import { topics } from "../../topics.ts";
+
+testHostileInput({
+  model: "streaming-kafka",
+  requests: [[...BAD_ORDERS, ...BAD_BULKS], BAD_LOOK_UPS, BAD_REPLAYS],
+  routes: [
+    ["order", "/order"],
+    ["order", "/orders/bulk"],
+  ],
+  hidden: [["third", "POST", "/replay"]],
+  sources({ namespace }) {
+    const { inventoryEvents, orderEvents } = topics(namespace);
+    return [
+      { name: orderEvents, types: ["OrderPlaced"] },
+      // Analytics reads every type from both.
+      { name: inventoryEvents, types: ["OrderPlaced", "InventoryReserved", "InventoryFailed"] },
+    ];
+  },
+  async put({ broker }, topic, messages) {
+    const records = messages.map((value, n) => ({ key: `k${n}`, value }));
+    const lanes = Array.from({ length: 8 }, (_, lane) =>
+      records.filter((_record, n) => n % 8 === lane),
+    );
+    await Promise.all(lanes.map((own) => produceRaw(broker.address, topic, own)));
+  },
+  // Readers of `inventory-events` pass over what they can't read: what said it is there to look at.
+  async dead({ broker, namespace }, sent) {
+    const { deadLetters, orderEvents } = topics(namespace);
+    const are = await withAdmin(broker.address, (admin) => countRecords(admin, deadLetters));
+    return [sent.get(orderEvents)?.length ?? 0, are];
+  },
+});

@@ -1,0 +1,47 @@
+/** What the streaming model promises, and whether it keeps it. */
+import { eventsOf, produceRaw, readTopic } from "@lab/lab/kafka-tools";
+import { testPromises } from "@lab/lab/proof/promises";
+import { beginReplay, fetchReplay } from "@lab/lab/replay";
+import { eventually } from "@lab/lab/waiting";
+import { topics } from "../../topics.ts";
+
+testPromises({
+  model: "streaming-kafka",
+  async hands({ broker: { address }, campus, namespace }) {
+    const { deadLetters, inventoryEvents, orderEvents } = topics(namespace);
+    return {
+      async repeat(orderId) {
+        for (const topic of [orderEvents, inventoryEvents]) {
+          const records = await readTopic(address, topic);
+          const own = records.filter(({ value }) => value?.includes(orderId));
+          await produceRaw(
+            address,
+            topic,
+            own.map(({ partition, value }) => ({ partition, value })),
+          );
+        }
+      },
+      async sendInvalid() {
+        await produceRaw(address, orderEvents, [{ partition: 0, value: "{}" }]);
+        await eventually(
+          "it is dead",
+          async () => (await readTopic(address, deadLetters)).length === 1,
+        );
+        return "dead topic";
+      },
+      async workedOn(kitchen) {
+        const { events } = eventsOf(await readTopic(address, inventoryEvents));
+        return events.filter(({ data }) => data.kitchen === kitchen).map(({ subject }) => subject);
+      },
+      async lookBack() {
+        await beginReplay(campus.third.url);
+        const { equal } = await eventually("the replay ends", async () => {
+          const replay = await fetchReplay(campus.third.url);
+          return replay.finished_at !== null && replay;
+        });
+        return equal === true;
+      },
+      async [Symbol.asyncDispose]() {},
+    };
+  },
+});

@@ -1,0 +1,21 @@
+/** One Inventory, three, and one again, on one database. */
+import { eventsOf, readTopic, withAdmin } from "@lab/lab/kafka-tools";
+import { describeGroup } from "@lab/lab/lag";
+import { testRebalances } from "@lab/lab/proof/rebalances";
+import { PARTITIONS, topics } from "../../topics.ts";
+
+testRebalances({
+  model: "streaming-kafka",
+  async consumers({ broker, namespace }) {
+    const { inventoryGroup } = topics(namespace);
+    const rows = await withAdmin(broker.address, (admin) => describeGroup(admin, inventoryGroup));
+    const readers = rows.flatMap(({ consumer_id: id }) => id ?? []);
+    // While a group rebalances nobody reads.
+    return readers.length === PARTITIONS ? new Set(readers).size : 0;
+  },
+  // Nothing keeps it from saying again, under the same ids, what others have said.
+  async lateWork({ broker, namespace }) {
+    const said = await readTopic(broker.address, topics(namespace).inventoryEvents);
+    return eventsOf(said).duplicates;
+  },
+});

@@ -1,0 +1,27 @@
+/** Everything at once, for minutes. */
+import { startProxiedKafka } from "@lab/lab/kafka";
+import { freePorts } from "@lab/lab/ports";
+import { testStorm } from "@lab/lab/proof/storm";
+import { startProxy } from "@lab/lab/proxy";
+import { trialOf } from "@lab/lab/trial";
+
+testStorm("streaming-kafka", async (run) => {
+  const [listener] = (await freePorts(1)) as [number];
+  const proxy = await startProxy({ upstream: `127.0.0.1:${listener}` });
+  // Private: what a broker tells its clients is settled when it starts.
+  const advertised = Number(proxy.listen.split(":")[1]);
+  const broker = await startProxiedKafka({ listener, advertised });
+  run.evidence.brokers = broker.kind;
+  Object.assign(run.evidence.versions, broker.versions);
+  const trial = await trialOf(run, "storm", { broker, env: { KAFKA_BROKERS: proxy.listen } });
+  return {
+    trial,
+    broker,
+    links: { "services - kafka": proxy },
+    async [Symbol.asyncDispose]() {
+      await trial[Symbol.asyncDispose]();
+      await proxy[Symbol.asyncDispose]();
+      await broker.stop();
+    },
+  };
+});

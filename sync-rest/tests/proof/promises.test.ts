@@ -1,0 +1,20 @@
+/** What the synchronous model promises, and whether it keeps it. */
+import { post } from "@lab/lab/load";
+import { testPromises } from "@lab/lab/proof/promises";
+import { getJson } from "../campus.ts";
+
+testPromises({
+  model: "sync-rest",
+  hands: async ({ campus: { inventory, order, third } }) => ({
+    async repeat(orderId) {
+      const { items, kitchen, user_id } = await getJson(`${order.url}/orders/${orderId}`);
+      await post(`${inventory.url}/reserve`, { order_id: orderId, kitchen, items });
+      await post(`${third.url}/send`, { order_id: orderId, user_id, kitchen });
+    },
+    async sendInvalid() {
+      const { status } = await post(`${inventory.url}/reserve`, { order_id: "none", items: [] });
+      return String(status) as "422";
+    },
+    async [Symbol.asyncDispose]() {},
+  }),
+});
