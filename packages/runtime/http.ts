@@ -20,7 +20,7 @@ const MAX_BODY_BYTES = 64 * 1024;
  */
 const MAX_IN_FLIGHT = 1000;
 
-/** A request must have arrived within this time: else somebody holds a place with half of one. */
+/** A request must have arrived within this time: half of one is held for no longer. */
 const ARRIVAL_S = 10;
 /** A handler that runs counts as idle. The longest there is; a hang that was asked for may be longer, and is cut then. */
 const HANDLER_S = 255;
@@ -72,9 +72,16 @@ export function createApp(service: string, { model, faults, log, health }: AppOp
       }
     })
     .onParse({ as: "global" }, async ({ request, contentType }) => {
-      const body = await readJson(request, contentType);
-      app.server?.timeout(request, HANDLER_S);
-      return body;
+      // Who sends slowly takes nobody's place meanwhile.
+      inFlight -= 1;
+      try {
+        const body = await readJson(request, contentType);
+        if (inFlight >= MAX_IN_FLIGHT) throw overloaded();
+        app.server?.timeout(request, HANDLER_S);
+        return body;
+      } finally {
+        inFlight += 1;
+      }
     })
     .onError({ as: "global" }, ({ code, error, request }) => {
       const problem = toProblem(code, error, () =>

@@ -18,8 +18,8 @@ const RATE_PER_S = 100;
 /** Requests and messages that are generated. */
 const GENERATED = 10_000;
 const IDLE = 1_000;
-/** Each holds a place among the requests that are worked on, as long as it may. */
-const SLOW = 500;
+/** More than a service works on at once. */
+const SLOW = 1_500;
 const HALF_OPEN = 300;
 const FLOODS = 100;
 const LANES = 20;
