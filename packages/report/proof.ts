@@ -1,5 +1,5 @@
 import type { Evidence } from "@lab/lab/evidence";
-import { composeExperiment, type Layout, settingBlocks } from "./compose.ts";
+import { composeExperiment, isProof, type Layout, settingBlocks } from "./compose.ts";
 import type { Block, ShownTable } from "./document.ts";
 import { models, proofs } from "./experiments.ts";
 import { formatScalar } from "./format.ts";
@@ -44,9 +44,6 @@ function totalsTable(evidence: Evidence[]): ShownTable {
     ...names.map((name) => shown(one.figures[name])),
     one.held ? "held" : "**not held**",
   ]);
-  const sums = names.map((name) =>
-    shown(evidence.reduce((sum, { figures }) => sum + (Number(figures[name]) || 0), 0)),
-  );
   return {
     title: "What was done, and what was found",
     columns: [
@@ -55,9 +52,33 @@ function totalsTable(evidence: Evidence[]): ShownTable {
       ...Object.values(COUNTS).map((name) => ({ name, numeric: true })),
       { name: "Result", numeric: false },
     ],
-    rows: [...rows, ["**all**", "", ...sums, ""]],
+    rows: [...rows, ["**all**", "", ...sumsOf(evidence), ""]],
     note: "The violations of `mutants` are those that were not expected; the expected ones are in its own table.",
   };
+}
+
+/** A line for each model with the sums over its proofs, and how many of them held. */
+export function proofSummary(evidence: Evidence[]): ShownTable {
+  const ofModels = models.flatMap(({ model, title }) => {
+    const own = evidence.filter((one) => one.model === model && isProof(one));
+    const held = own.filter((one) => one.held).length;
+    return own.length === 0 ? [] : [[title, ...sumsOf(own), `${held} of ${own.length}`]];
+  });
+  return {
+    title: "Proof",
+    columns: [
+      { name: "", numeric: false },
+      ...Object.values(COUNTS).map((name) => ({ name, numeric: true })),
+      { name: "proofs held", numeric: true },
+    ],
+    rows: ofModels,
+  };
+}
+
+function sumsOf(evidence: Evidence[]): string[] {
+  return Object.keys(COUNTS).map((name) =>
+    shown(evidence.reduce((sum, { figures }) => sum + (Number(figures[name]) || 0), 0)),
+  );
 }
 
 function shown(value: unknown): string {

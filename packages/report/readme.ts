@@ -1,11 +1,19 @@
 import type { Evidence } from "@lab/lab/evidence";
 import { comparisonTable, promisesTable } from "./comparison.ts";
-import { figuresTable, inOrder, requirementsTable, settingTable, summaryTable } from "./compose.ts";
+import {
+  figuresTable,
+  inOrder,
+  isProof,
+  requirementsTable,
+  settingTable,
+  summaryTable,
+} from "./compose.ts";
 import { type ShownTable, showTable } from "./document.ts";
 import { experiments, models } from "./experiments.ts";
 import { Figures } from "./figure-reader.ts";
 import { formatFigure } from "./format.ts";
 import { chartToMarkdown, tableToMarkdown } from "./markdown.ts";
+import { proofSummary } from "./proof.ts";
 
 /** Published results, and where a README finds them from its own folder. */
 export interface Published {
@@ -22,6 +30,7 @@ const block = /(<!-- results:(?<name>\S+) -->)(?<body>[^]*?)(<!-- \/results -->)
  *
  * - `summary`, `summary/<model>`: question, result and key figures of every experiment
  * - `requirements`: each line of the assignment, and where it is answered
+ * - `proof`: what the proofs did to each model, and what the checker found
  * - `comparison`: the three models compared (D5)
  * - `promises`: what each model promises
  * - `latency`: the latency tables of baseline-latency and slow-inventory
@@ -90,10 +99,11 @@ function resultsFor(name: string, published: Published): string {
       models.map(({ model }) => [`summary/${model}`, () => summaryTable(ofModel, figures, report)]),
     ),
     requirements: () => requirementsTable(evidence, report),
+    proof: () => proofSummary(evidence),
     comparison: () => comparisonTable(figures),
     promises: () => promisesTable(),
     latency: () => latencyTable(evidence),
-    machine: () => settingTable(inOrder(evidence)),
+    machine: () => settingTable(inOrder(evidence).filter((one) => !isProof(one))),
   };
   const table = tables[name]?.();
   if (table) return table.rows.length > 0 ? tableToMarkdown(table) : notYet;
