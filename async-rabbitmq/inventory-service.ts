@@ -32,6 +32,7 @@ import {
   consumeBatches,
   type Consumer,
   type Delivery,
+  isBug,
   PREFETCH,
   Publisher,
   requeueLater,
@@ -119,6 +120,8 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
       for (const { message } of work) channel.ack(message);
       faults.reached("acked");
     } catch (error) {
+      // The process ends, and what it had is delivered again.
+      if (isBug(error)) throw error;
       log.warn("message_retried", { reason: reasonOf(error) });
       for (const { message } of work) requeueLater(channel, message);
     }

@@ -34,6 +34,7 @@ import {
   consumeBatches,
   type Consumer,
   type Delivery,
+  isBug,
   PREFETCH,
   Publisher,
   requeueLater,
@@ -112,6 +113,8 @@ export async function startNotification(config: Static<typeof Config>): Promise<
       for (const { message } of work) channel.ack(message);
       faults.reached("acked");
     } catch (error) {
+      // The process ends, and what it had is delivered again.
+      if (isBug(error)) throw error;
       log.warn("message_retried", { reason: reasonOf(error) });
       for (const { message } of work) requeueLater(channel, message);
     }

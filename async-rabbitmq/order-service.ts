@@ -37,6 +37,7 @@ import {
   consumeBatches,
   type Consumer,
   type Delivery,
+  isBug,
   PREFETCH,
   Publisher,
   requeueLater,
@@ -188,6 +189,8 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       for (const { message } of work) channel.ack(message);
       faults.reached("acked");
     } catch (error) {
+      // The process ends, and what it had is delivered again.
+      if (isBug(error)) throw error;
       log.warn("message_retried", { reason: reasonOf(error) });
       for (const { message } of work) requeueLater(channel, message);
     }

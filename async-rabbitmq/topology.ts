@@ -6,8 +6,9 @@ import type { Socket } from "node:net";
 import { CONTENT_TYPE, type EventType, type LabEvent } from "@lab/contracts/events";
 import { Batches } from "@lab/runtime/batches";
 import { type Log, reasonOf } from "@lab/runtime/log";
-import { cutOff } from "@lab/runtime/service";
+import { mayPass } from "@lab/runtime/patience";
 import { without } from "@lab/runtime/protections";
+import { cutOff } from "@lab/runtime/service";
 import { Type } from "@sinclair/typebox";
 import {
   type Channel,
@@ -15,6 +16,7 @@ import {
   type ConfirmChannel,
   connect,
   type ConsumeMessage,
+  IllegalOperationError,
 } from "amqplib";
 
 /** Where RabbitMQ is, with user and password if it wants one. */
@@ -197,6 +199,16 @@ export async function connectBroker(options: {
   return { connected: () => connected, close: () => connection.close() };
 }
 
+/** RabbitMQ has not said that it stored the message: it may have, or not. */
+class Unconfirmed extends Error {}
+
+/** Whether neither RabbitMQ nor the database is to blame. Tried again, a bug would take the good messages of its batch along until they are dead. */
+export function isBug(error: unknown): boolean {
+  // The latter is what a closed channel throws.
+  const brokers = error instanceof Unconfirmed || error instanceof IllegalOperationError;
+  return !brokers && !mayPass(error);
+}
+
 /** Publishes on one channel; each message is settled by the broker's word. */
 export class Publisher {
   readonly #channel: ConfirmChannel;
@@ -219,9 +231,9 @@ export class Publisher {
     const key = ROUTING_KEYS[type];
     return new Promise((resolve, reject) => {
       const settle = (error: unknown) => {
-        if (error) reject(error as Error);
+        if (error) reject(new Unconfirmed((error as Error).message));
         else if (this.#returned.delete(id)) {
-          reject(new Error(`no queue for ${key}`));
+          reject(new Unconfirmed(`no queue for ${key}`));
         } else resolve();
       };
       this.#channel.publish(

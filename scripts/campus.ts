@@ -181,7 +181,8 @@ async function startItsBroker(model: Model, lasting: boolean): Promise<Broker | 
 async function emptyFolder(name: string): Promise<string> {
   const folder = join(upFolder, name);
   await rm(folder, { recursive: true, force: true });
-  await mkdir(folder, { recursive: true });
+  // A broker's password may stand in it.
+  await mkdir(folder, { recursive: true, mode: 0o700 });
   return folder;
 }
 

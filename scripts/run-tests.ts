@@ -1,4 +1,5 @@
 import { type Broker, folderVariable, prepareBrokers, startBroker } from "@lab/lab/brokers";
+import { refuseContainers, servicesKind } from "@lab/lab/compose-services";
 import type { Model } from "@lab/lab/evidence";
 import { repoFolder } from "@lab/lab/folders";
 import { join } from "node:path";
@@ -7,7 +8,7 @@ import { unlessAborted } from "./interrupt.ts";
 import { LiveLines } from "./live-lines.ts";
 import { brokerOf, MODELS } from "./models.ts";
 import { say } from "./say.ts";
-import type { TestFile } from "./test-files.ts";
+import { holdsInContainers, proxiesKafka, type TestFile } from "./test-files.ts";
 
 export interface TestResult extends Counts {
   file: TestFile;
@@ -18,7 +19,8 @@ export interface TestResult extends Counts {
  * the evidence in that folder. All files of a model share one broker, which is
  * up only while they run: it would cost the other models' measurements. Storms
  * come last, side by side. `envOf` gives what a file's environment has beside
- * ours. Throws when the signal is aborted, with all taken down.
+ * ours. Throws when the signal is aborted, with all taken down, and at once when something is
+ * missing or a proof is to go with services in containers.
  */
 export async function runTests(
   files: readonly TestFile[],
@@ -29,8 +31,15 @@ export async function runTests(
   const models = Object.values(MODELS)
     .map(({ model }) => model)
     .filter((model) => files.some((file) => file.model === model));
-  await unlessAborted(signal, prepareBrokers(models.flatMap((model) => brokerOf(model) ?? [])));
-  const env = (file: TestFile) => ({ LAB_RUN_DIR: runFolder, ...envOf(file) });
+  if (files.some(({ isProof }) => isProof)) refuseContainers();
+  const brokers = models.flatMap((model) => brokerOf(model) ?? []);
+  const proxiedKafka = files.some(proxiesKafka);
+  await unlessAborted(signal, prepareBrokers(brokers, { proxiedKafka }));
+  const env = (file: TestFile) => ({
+    LAB_RUN_DIR: runFolder,
+    ...servicesEnv(file),
+    ...envOf(file),
+  });
   const storms = files.filter(isStorm);
   const results: TestResult[] = [];
   for (const model of models) {
@@ -42,6 +51,13 @@ export async function runTests(
     results.push(...(await runModel(model, ofModel, env, signal, title)));
   }
   return [...results, ...(await runStorms(storms, env, signal))];
+}
+
+/** Where LAB_SERVICES wants containers: processes all the same for what doesn't hold in them. */
+function servicesEnv(file: TestFile): Record<string, string> {
+  if (servicesKind() === "native" || holdsInContainers(file)) return {};
+  say(`${file.model}/${file.name} needs processes: its services run as such`);
+  return { LAB_SERVICES: "native" };
 }
 
 function isStorm({ isProof, name }: TestFile): boolean {

@@ -1,7 +1,7 @@
 import type { Model } from "@lab/lab/evidence";
 import { repoFolder } from "@lab/lab/folders";
 import { experiments, proofs } from "@lab/report/experiments";
-import { globSync } from "node:fs";
+import { globSync, readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { unknown, UsageError } from "./command.ts";
 import { MODELS } from "./models.ts";
@@ -16,6 +16,19 @@ export interface TestFile {
   isExperiment: boolean;
   /** Whether it is in tests/proof. Both kinds leave evidence; other tests don't. */
   isProof: boolean;
+}
+
+/** A dead process refuses connections, and this experiment holds that; of a dead container the address itself is gone, and silent. */
+const OF_PROCESSES = ["dead-inventory"];
+
+/** Whether it holds with services in containers. What is no experiment reaches for what only processes of this machine have: a crash point, a process id, a proxy between them and their broker. */
+export function holdsInContainers({ isExperiment, name }: TestFile): boolean {
+  return isExperiment && !OF_PROCESSES.includes(name);
+}
+
+/** Whether it starts a Kafka behind a proxy, which is a process everywhere. */
+export function proxiesKafka({ path }: TestFile): boolean {
+  return readFileSync(path, "utf8").includes("startProxiedKafka(");
 }
 
 /** All of them: models, experiments and proofs in the order in which the report tells about them, other tests last. */

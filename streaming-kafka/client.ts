@@ -3,10 +3,10 @@
  * back from whatever may pass, to finish its work when it is stopped, and to
  * end the process on a bug.
  */
-import { SQLiteError } from "bun:sqlite";
 import type { Socket } from "node:net";
 import { Problem } from "@lab/contracts/problem";
 import { type Log, reasonOf } from "@lab/runtime/log";
+import { mayPass } from "@lab/runtime/patience";
 import { without } from "@lab/runtime/protections";
 import { cutOff } from "@lab/runtime/service";
 import {
@@ -234,16 +234,28 @@ export function watchGroup(consumer: Consumer, log: Log): () => boolean {
   for (const event of [GROUP_JOIN, HEARTBEAT] as const) {
     consumer.on(event, joined(true));
   }
-  const { run } = consumer;
+  const { run, stop, disconnect } = consumer;
+  let leaving = false;
   let again = async () => {};
   consumer.run = (config) => {
-    again = () => consumer.connect().then(() => run(config));
+    leaving = false;
+    again = async () => {
+      await consumer.connect();
+      if (!leaving) await run(config);
+    };
     return run(config);
   };
+  // Told to leave while it is on its way back, it must not join again.
+  const leave = (way: () => Promise<void>) => () => {
+    leaving = true;
+    return way();
+  };
+  consumer.stop = leave(stop);
+  consumer.disconnect = leave(disconnect);
   consumer.on(CRASH, ({ payload: { error, restart } }) => {
     if (restart) return;
     if (!error.name.startsWith("KafkaJS")) return crash(error);
-    void connectPersistently(log, () => false, again);
+    void connectPersistently(log, () => leaving, again);
   });
   for (const event of [CRASH, STOP, DISCONNECT] as const) {
     consumer.on(event, joined(false));
@@ -253,7 +265,7 @@ export function watchGroup(consumer: Consumer, log: Log): () => boolean {
 
 /**
  * The same work, but a bug in it ends the process: kafkajs would repeat it for
- * ever. The broker's errors and the database's may pass, and are repeated.
+ * ever. The broker's errors, and those of the database that may pass, are repeated.
  */
 export function endingOnBugs(
   work: (payload: EachBatchPayload) => Promise<void>,
@@ -264,8 +276,8 @@ export function endingOnBugs(
       await work(payload);
     } catch (error) {
       const { name } = error as Error;
-      const mayPass = error instanceof SQLiteError || error instanceof Problem;
-      if (!mayPass && !name.startsWith("KafkaJS")) crash(error);
+      const again = mayPass(error) || error instanceof Problem;
+      if (!again && !name.startsWith("KafkaJS")) crash(error);
       // Wrapped, "you are no member any more" would end the consumer; as it came, it joins again.
       throw name === "KafkaJSNonRetriableError" ? ((error as Error).cause ?? error) : error;
     }

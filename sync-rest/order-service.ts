@@ -95,13 +95,17 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
   ) {
     // 1. Accept the order: it is stored before anybody else hears of it.
     await faults.strike();
-    const { kind, order } = await store.commit(() => {
+    let placedId = "";
+    const placing = store.commit(() => {
       const accepted = orders.placeOnce(body, idempotencyKey);
+      if (accepted.kind === "placed") placedId = accepted.order.order_id;
       // Inside the transaction: the repair must never see it as nobody's.
-      if (accepted.kind === "placed") inFlight.add(accepted.order.order_id);
+      if (placedId) inFlight.add(placedId);
       faults.reached("placed-before-commit");
       return accepted;
     });
+    placing.catch(() => inFlight.delete(placedId));
+    const { kind, order } = await placing;
     if (kind === "known") return answerAgain(order);
     try {
       faults.reached("stored-before-reserve");
@@ -302,9 +306,7 @@ function answerAgain(order: Order) {
       throw new Problem(
         order.reason as ProblemCode,
         "as answered before; to try again, take a new key",
-        {
-          orderId: order.order_id,
-        },
+        { orderId: order.order_id },
       );
     default:
       return order.status satisfies never;

@@ -101,19 +101,28 @@ export interface StartOptions {
 /**
  * Sees to it that those brokers can be started, before anything else takes its
  * time: installs what is missing or throws one error with all the commands to
- * type. What runs already needs nothing.
+ * type. What runs already needs nothing. With `proxiedKafka` also for
+ * `startProxiedKafka`, whose broker is a process everywhere.
  */
-export async function prepareBrokers(names: readonly BrokerName[]): Promise<void> {
-  const tools: Tool[] = [];
+export async function prepareBrokers(
+  names: readonly BrokerName[],
+  { proxiedKafka = false } = {},
+): Promise<void> {
+  const ofKafka: Tool[] = hasKafkaJars() ? ["java"] : ["java", "maven"];
+  const tools: Tool[] = proxiedKafka ? [...ofKafka] : [];
   for (const name of names) {
     if (process.env[addressVariable[name]] || (await runsAlready(name))) {
       continue;
     }
     if ((await ownKind(name)) === "compose") continue;
     if (name === "rabbitmq") tools.push("rabbitmq");
-    else tools.push("java", ...(hasKafkaJars() ? [] : ["maven" as const]));
+    else tools.push(...ofKafka);
   }
-  await provide(tools);
+  await provide(
+    [...new Set(tools)],
+    proxiedKafka ? "Kafka behind a proxy is a process everywhere, with Docker too." : undefined,
+  );
+  if (proxiedKafka) await prepareKafka();
 }
 
 /**

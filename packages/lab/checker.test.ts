@@ -59,7 +59,7 @@ function honestOrder(): string {
 }
 
 function advance(orderId: string, status: "reserved" | "confirmed" | "failed") {
-  const reason = status === "failed" ? "out_of_stock" : undefined;
+  const reason = status === "failed" ? "inventory_timeout" : undefined;
   new Orders(orderStore.db).advance(orderId, status, AT, reason);
 }
 
@@ -77,7 +77,7 @@ function answer(
     outcome,
     status,
     ...(orderId === undefined ? {} : { order_id: orderId }),
-    request: {},
+    request: { user_id: "u1", items: ITEMS },
     ...more,
   });
 }
@@ -234,7 +234,7 @@ test("tries without an answer under one key allow one order", () => {
   const ids = [honestOrder(), honestOrder()];
   operations.length = 0;
   for (const key of ["k", "k"]) answer("unknown", 0, undefined, { key });
-  expect(violations(checkOrders(checked))).toEqual({ unexpected: ids });
+  expect(violations(checkOrders(checked))).toEqual({ unexpected: ids.toSorted().slice(1) });
   answer("unknown", 0, undefined, { key: "another" });
   expect(violations(checkOrders(checked))).toEqual({});
 });
@@ -253,6 +253,61 @@ test("a message that was tried more often than the limit allows is endless", () 
     checkOrders({ ...rest, model, attempts: new Map([[id, count]]) }).endless;
   expect([found("async-rabbitmq", 6), found("async-rabbitmq", 7)]).toEqual([[], [id]]);
   expect([found("streaming-kafka", 5), found("streaming-kafka", 6)]).toEqual([[], [id]]);
+});
+
+test("what is stored must be what was asked for, and what is reserved what was stored", () => {
+  const id = honestOrder();
+  const found = (store: Store, sql: string) => {
+    store.db.run("BEGIN");
+    store.db.run(sql);
+    store.db.run("COMMIT");
+    return violations(checkOrders(checked)).contradicted;
+  };
+  expect([
+    found(inventoryStore, "UPDATE reservations SET kitchen = 'k05'"),
+    found(inventoryStore, "UPDATE reservations SET kitchen = 'main'"),
+    found(orderStore, "UPDATE orders SET kitchen = 'k01'"),
+    found(orderStore, "UPDATE orders SET kitchen = 'main', user_id = 'u2'"),
+    found(orderStore, "UPDATE orders SET user_id = 'u1', items = '[]'"),
+  ]).toEqual([[id], undefined, [id], [id], [id]]);
+});
+
+test("an order that fails for a reason that it doesn't explain is contradicted", () => {
+  const { order } = new Orders(orderStore.db).placeOnce({ user_id: "u1", items: ITEMS });
+  const { order_id: id } = order;
+  answer("failed", 504, id);
+  new Orders(orderStore.db).advance(id, "failed", AT, "out_of_stock");
+  const found = (reason: string, more: Partial<Checked> = {}) => {
+    orderStore.db.run("UPDATE orders SET reason = ?", [reason]);
+    return checkOrders({ ...checked, ...more }).contradicted;
+  };
+  const { notification: _, ...streaming } = checked;
+  expect([
+    found("out_of_stock"),
+    found("out_of_stock", { openingStock: 1 }),
+    found("unknown_item"),
+    found("unknown_kitchen"),
+    found("inventory_timeout"),
+    found("inventory_timeout", { ...streaming, model: "streaming-kafka" }),
+  ]).toEqual([[id], [], [id], [id], [], [id]]);
+});
+
+test("an order that stands though nobody sells what it asks for is contradicted", () => {
+  const id = honestOrder();
+  for (const store of [orderStore, inventoryStore]) {
+    const table = store === orderStore ? "orders" : "reservations";
+    store.db.run(`UPDATE ${table} SET items = '[{"sku":"lobster","qty":2}]'`);
+  }
+  (operations[0] as Operation).request = { user_id: "u1", items: [{ sku: "lobster", qty: 2 }] };
+  expect(checkOrders(checked).contradicted).toEqual([id]);
+});
+
+test("an order that nobody has heard of must be one that was asked for", () => {
+  const ids = [honestOrder(), honestOrder()];
+  operations.length = 0;
+  answer("unknown", 0);
+  answer("unknown", 0, undefined, { request: { user_id: "u2", items: ITEMS } });
+  expect(violations(checkOrders(checked))).toEqual({ unexpected: ids.toSorted().slice(1) });
 });
 
 test("a replay that gives other metrics is unequal", () => {

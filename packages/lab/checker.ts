@@ -1,6 +1,6 @@
 import { Database } from "bun:sqlite";
-import type { OrderItem, OrderStatus } from "@lab/contracts/order";
-import { OPENING_STOCK } from "@lab/workflow/menu";
+import type { OrderItem, OrderStatus, PlaceOrder } from "@lab/contracts/order";
+import { DEFAULT_KITCHEN, KITCHENS, OPENING_STOCK, SKUS } from "@lab/workflow/menu";
 import type { Model } from "./evidence.ts";
 import type { Operation } from "./history.ts";
 
@@ -18,6 +18,13 @@ const TERMINAL: Record<Model, readonly OrderStatus[]> = {
   "streaming-kafka": ["reserved", "failed"],
 };
 
+/** Why an order may fail though Inventory never said no, by model. */
+const GIVEN_UP: Record<Model, readonly string[]> = {
+  "sync-rest": ["inventory_error", "inventory_timeout", "inventory_unreachable"],
+  "async-rabbitmq": [],
+  "streaming-kafka": [],
+};
+
 /** Answers that refuse a request, and say nothing of what becomes of the order that they name. */
 const SAYS_NOTHING = ["order_in_progress", "idempotency_key_reused"];
 
@@ -33,7 +40,7 @@ export interface Violations {
   oversold: string[];
   /** Stock held for an order that failed or was never stored. */
   leaked: string[];
-  /** The client or a neighbour was told one thing, the store says another. */
+  /** The client or a neighbour was told one thing, the store says another; or it failed for nothing. */
   contradicted: string[];
   /** Failed, and then something else, or the other way round. */
   resurrected: string[];
@@ -47,6 +54,8 @@ export interface Violations {
   endless: string[];
   /** Generations of metrics that a replay computed, and which are not what stood there before. */
   unequal: string[];
+  /** What was still on its way when nothing had moved for long: what, and how much of it. */
+  unfinished: string[];
 }
 
 export interface Verdict extends Violations {
@@ -87,18 +96,25 @@ export interface Checked {
   others?: number;
   /** Units of everything in every kitchen at the start. */
   openingStock?: number;
+  /** What was still on its way, in words. */
+  unfinished?: readonly string[];
 }
 
 interface OrderRow {
   order_id: string;
+  user_id: string;
+  kitchen: string;
+  items: string;
   status: OrderStatus;
+  reason: string | null;
   steps: string;
 }
 
 interface ReservationRow {
   order_id: string;
   state: "reserved" | "rejected" | "released";
-  kitchen: string;
+  /** None where a release came before its order. */
+  kitchen: string | null;
   items: string;
 }
 
@@ -118,7 +134,8 @@ export function checkOrders(checked: Checked): Verdict {
 
   const known = new Set<string>();
   const byKey = ordersByKey(checked.operations);
-  const unresolved = new Set<string | number>();
+  /** What was asked for and not answered, once for a key. */
+  const unresolved = new Map<string | number, string>();
   for (const operation of checked.operations) {
     if (operation.kind !== "place_order") continue;
     verdict.attempted += 1;
@@ -127,7 +144,9 @@ export function checkOrders(checked: Checked): Verdict {
     if (outcome === "failed") verdict.refused += 1;
     if (outcome === "unknown") verdict.unknown += 1;
     // An answer to another try with the same key tells which order it was.
-    if (outcome === "unknown" && !byKey.has(key ?? "")) unresolved.add(key ?? operation.id);
+    if (outcome === "unknown" && !byKey.has(key ?? "")) {
+      unresolved.set(key ?? operation.id, whatOf(operation.request as PlaceOrder));
+    }
     if (orderId === undefined) {
       if (outcome === "ok") verdict.lost.push(`operation ${operation.id}: no order id`);
       continue;
@@ -135,6 +154,12 @@ export function checkOrders(checked: Checked): Verdict {
     const order = stored.get(orderId);
     if (outcome !== "unknown") known.add(orderId);
     if (outcome === "ok" && !terminal(order) && !dead.has(orderId)) verdict.lost.push(orderId);
+    // A key that came before with another body names that body's order.
+    if (order && code !== "idempotency_key_reused") {
+      if (orderedBy(order) !== whatOf(operation.request as PlaceOrder)) {
+        verdict.contradicted.push(orderId);
+      }
+    }
     // 201 said that the order stands; any other answer with an id that it does not.
     const stands = order?.status !== "failed";
     if (operation.status === 201 && order && !stands) {
@@ -167,8 +192,13 @@ export function checkOrders(checked: Checked): Verdict {
     }
   }
   // What became of a timeout is stored, too; more than that nobody asked for.
-  const unheard = [...stored.keys()].filter((orderId) => !known.has(orderId));
-  if (unheard.length > unresolved.size + (checked.others ?? 0)) verdict.unexpected.push(...unheard);
+  const asked = Map.groupBy(unresolved.values(), (what) => what);
+  const unasked = [...stored.values()].filter(
+    (order) => !known.has(order.order_id) && asked.get(orderedBy(order))?.pop() === undefined,
+  );
+  if (unasked.length > (checked.others ?? 0)) {
+    verdict.unexpected.push(...unasked.map((order) => order.order_id));
+  }
   for (const orderIds of byKey.values()) {
     if (orderIds.size > 1) verdict.doubled.push(...orderIds);
   }
@@ -183,6 +213,7 @@ export function checkOrders(checked: Checked): Verdict {
       verdict.leaked.push(orderId);
     }
   }
+  checkContents(checked, stored, reservations, verdict);
   checkStock(checked, reservations, verdict);
   const { reserved, failed } = verdict;
   const counted = { placed: stored.size, reserved, failed };
@@ -197,7 +228,77 @@ export function checkOrders(checked: Checked): Verdict {
   if (replay && replay.digest_after !== replay.digest_before) {
     verdict.unequal.push(`generation ${replay.generation}`);
   }
+  verdict.unfinished.push(...(checked.unfinished ?? []));
+  verdict.contradicted = [...new Set(verdict.contradicted)];
   return verdict;
+}
+
+/** Whether a request asks for something that can't be had anywhere on the campus. */
+export function isOffMenu({ kitchen = DEFAULT_KITCHEN, items }: PlaceOrder): boolean {
+  return !KITCHENS.includes(kitchen) || items.some(({ sku }) => !SKUS.includes(sku));
+}
+
+/** Who wants what from where, to be compared. */
+function whatOf({ user_id, kitchen = DEFAULT_KITCHEN, items }: PlaceOrder): string {
+  return JSON.stringify([user_id, kitchen, items.map(({ sku, qty }) => [sku, qty])]);
+}
+
+function orderedBy({ user_id, kitchen, items }: OrderRow): string {
+  return whatOf({ user_id, kitchen, items: JSON.parse(items) as OrderItem[] });
+}
+
+/** What is reserved is what was ordered, and who fails has a reason that the order explains. */
+function checkContents(
+  { model, openingStock = OPENING_STOCK }: Checked,
+  stored: Map<string, OrderRow>,
+  reservations: Map<string, ReservationRow>,
+  verdict: Verdict,
+): void {
+  // Stock only falls, but for what is given back: an order that found too little
+  // would find too little now, if nothing had been given back.
+  const taken = unitsOf(reservations, ["reserved", "released"]);
+  for (const [orderId, order] of stored) {
+    const { kitchen, reason, status, user_id } = order;
+    const items = JSON.parse(order.items) as OrderItem[];
+    const held = reservations.get(orderId);
+    if (held && held.kitchen !== null) {
+      const reserved = {
+        user_id,
+        kitchen: held.kitchen,
+        items: JSON.parse(held.items) as OrderItem[],
+      };
+      if (whatOf(reserved) !== orderedBy(order)) verdict.contradicted.push(orderId);
+    }
+    const known = KITCHENS.includes(kitchen);
+    const offMenu = isOffMenu({ user_id, kitchen, items });
+    const explained: Record<string, boolean> = {
+      unknown_kitchen: !known,
+      unknown_item: known && offMenu,
+      out_of_stock:
+        known &&
+        items.some(({ sku, qty }) => openingStock - (taken.get(`${kitchen} ${sku}`) ?? 0) < qty),
+    };
+    if (status === "failed") {
+      const why = reason ?? "";
+      if (!explained[why] && !GIVEN_UP[model].includes(why)) verdict.contradicted.push(orderId);
+    } else if (status !== "placed" && offMenu) verdict.contradicted.push(orderId);
+  }
+}
+
+/** Units of the reservations in those states, by kitchen and sku. */
+function unitsOf(
+  reservations: Map<string, ReservationRow>,
+  states: readonly ReservationRow["state"][],
+): Map<string, number> {
+  const units = new Map<string, number>();
+  for (const { state, kitchen, items } of reservations.values()) {
+    if (!states.includes(state)) continue;
+    for (const { sku, qty } of JSON.parse(items) as OrderItem[]) {
+      const at = `${kitchen} ${sku}`;
+      units.set(at, (units.get(at) ?? 0) + qty);
+    }
+  }
+  return units;
 }
 
 /** The violations that are there; `{}` when nothing illegal was found. */
@@ -224,14 +325,7 @@ function checkStock(
   reservations: Map<string, ReservationRow>,
   verdict: Verdict,
 ): void {
-  const held = new Map<string, number>();
-  for (const { state, kitchen, items } of reservations.values()) {
-    if (state !== "reserved") continue;
-    for (const { sku, qty } of JSON.parse(items) as OrderItem[]) {
-      const at = `${kitchen} ${sku}`;
-      held.set(at, (held.get(at) ?? 0) + qty);
-    }
-  }
+  const held = unitsOf(reservations, ["reserved"]);
   const left = query<{ kitchen: string; sku: string; quantity: number }>(
     inventory,
     "SELECT * FROM stock",
@@ -250,7 +344,7 @@ function checkStock(
 function readOrders(path: string): Map<string, OrderRow> {
   const rows = query<OrderRow>(
     path,
-    `SELECT order_id, status,
+    `SELECT order_id, user_id, kitchen, items, status, reason,
        (SELECT group_concat(status) FROM order_steps s WHERE s.order_id = o.order_id) AS steps
      FROM orders o`,
   );
@@ -277,6 +371,7 @@ function readConfirmations(path: string | undefined): Map<string, number> | unde
 
 function query<Row>(path: string, sql: string): Row[] {
   using db = new Database(path, { readonly: true });
+  db.run("PRAGMA busy_timeout = 2000");
   return db.query<Row, []>(sql).all();
 }
 
@@ -294,6 +389,7 @@ function noViolations(): Violations {
     miscounted: [],
     endless: [],
     unequal: [],
+    unfinished: [],
   };
 }
 

@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Broker, BrokerName } from "./brokers.ts";
 import {
@@ -45,7 +46,8 @@ export async function startComposeBroker(
 ): Promise<Broker> {
   const plan = await planCompose(name, lastingIn, managementPort);
   const { project } = plan;
-  await Bun.write(planFile(project.folder), JSON.stringify(plan));
+  // The address has the password.
+  await writeFile(planFile(project.folder), JSON.stringify(plan), { mode: 0o600 });
   const broker = new ComposeBroker(plan);
   try {
     await compose(project, name, "up", "--detach", "--no-deps");

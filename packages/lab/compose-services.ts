@@ -24,6 +24,14 @@ export function servicesKind(): "native" | "compose" {
   throw new Error(`LAB_SERVICES must be native or compose, not ${kind}`);
 }
 
+/** Throws, with what to type, where LAB_SERVICES wants containers: a proof needs processes. */
+export function refuseContainers(): void {
+  if (servicesKind() === "native") return;
+  throw new Error(
+    "a proof's services are processes of this machine: it kills, limits and watches them by their process ids. Type LAB_SERVICES=native before the command",
+  );
+}
+
 /** A model's services as containers, in a project of their own on their broker's network. */
 interface Containers {
   /** Starts a service's container, on the port of the environment; its database and its log are in that folder. */

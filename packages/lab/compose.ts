@@ -1,4 +1,6 @@
 import { link, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { readlinkSync } from "node:fs";
+import { hostname } from "node:os";
 import { basename, join } from "node:path";
 import { runQuietly } from "./doctor.ts";
 import type { Model } from "./evidence.ts";
@@ -46,7 +48,7 @@ export async function openProject(
     return { name, model, folder: lastingIn, env, lasting: true };
   }
   const folder = await freshFolder(kind);
-  const name = `campus-lab-${basename(folder)}`;
+  const name = `campus-lab-${whose()}-${basename(folder)}`;
   holdLifeline(folder);
   const guard = spawnAtLifelineEnd(folder, downCommand(name));
   guard.unref();
@@ -84,10 +86,24 @@ export async function compose(
   // What creates something ends with the lab, before the guard takes it down.
   const creates = words[0] === "up" && !lasting;
   return runQuietly(command, {
-    // The caller's environment would go before the file.
-    env: { RABBITMQ_PASSWORD: undefined, ...env },
+    env: { ...(await withoutTheShells(model)), ...env },
     ...(creates ? { lifeline: folder } : {}),
   });
+}
+
+/**
+ * Takes out of the caller's environment what the compose file would take from it, and before our own
+ * file: an INVENTORY_DELAY_MS meant for `lab up` would slow an experiment down, unseen.
+ */
+async function withoutTheShells(model: Model): Promise<Record<string, undefined>> {
+  const text = await readFile(composeFile(model), "utf8");
+  return Object.fromEntries(variablesOf(text).map((name) => [name, undefined]));
+}
+
+/** The variables that a compose file takes from the shell: `${NAME}`, and `NAME:` without a value. */
+export function variablesOf(text: string): string[] {
+  const found = text.matchAll(/\$\{([A-Z_]+)|^ +([A-Z_]+):$/gm);
+  return [...new Set([...found].map(([, used, handedOn]) => (used ?? handedOn)!))];
 }
 
 /** The image of a part's service, as the compose file names it. */
@@ -147,14 +163,28 @@ async function envFile(): Promise<string> {
 const composeFile = (model: Model) => join(repoFolder, model, "docker-compose.yml");
 const overrideFile = (folder: string, service: string) => join(folder, `${service}.json`);
 
-/** Removes projects whose process is gone, as after a power cut. */
+/** Removes projects of ours whose process is gone, as after a power cut. */
 async function removeStale(): Promise<void> {
   const format = '{{.Label "com.docker.compose.project"}}';
   const list = await runQuietly(["docker", "ps", "--all", "--format", format]);
   for (const name of new Set(list.split("\n"))) {
-    const owner = /^campus-lab-[a-z]+-(\d+)-[0-9a-f]+$/.exec(name)?.[1];
-    if (owner === undefined || isAlive(Number(owner))) continue;
     // Its guard may be about it at this moment.
-    await runQuietly(downCommand(name)).catch(() => {});
+    if (isStale(name)) await runQuietly(downCommand(name)).catch(() => {});
   }
+}
+
+/** Whether a project of that name is ours, and its process gone. */
+export function isStale(name: string): boolean {
+  const [, owner, pid] = /^campus-lab-([0-9a-f]+)-[a-z]+-(\d+)-[0-9a-f]+$/.exec(name) ?? [];
+  return owner === whose() && !isAlive(Number(pid));
+}
+
+/**
+ * Tells our projects from those of other labs on the same engine, as in two containers that share
+ * its socket: a process id says something only on its own machine, and there in its own namespace.
+ */
+export function whose(): string {
+  const namespace = process.platform === "linux" ? readlinkSync("/proc/self/ns/pid") : "";
+  const ours = [hostname(), namespace, labFolder].join(" ");
+  return new Bun.CryptoHasher("sha256").update(ours).digest("hex").slice(0, 8);
 }

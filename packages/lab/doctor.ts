@@ -41,15 +41,20 @@ const tools: Record<Tool, ToolFacts> = {
 
 /**
  * Where each of those programs is. On Debian and Ubuntu, as root and unless LAB_INSTALL=no, what is missing is installed with apt, after saying so.
- * Otherwise throws one error with the commands to type.
+ * Otherwise throws one error with the commands to type, and with `why` they are needed.
  */
-export async function provide<T extends Tool>(wanted: readonly T[]): Promise<Record<T, Found>> {
+export async function provide<T extends Tool>(
+  wanted: readonly T[],
+  why?: string,
+): Promise<Record<T, Found>> {
   let missing = wanted.filter((tool) => tools[tool].find() === undefined);
   if (missing.length > 0 && canInstall()) {
     await install(missing);
     missing = wanted.filter((tool) => tools[tool].find() === undefined);
   }
-  if (missing.length > 0) throw new Error(whatToType(missing));
+  if (missing.length > 0) {
+    throw new Error([whatToType(missing), ...(why === undefined ? [] : [why])].join("\n"));
+  }
   return Object.fromEntries(wanted.map((tool) => [tool, tools[tool].find()!])) as Record<T, Found>;
 }
 
@@ -184,7 +189,8 @@ export function examine(jars: string | undefined): Finding[] {
   });
   const docker = lookForDocker();
   const needed = "problem" in docker.engine || "problem" in docker.compose;
-  const unlessNative = needed ? "needed" : "not needed where Docker runs the brokers";
+  const needs = (what: string) => (needed ? "needed" : `Docker runs the brokers, but ${what}`);
+  const byKafka = needs("needed by lab test, lab proof and lab chaos");
   return [
     {
       title: "Bun 1.3.14 or newer",
@@ -192,8 +198,8 @@ export function examine(jars: string | undefined): Finding[] {
       otherwise: "",
       needed: true,
     },
-    finding("rabbitmq", needed, unlessNative),
-    finding("java", needed, unlessNative),
+    finding("rabbitmq", needed, needs("needed by lab test, unless it is lab test --compose")),
+    finding("java", needed, byKafka),
     {
       title: "Kafka's jars",
       found: jars,
@@ -203,7 +209,7 @@ export function examine(jars: string | undefined): Finding[] {
     finding(
       "maven",
       needed && jars === undefined,
-      jars === undefined ? unlessNative : "no longer needed: the jars are there",
+      jars === undefined ? byKafka : "no longer needed: the jars are there",
     ),
     dockerFinding("Docker engine", docker.engine),
     dockerFinding("Docker Compose", docker.compose),

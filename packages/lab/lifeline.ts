@@ -17,7 +17,8 @@ export async function freshFolder(name: string): Promise<string> {
   }
   const id = crypto.randomUUID().slice(0, 8);
   const folder = join(parent, `${name}-${process.pid}-${id}`);
-  await mkdir(folder);
+  // A broker's password may stand in it.
+  await mkdir(folder, { mode: 0o700 });
   return folder;
 }
 

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isAlive } from "./process-id.ts";
 import { startModel, startService } from "./processes.ts";
-import { killServices } from "./service-body.ts";
+import { killServices, spawnService } from "./service-body.ts";
 import { eventually, settled } from "./waiting.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "lab-processes-"));
@@ -70,6 +70,37 @@ test("a service that ends by itself is an error when it is disposed", async () =
   expect(service[Symbol.asyncDispose]()).rejects.toThrow(
     /^inventory-service had ended by itself with exit code 0:\n.*"event":"stopped"/s,
   );
+});
+
+test("a service that has ended by itself can't be killed, stopped or brought back unnoticed", async () => {
+  const service = await inventory();
+  process.kill(service.pid, "SIGTERM");
+  await service.exited;
+  for (const end of [() => service.kill(), () => service.stop(), () => service.restart()]) {
+    expect(end()).rejects.toThrow(/^inventory-service had ended by itself with exit code 0:\n/);
+  }
+});
+
+test("a service that is started with a crash ahead is wanted to end, that once", async () => {
+  const service = await inventory({ LAB_FAULTS: "on" });
+  await service.restart({ LAB_CRASH_AT: "stopping:1" });
+  expect(await service.stop()).toBe(137);
+  await service.restart();
+  process.kill(service.pid, "SIGTERM");
+  await service.exited;
+  expect(service.restart()).rejects.toThrow("had ended by itself");
+});
+
+test("a restart after a stop that went wrong is an error", async () => {
+  const own = mkdtempSync(join(folder, "service-"));
+  const options = { model: "sync-rest", service: "inventory-service", folder: own } as const;
+  const spawn = async (env: Record<string, string>) => {
+    const { pid, exited, signal } = spawnService(options, join(own, "inventory-service.log"), env);
+    return { pid, signal, hasEnded: false, exited: exited.then(() => 1) };
+  };
+  const service = await startService({ ...options, spawn });
+  expect(service.restart()).rejects.toThrow(/^inventory-service stopped with exit code 1:\n/);
+  await service.exited;
 });
 
 test("a model starts side by side, with faults on, and stops together", async () => {

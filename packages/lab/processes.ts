@@ -64,6 +64,8 @@ export class ServiceProcess implements AsyncDisposable {
   #url = "";
   /** Whether it ends because somebody here wanted it to. */
   #endWanted = false;
+  /** Whether it was started with a crash ahead (LAB_CRASH_AT). */
+  #willCrash = false;
   #paused = false;
 
   /** Use `startService`. */
@@ -90,10 +92,12 @@ export class ServiceProcess implements AsyncDisposable {
     return this.#running().exited;
   }
 
-  /** SIGKILL; returns when it's gone. */
+  /** SIGKILL; returns when it's gone. Throws when it had ended by itself. */
   async kill(): Promise<void> {
+    const body = this.#running();
+    await this.#refuseOwnEnd(body);
     this.#endWanted = true;
-    await this.#running().signal("SIGKILL");
+    await body.signal("SIGKILL");
     await this.exited;
     this.#paused = false;
   }
@@ -110,9 +114,13 @@ export class ServiceProcess implements AsyncDisposable {
     this.#paused = false;
   }
 
-  /** SIGTERM; returns its exit code. Throws, after SIGKILL, when it doesn't end by itself. */
+  /**
+   * SIGTERM; returns its exit code. Throws, after SIGKILL, when it doesn't end; and when it had ended
+   * before, though nobody here wanted it to.
+   */
   async stop(): Promise<number> {
     const body = this.#running();
+    await this.#refuseOwnEnd(body);
     this.#endWanted = true;
     if (!body.hasEnded) {
       if (this.#paused) await this.resume();
@@ -133,18 +141,28 @@ export class ServiceProcess implements AsyncDisposable {
   /**
    * Starts it again on the same port and database with the same environment,
    * `env` on top for this one start; stops it before if it still runs. Returns
-   * once it is ready.
+   * once it is ready. Throws when it had ended by itself, and when that stop went wrong.
    */
   async restart(env: Record<string, string> = {}): Promise<void> {
-    if (this.#body !== undefined) await this.stop();
+    if (this.#body !== undefined) {
+      const ran = !this.#body.hasEnded;
+      const code = await this.stop();
+      if (ran && code !== 0 && !this.#willCrash) {
+        throw new Error(`${this.name} stopped with exit code ${code}:\n${this.#logEnd()}`);
+      }
+    }
     const logStart = sizeOf(this.logFile);
     this.#body = await this.#spawn({ ...this.#env, ...env });
     this.#onSpawn?.(this.pid);
-    this.#endWanted = false;
+    this.#willCrash = "LAB_CRASH_AT" in { ...this.#env, ...env };
+    // Who is to crash is wanted to end from the start.
+    this.#endWanted = this.#willCrash;
     try {
       const url = await this.#untilReady(this.#body, logStart);
       this.#url = this.#body.url ?? url;
     } catch (error) {
+      // The error tells that it ended; whoever catches it may start it again.
+      this.#endWanted = true;
       await this.kill();
       throw error;
     }
@@ -177,12 +195,16 @@ export class ServiceProcess implements AsyncDisposable {
   /** Stops it if it runs. Throws when it had ended though nobody here wanted it to. */
   async [Symbol.asyncDispose](): Promise<void> {
     const body = this.#running();
-    if (!body.hasEnded) await this.stop();
-    else if (!this.#endWanted) {
-      throw new Error(
-        `${this.name} had ended by itself with exit code ${await body.exited}:\n${this.#logEnd()}`,
-      );
-    }
+    if (body.hasEnded) await this.#refuseOwnEnd(body);
+    else await this.stop();
+  }
+
+  /** A service that crashed must not be brought back unnoticed. */
+  async #refuseOwnEnd(body: Body): Promise<void> {
+    if (!body.hasEnded || this.#endWanted) return;
+    throw new Error(
+      `${this.name} had ended by itself with exit code ${await body.exited}:\n${this.#logEnd()}`,
+    );
   }
 
   #running(): Body {

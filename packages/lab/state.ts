@@ -1,4 +1,4 @@
-import { mkdir, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { BrokerName } from "./brokers.ts";
 import type { Model } from "./evidence.ts";
@@ -62,7 +62,8 @@ async function rewrite(change: (state: UpState) => void): Promise<void> {
   }
   await mkdir(labFolder, { recursive: true });
   const half = `${stateFile}.${process.pid}.half`;
-  await Bun.write(half, `${JSON.stringify(state, undefined, 2)}\n`);
+  // Brokers' addresses have passwords.
+  await writeFile(half, `${JSON.stringify(state, undefined, 2)}\n`, { mode: 0o600 });
   await rename(half, stateFile);
 }
 

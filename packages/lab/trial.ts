@@ -1,3 +1,4 @@
+import { Glob } from "bun";
 import { Database } from "bun:sqlite";
 import { readFileSync } from "node:fs";
 import type { PlaceOrder } from "@lab/contracts/order";
@@ -5,6 +6,7 @@ import { bulkOrder } from "@lab/workflow/bulk";
 import { OPENING_STOCK } from "@lab/workflow/menu";
 import type { Broker } from "./brokers.ts";
 import { type Checked, checkOrders, type Verdict } from "./checker.ts";
+import { refuseContainers } from "./compose-services.ts";
 import { DeadLetters, SOURCES, type SourceQueue } from "./dead-letters.ts";
 import type { Model } from "./evidence.ts";
 import type { Run } from "./experiment.ts";
@@ -21,6 +23,10 @@ import type { History, Outcome } from "./history.ts";
 const FAIL_RATE = 0.05;
 /** At rest for this long is at rest: everything that moves, moves within milliseconds. */
 const QUIET_MS = 300;
+/** RabbitMQ's word on what it hasn't been acknowledged is up to 2 s old. */
+const QUIET_BY_FIGURES_MS = 2_300;
+/** Longer than a message waits to be put back, where RabbitMQ's figures can't be asked for. */
+const QUIET_UNSEEN_MS = 4_000;
 /** Longer than any pause between two attempts, and than a dead Kafka consumer's session. */
 const STUCK_MS = 12_000;
 
@@ -76,6 +82,7 @@ export async function trialOf(
 
 /** Starts the services of a model, with nothing sent yet. */
 export async function startTrial(options: TrialOptions): Promise<Trial> {
+  refuseContainers();
   const { broker, env, folder, model, namespace, ports = {} } = options;
   const campus = await startModel(model, {
     folder,
@@ -96,7 +103,7 @@ interface Waiting {
   running: number;
   /** Events that wait for the broker, or releases that Inventory hasn't answered. */
   owed: number;
-  /** Messages that wait in queues, or records that groups are behind. */
+  /** Messages in queues or in a consumer's hand, or records that groups are behind. */
   queued: number;
 }
 
@@ -112,6 +119,8 @@ export class Trial implements AsyncDisposable {
   /** Where this trial begins in the history, which other trials share. */
   readonly #from: number;
   #sent = 0;
+  /** What `settle` saw last. */
+  #waited: Waiting | undefined;
 
   /** Use `startTrial`. */
   constructor(options: TrialOptions, campus: Campus) {
@@ -181,6 +190,7 @@ export class Trial implements AsyncDisposable {
       "every order has ended, nothing is on its way",
       async () => {
         const waiting = await this.#waiting();
+        this.#waited = waiting;
         const state = JSON.stringify([waiting, this.#effects()]);
         if (state !== last) {
           last = state;
@@ -188,11 +198,11 @@ export class Trial implements AsyncDisposable {
         }
         const { open, owed, queued, running } = waiting;
         const atRest = open + owed + queued + running === 0;
-        if ((nowUs() - sinceUs) / 1_000 >= (atRest ? QUIET_MS : stuckMs)) return true;
+        if ((nowUs() - sinceUs) / 1_000 >= (atRest ? this.#quietMs : stuckMs)) return true;
         throw new Error(state);
       },
-      // A look at Kafka's groups costs it something.
-      { timeoutMs, everyMs: this.model === "streaming-kafka" ? 200 : 50 },
+      // A look at a broker's groups and queues costs it something.
+      { timeoutMs, everyMs: this.model === "sync-rest" ? 50 : 200 },
     );
   }
 
@@ -206,13 +216,17 @@ export class Trial implements AsyncDisposable {
       inventory: campus.inventory.database,
       dead: await this.#dead(),
       others: this.bulkOrders,
-      attempts: attemptsIn(campus.inventory.logFile),
+      attempts: attemptsIn(this.#options.folder),
+      unfinished: this.#unfinished(),
       openingStock: Number(this.#options.env?.["OPENING_STOCK"] ?? OPENING_STOCK),
     };
     if (model === "streaming-kafka") {
       checked.metrics = (await fetchMetrics(campus.third.url)).metrics;
-      // It answers 404 where there was none.
-      const replay = await fetchReplay(campus.third.url).catch(() => undefined);
+      const replay = await fetchReplay(campus.third.url).catch((error: Error) => {
+        // There was none.
+        if (error.message.includes("/replay: 404 ")) return undefined;
+        throw error;
+      });
       if (replay?.finished_at) checked.replay = replay;
     } else checked.notification = campus.third.database;
     return checkOrders(checked);
@@ -221,6 +235,19 @@ export class Trial implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#rabbit?.[Symbol.asyncDispose]();
     await this.campus[Symbol.asyncDispose]();
+  }
+
+  get #quietMs(): number {
+    if (this.#rabbit === undefined) return QUIET_MS;
+    return this.broker.managementUrl === undefined ? QUIET_UNSEEN_MS : QUIET_BY_FIGURES_MS;
+  }
+
+  /** Besides open orders, which the checker finds by itself. */
+  #unfinished(): string[] {
+    const { owed = 0, queued = 0, running = 0 } = this.#waited ?? {};
+    return Object.entries({ running, owed, queued })
+      .filter(([, n]) => n > 0)
+      .map(([what, n]) => `${n} ${what}`);
   }
 
   async #waiting(): Promise<Waiting> {
@@ -239,16 +266,22 @@ export class Trial implements AsyncDisposable {
         ? "SELECT count(*) FROM releases"
         : "SELECT count(*) FROM outbox WHERE sent_at IS NULL",
     );
+    const busy = open + owed + running > 0;
     // To ask Kafka takes a connection: not while the databases know of something.
-    const busy = streaming && open + owed + running > 0;
-    return { open, running, owed, queued: busy ? 0 : await this.#queued() };
+    if (busy && streaming) return { open, running, owed, queued: 0 };
+    return { open, running, owed, queued: await this.#queued(busy) };
   }
 
-  async #queued(): Promise<number> {
+  /** With those that are delivered and not acknowledged, unless `busy`: they may wait there to be put back. */
+  async #queued(busy: boolean): Promise<number> {
     const { broker, namespace } = this.#options;
     if (this.#rabbit !== undefined) {
       let sum = 0;
       for (const queue of QUEUES) sum += await this.#rabbit.ready(`${namespace}${queue}`);
+      if (busy || sum > 0 || broker?.managementUrl === undefined) return sum;
+      for (const queue of QUEUES) {
+        sum += (await this.#rabbit.depth(`${namespace}${queue}`)).unacknowledged;
+      }
       return sum;
     }
     if (broker === undefined) return 0;
@@ -314,12 +347,14 @@ function orderIdIn(body: Buffer): string | undefined {
   }
 }
 
-/** The most attempts at each order's message that had to be repeated, as the service's log tells. */
-function attemptsIn(logFile: string): Map<string, number> {
+/** The most attempts at each order's message that had to be repeated, as the logs in that folder tell. */
+function attemptsIn(folder: string): Map<string, number> {
   const attempts = new Map<string, number>();
   const retried = /"message_retried".*"order_id":"([^"]+)","attempt":(\d+)/g;
-  for (const [, orderId = "", attempt] of readFileSync(logFile, "utf8").matchAll(retried)) {
-    attempts.set(orderId, Math.max(Number(attempt), attempts.get(orderId) ?? 0));
+  for (const file of new Glob("**/*.log").scanSync({ cwd: folder, absolute: true })) {
+    for (const [, orderId = "", attempt] of readFileSync(file, "utf8").matchAll(retried)) {
+      attempts.set(orderId, Math.max(Number(attempt), attempts.get(orderId) ?? 0));
+    }
   }
   return attempts;
 }

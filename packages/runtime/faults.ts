@@ -129,6 +129,11 @@ export class Faults {
     if (fails) throw new InjectedFailure(call);
   }
 
+  /** The crash that was asked for and hasn't come: misspelt, or too few passes. */
+  get missedCrash(): string | undefined {
+    return this.#passesLeft > 0 ? `${this.#crashPoint}:${this.#passesLeft}` : undefined;
+  }
+
   /**
    * Names a gap between two effects. Where LAB_CRASH_AT says so the process is killed in it, as by
    * `kill -9`: no handler runs, and nothing after this line.

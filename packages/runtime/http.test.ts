@@ -35,6 +35,53 @@ test("beyond a thousand requests at once it refuses, and looking is free", async
   expect((await app.handle(post("/wait"))).status).toBe(200);
 });
 
+test("bodies on their way have a limit of their own, and the worked on are refused by none of them", async () => {
+  const app = startApp().post("/echo", ({ body }) => body);
+  const sent = Promise.withResolvers<void>();
+  const send = (body: ReadableStream | string) =>
+    app.handle(
+      new Request("http://localhost/echo", {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body,
+      }),
+    );
+  const slowly = () =>
+    new ReadableStream({
+      async pull(controller) {
+        await sent.promise;
+        controller.enqueue(new TextEncoder().encode("{}"));
+        controller.close();
+      },
+    });
+  const arriving = Array.from({ length: 9_999 }, () => send(slowly()));
+  expect((await send("{}")).status).toBe(200);
+  arriving.push(send(slowly()));
+  const refused = await send("{}");
+  expect([refused.status, refused.headers.get("retry-after")]).toEqual([503, "1"]);
+  expect(await refused.json()).toMatchObject({ code: "overloaded" });
+  sent.resolve();
+  await Promise.all(arriving);
+  expect((await send("{}")).status).toBe(200);
+});
+
+test.each([
+  ["half of a pair", String.raw`{"user_id":"\ud83d"}`, 422],
+  ["the other half", String.raw`{"user_id":"\udf54"}`, 422],
+  ["a name that is half of a pair", String.raw`{"\ud83d":1}`, 422],
+  ["half of a pair after a backslash", String.raw`{"user_id":"C:\\\ud83d"}`, 422],
+  ["a pair", String.raw`{"user_id":"\ud83c\udf54"}`, 200],
+  ["a backslash and text", String.raw`{"user_id":"C:\\ud83d"}`, 200],
+  ["two backslashes and text", String.raw`{"user_id":"C:\\\\ud83d"}`, 200],
+])("%s in a body", async (_, body, status) => {
+  const app = startApp().post("/echo", ({ body }) => body);
+  const headers = { "content-type": "application/json" };
+  const init = { method: "POST", headers, body };
+  const answered = await app.handle(new Request("http://localhost/echo", init));
+  expect(answered.status).toBe(status);
+  if (status === 200) expect(await answered.json()).toEqual(JSON.parse(body));
+});
+
 test("a request that was answered with an error leaves its place, too", async () => {
   const app = startApp();
   const statuses = new Set<number>();

@@ -19,6 +19,8 @@ const MAX_BODY_BYTES = 64 * 1024;
  * limit memory would grow with the load. More than share one commit gain nothing.
  */
 const MAX_IN_FLIGHT = 1000;
+/** And requests whose bodies are on their way: slow clients, too, can hold no more than 640 MB. */
+const MAX_ARRIVING = 10_000;
 
 /** A request must have arrived within this time: half of one is held for no longer. */
 const ARRIVAL_S = 10;
@@ -55,6 +57,7 @@ export function createApp(service: string, { model, faults, log, health }: AppOp
     },
   });
   let inFlight = 0;
+  let arriving = 0;
   app
     // Looking is cheap and never refused: /health tells overloaded from dead.
     .wrap((handle) => async (request: Request) => {
@@ -62,7 +65,9 @@ export function createApp(service: string, { model, faults, log, health }: AppOp
       app.server?.timeout(request, request.body ? ARRIVAL_S : HANDLER_S);
       if (request.method === "GET") return handle(request);
       // Before its body is read, so surely before anything is stored.
-      if (inFlight >= MAX_IN_FLIGHT) return answer(overloaded(), new URL(request.url).pathname);
+      if (inFlight >= MAX_IN_FLIGHT) {
+        return answer(overloaded(MAX_IN_FLIGHT), new URL(request.url).pathname);
+      }
       inFlight += 1;
       try {
         // Sooner or later, though its type says sooner.
@@ -72,14 +77,17 @@ export function createApp(service: string, { model, faults, log, health }: AppOp
       }
     })
     .onParse({ as: "global" }, async ({ request, contentType }) => {
+      if (arriving >= MAX_ARRIVING) throw overloaded(MAX_ARRIVING);
       // Who sends slowly takes nobody's place meanwhile.
       inFlight -= 1;
+      arriving += 1;
       try {
         const body = await readJson(request, contentType);
-        if (inFlight >= MAX_IN_FLIGHT) throw overloaded();
+        if (inFlight >= MAX_IN_FLIGHT) throw overloaded(MAX_IN_FLIGHT);
         app.server?.timeout(request, HANDLER_S);
         return body;
       } finally {
+        arriving -= 1;
         inFlight += 1;
       }
     })
@@ -149,8 +157,8 @@ async function readJson(request: Request, contentType: string): Promise<unknown>
   } catch (error) {
     throw new Problem("malformed_json", (error as Error).message);
   }
-  // Half of a surrogate pair can't be stored as it came; JSON escapes only those.
-  if (/\\ud[89a-f]/.test(JSON.stringify(value))) {
+  // Half of a surrogate pair can't be stored as it came; JSON escapes only those. After an escaped backslash it's mere text.
+  if (/(?<!\\)(?:\\\\)*\\ud[89a-f]/.test(JSON.stringify(value))) {
     throw new Problem("invalid_request", "body: half of a surrogate pair");
   }
   // Elysia would make an empty object of null where every property has a default.
@@ -183,8 +191,8 @@ function tooLarge(what: string): Problem {
   return new Problem("body_too_large", `${what}, at most ${MAX_BODY_BYTES} bytes`);
 }
 
-function overloaded(): Problem {
-  return new Problem("overloaded", `${MAX_IN_FLIGHT} requests are being worked on; try again`, {
+function overloaded(most: number): Problem {
+  return new Problem("overloaded", `there are ${most} requests already; try again`, {
     headers: { "retry-after": "1" },
   });
 }

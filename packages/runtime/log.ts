@@ -4,6 +4,7 @@ type LogEvent =
   | "stopping"
   | "stopped"
   | "crashed"
+  | "crash_missed"
   | "request_failed"
   | "order_placed"
   | "order_advanced"

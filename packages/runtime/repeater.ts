@@ -1,5 +1,5 @@
-import { SQLiteError } from "bun:sqlite";
 import { type Log, reasonOf } from "./log.ts";
+import { mayPass } from "./patience.ts";
 
 /**
  * Runs `work` again and again: at once when woken, otherwise after `everyMs`.
@@ -38,7 +38,7 @@ export class Repeater {
       try {
         await this.#work();
       } catch (error) {
-        if (!(error instanceof SQLiteError)) throw error;
+        if (!mayPass(error)) throw error;
         this.#log.warn("call_failed", { reason: reasonOf(error) });
       }
       if (this.#stopped) return;

@@ -75,6 +75,15 @@ test("a process is killed at the pass that it was told, and at no other point", 
   expect(child.signalCode).toBe("SIGKILL");
 });
 
+test("a crash that didn't come is told", () => {
+  const faults = new Faults(true, OFF, "here:2");
+  faults.reached("hree");
+  expect(faults.missedCrash).toBe("here:2");
+  faults.reached("here");
+  expect(faults.missedCrash).toBe("here:1");
+  expect(new Faults(true, OFF).missedCrash).toBeUndefined();
+});
+
 const OFF = { delay_ms: 0, fail_rate: 0, hang: false, throttle_ms: 0, seed: 1 };
 
 test("calls fail where the seed says, and counting begins anew with new faults", async () => {
@@ -137,6 +146,27 @@ test("a repeater runs again when woken, and not after its stop", async () => {
   await repeater.stop();
   repeater.wake();
   expect(runs).toBe(2);
+});
+
+test("a repeater tries again what may pass, and what may not ends the process", async () => {
+  const script = `
+    import { Database } from "bun:sqlite";
+    import { createLog } from "${import.meta.dir}/log.ts";
+    import { Repeater } from "${import.meta.dir}/repeater.ts";
+    const db = new Database(":memory:");
+    db.run("CREATE TABLE t (n INTEGER NOT NULL) STRICT");
+    db.run("PRAGMA query_only = ON");
+    let runs = 0;
+    new Repeater(createLog("test", "error"), 1, async () => {
+      runs += 1;
+      console.log(runs);
+      if (runs === 3) db.run("PRAGMA query_only = OFF");
+      db.run("INSERT INTO t VALUES (NULL)");
+    });`;
+  const child = Bun.spawn([process.execPath, "-e", script], { stdout: "pipe", stderr: "pipe" });
+  expect(await child.stdout.text()).toBe("1\n2\n3\n");
+  expect(await child.stderr.text()).toContain("NOT NULL constraint failed");
+  expect(await child.exited).toBe(1);
 });
 
 test("a child span keeps the trace, and garbage begins a new one", () => {

@@ -79,6 +79,9 @@ export async function runService<P extends TProperties>(
     for (const { afterMs, cut } of cuts) setTimeout(cut, afterMs).unref();
     await service.stop();
     faults.reached("stopped");
+    // Else a misspelt point looks like a service that survives it.
+    const { missedCrash } = faults;
+    if (missedCrash) own.warn("crash_missed", { still_to_pass: missedCrash });
     own.info("stopped");
     process.exit(0);
   };

@@ -10,7 +10,8 @@ export const command: Command = {
   summary: "the proofs alone: kills, faults, mutants, storms, and the checker's verdicts",
   usage: "",
   details: `Every file of the parts' tests/proof, the storms last and side by side. scripts/lab test runs them
-too. LAB_LONG=on makes longer rounds. The evidence goes into a new folder of .lab/runs.`,
+too. LAB_LONG=on makes longer rounds. Kafka's network-faults and storm want Java, with Docker too.
+The evidence goes into a new folder of .lab/runs.`,
   async run({ words }) {
     if (words.length > 0)
       throw new UsageError("proof takes no words: scripts/lab run NAME runs one");

@@ -4,15 +4,7 @@ import { verify } from "../checks.ts";
 import { type Command, UsageError } from "../command.ts";
 import { interruptible } from "../interrupt.ts";
 import { runTests, sayResults, total } from "../run-tests.ts";
-import { modelTests, type TestFile } from "../test-files.ts";
-
-/** A dead process refuses connections, and this experiment holds that; of a dead container the address itself is gone, and silent. */
-const OF_PROCESSES = ["dead-inventory"];
-
-/** The other tests reach for what only processes of this machine have: a crash point, a proxy between them and their broker. */
-function servicesEnv({ isExperiment, name }: TestFile): Record<string, string> {
-  return isExperiment && !OF_PROCESSES.includes(name) ? { LAB_SERVICES: "compose" } : {};
-}
+import { holdsInContainers, modelTests, type TestFile } from "../test-files.ts";
 
 export const command: Command = {
   summary: "everything that must pass: verify, then every test and experiment",
@@ -36,7 +28,8 @@ brokers run or LAB_BROKERS says otherwise. The last line is: N passed, N failed.
     process.env["LAB_BROKERS"] ||= "external,native";
     return interruptible(async (signal) => {
       const checks = await verify(signal);
-      const envOf = options["compose"] === true ? servicesEnv : undefined;
+      const envOf = (file: TestFile): Record<string, string> =>
+        options["compose"] === true && holdsInContainers(file) ? { LAB_SERVICES: "compose" } : {};
       const results = await runTests(modelTests(), await runFolder(), signal, envOf);
       sayResults(results);
       const { failed, passed } = total([checks, ...results]);

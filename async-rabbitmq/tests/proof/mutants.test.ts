@@ -21,6 +21,8 @@ import { DELIVERY_LIMIT, topology } from "../../topology.ts";
 
 /** The longest pause before a message is put back, and some time to do it. */
 const LAST_PAUSE_S = 4;
+/** A quorum queue of RabbitMQ 3.10 that is killed a moment after it was declared doesn't come back. */
+const YOUNG_S = 5;
 
 const KILLED_WITHOUT_BROKER: Situation = {
   title: "RabbitMQ can't be reached, and Order is killed",
@@ -103,6 +105,7 @@ const FAILS_FOR_EVER: Situation = {
 const BROKER_KILLED: Situation = {
   title: "RabbitMQ is killed with messages in its queues and on their way",
   async happen(subjects, broker) {
+    await outage(YOUNG_S);
     // Nobody consumes: the orders wait in the queue.
     await alike((subject) => kill(subject, subject.trial.campus.inventory))(subjects);
     await alike(publishSome)(subjects);

@@ -8,6 +8,7 @@ testStop({
   model: "async-rabbitmq",
   repetition:
     "By RabbitMQ's own count no delivery may go without its acknowledgement, and by a spy on the exchange nothing is published twice.",
+  repeats: "a message delivered in vain or published twice",
   watch: async (trial) => {
     const rabbit = new Rabbitmq(trial.broker);
     const { exchange, inventoryQueue, notificationQueue, orderQueue } = topology(trial.namespace);

@@ -2,6 +2,7 @@ import { Database } from "bun:sqlite";
 import { type Broker, type BrokerName, startOwn } from "../brokers.ts";
 import { type Verdict, violations } from "../checker.ts";
 import type { Run } from "../experiment.ts";
+import type { Operation } from "../history.ts";
 import type { LoadResult } from "../load.ts";
 import type { Trial } from "../trial.ts";
 import { eventually, nowUs } from "../waiting.ts";
@@ -61,11 +62,18 @@ export async function judge(
   return verdict;
 }
 
+/** An answer in words: `ok 201`, `failed 504 inventory_timeout`, `unknown timeout`. */
+export function answerOf({
+  outcome,
+  status,
+  code,
+}: Pick<Operation, "outcome" | "status" | "code">): string {
+  return [outcome, status, code].filter((part) => part !== undefined).join(" ");
+}
+
 /** What the client was told: one row per kind of answer. */
 export function answersTable(run: Run, trial: Trial): void {
-  const answers = Map.groupBy(trial.operations, ({ outcome, status, code }) =>
-    [outcome, status, code].filter((part) => part !== undefined).join(" "),
-  );
+  const answers = Map.groupBy(trial.operations, answerOf);
   run.table({
     id: "answers",
     title: "What the client was told",
@@ -95,9 +103,28 @@ export async function timed<T>(work: () => Promise<T>): Promise<{ value: T; took
   return { value, tookMs: Math.round((nowUs() - startUs) / 1_000) };
 }
 
-/** The number that a query gives, read from a service's database beside it. */
-export function count({ database }: { database: string }, sql: string): number {
+/** Sets a service's faults; throws when it refuses. */
+export async function setFaults(
+  { url }: { url: string },
+  faults: { delay_ms?: number; hang?: boolean },
+): Promise<void> {
+  const response = await fetch(`${url}/faults`, {
+    method: "PUT",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(faults),
+  });
+  if (!response.ok) throw new Error(`PUT /faults: ${await response.text()}`);
+}
+
+/** The rows that a query gives, read from a service's database beside it. */
+export function read<Row>({ database }: { database: string }, sql: string, ...values: string[]) {
   using db = new Database(database, { readonly: true });
   db.run("PRAGMA busy_timeout = 2000");
-  return Number(Object.values(db.query<Record<string, number>, []>(sql).get() ?? {})[0] ?? 0);
+  return db.query<Row, string[]>(sql).all(...values);
+}
+
+/** The one number that a query gives, 0 for none. */
+export function count(service: { database: string }, sql: string, ...values: string[]): number {
+  const [row = {}] = read<Record<string, number>>(service, sql, ...values);
+  return Number(Object.values(row)[0] ?? 0);
 }

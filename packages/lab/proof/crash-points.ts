@@ -5,6 +5,7 @@ import { History } from "../history.ts";
 import type { ServiceProcess } from "../processes.ts";
 import { type Trial, trialOf } from "../trial.ts";
 import { eventually } from "../waiting.ts";
+import { illegalAnswers } from "./answers.ts";
 import { keepOrdering } from "./common.ts";
 
 /** Orders before the crash, which lies in the middle, and after it. */
@@ -80,7 +81,7 @@ export function testCrashPoints(suite: Suite): void {
         "A service dies in any gap between two of its effects: is anything lost or doubled?",
       method: `Every gap has a name, and LAB_CRASH_AT makes a service kill itself (SIGKILL) when it passes it for the n-th time, in the middle of a load of ${ratePerS} orders/s in which some messages fail too. It is started again, all comes to rest, and the checker looks.`,
       disproof:
-        "A point that isn't reached, an end by anything else than its own SIGKILL, anything that the checker calls illegal.",
+        "A point that isn't reached, an end by anything else than its own SIGKILL, anything that the checker calls illegal, a dead letter, an answer that the model may not give.",
       requirements: [],
       parameters: { points: points.length, lanes, rate_per_s: ratePerS, ...env },
       timeoutS,
@@ -118,15 +119,21 @@ async function goThrough(
   let before: Counts = { orders: 0, acknowledged: 0, unknown: 0, recovered: 0 };
   for (let point = left.shift(); point; point = left.shift()) {
     const [service, name, , situation] = point;
-    const problems = await crashAt(trial, ratePerS, point);
+    const from = trial.operations.length;
+    const { kills, problems } = await crashAt(trial, ratePerS, point);
     await trial.settle();
     const verdict = await trial.verdict();
     problems.push(...((await situation?.wrong?.(trial)) ?? []));
+    // What a situation makes dead is no order.
+    if (verdict.dead.length > 0) problems.push(`${verdict.dead.length} dead orders`);
+    problems.push(...illegalAnswers(trial.model, trial.operations.slice(from)));
     const found = Object.entries(violations(verdict));
     const illegal = found.map(([kind, list]) => `${list.length} ${kind}, such as ${list[0]}`);
     const after = countsOf(trial, verdict);
+    if (after.acknowledged === before.acknowledged) problems.push("no order was acknowledged");
     visits.push({
       point,
+      kills,
       orders: after.orders - before.orders,
       acknowledged: after.acknowledged - before.acknowledged,
       unknown: after.unknown - before.unknown,
@@ -136,7 +143,7 @@ async function goThrough(
       problems,
     });
     run.progress([`${service} ${name}`, ...illegal, ...problems].join("; "));
-    if (illegal.length > 0) break;
+    if (illegal.length + verdict.dead.length > 0) break;
     before = after;
   }
   return visits;
@@ -161,6 +168,8 @@ function countsOf(trial: Trial, verdict: Verdict): Counts {
 
 interface Visit extends Counts {
   point: CrashPoint;
+  /** Ends by a SIGKILL of its own. */
+  kills: number;
   violations: number;
   /** The same in words, kind by kind. */
   illegal: string[];
@@ -168,18 +177,20 @@ interface Visit extends Counts {
   problems: string[];
 }
 
-/** Lets a service die there under load, and starts it again; gives what was wrong with that. */
+/** Lets a service die there under load, and starts it again; gives how often it died, and what was wrong with that. */
 async function crashAt(
   trial: Trial,
   ratePerS: number,
   [name, point, pass, situation]: CrashPoint,
-): Promise<string[]> {
+): Promise<Pick<Visit, "kills" | "problems">> {
   const service = trial.campus.services.find((one) => one.name === name);
   if (!service) throw new Error(`${trial.model} has no ${name}`);
   const orders = keepOrdering(trial, ratePerS);
   try {
     await orders.more(AROUND);
     await situation?.before?.(trial, service);
+    // Ahead of the point itself it runs, unless `before` has let it die.
+    const first = await Promise.race([service.exited, Promise.resolve(undefined)]);
     await startToDie(service, `${point}:${pass}`);
     const { exited } = service;
     await situation?.happen?.(trial, service);
@@ -190,8 +201,13 @@ async function crashAt(
     ).catch(() => ({ code: undefined }));
     await service.restart();
     await orders.more(AROUND);
-    if (code === KILLED) return [];
-    return [code === undefined ? "not reached" : `ended with exit code ${code}`];
+    const ends = first === undefined ? [code] : [first, code];
+    return {
+      kills: ends.filter((end) => end === KILLED).length,
+      problems: ends
+        .filter((end) => end !== KILLED)
+        .map((end) => (end === undefined ? "not reached" : `ended with exit code ${end}`)),
+    };
   } finally {
     await orders.stop();
   }
@@ -219,7 +235,7 @@ function conclude(run: Run, points: readonly CrashPoint[], visits: readonly Visi
   }
   run.figure(
     "kills",
-    sum(({ point: [, , , situation] }) => (situation?.before ? 2 : 1)),
+    sum(({ kills }) => kills),
   );
   run.figure("faults", 0);
   run.figure(

@@ -8,6 +8,7 @@ import { placeOrder } from "../load.ts";
 import type { ServiceProcess } from "../processes.ts";
 import { startTrial, type Trial } from "../trial.ts";
 import { eventually, settled } from "../waiting.ts";
+import { illegalAnswers } from "./answers.ts";
 import { count, keepOrdering, ownBroker } from "./common.ts";
 
 /** A mutant that shows nothing in so many rounds isn't caught. */
@@ -86,7 +87,7 @@ export function testMutants({ model, timeoutS, lanes, afterwards = [] }: Suite):
       question: "Does the checker find what it is there to find?",
       method: `Each protection is taken away by name (LAB_WITHOUT), in a situation that needs it; the same situation with all protections is the control. Every round has a model of its own, started anew, and up to ${MOST_ROUNDS} rounds are made of each.`,
       disproof:
-        "A protection taken away, and the checker finds nothing, or something else than what it protects from; or a violation with every protection in place.",
+        "A protection taken away, and the checker finds nothing, or something else than what it protects from; or a violation, or an answer that the model may not give, with every protection in place.",
       requirements: [],
       timeoutS,
     },
@@ -119,6 +120,8 @@ class Proof {
     kills: 0,
     faults: 0,
   };
+  /** What clients of the models with every protection were told, and may not be. */
+  readonly #illegalAnswers: string[] = [];
   #trials = 0;
   /** What was begun last in each of them. */
   readonly #queues: Promise<unknown>[] = [Promise.resolve(), Promise.resolve()];
@@ -128,11 +131,19 @@ class Proof {
     this.#broker = broker;
   }
 
-  /** One situation: the control beside all its mutants, then again those that have shown too little. */
+  /** One situation: the control beside all its mutants, then again beside those that have shown too little. */
   async prove(situation: Situation): Promise<void> {
-    let open = [WHOLE, ...situation.mutants];
+    const { title } = situation;
+    let open = situation.mutants;
     for (let rounds = 1; open.length > 0; rounds += 1) {
-      const verdicts = await this.#round(situation, open);
+      const [control, ...verdicts] = await this.#round(situation, [WHOLE, ...open]);
+      this.#findings.push({
+        situation: rounds === 1 ? title : `${title}, round ${rounds}`,
+        mutant: WHOLE,
+        found: violations(control as Verdict),
+        rounds,
+        orders: (control as Verdict).attempted,
+      });
       open = open.filter((mutant, n) => {
         const verdict = verdicts[n] as Verdict;
         const found = violations(verdict);
@@ -142,13 +153,13 @@ class Proof {
           kinds.length < mutant.breaks.length &&
           kinds.every((kind) => mutant.breaks.includes(kind));
         if (tooLittle && rounds < MOST_ROUNDS) return true;
-        const { title } = situation;
         this.#findings.push({ situation: title, mutant, found, rounds, orders: verdict.attempted });
         return false;
       });
     }
   }
 
+  /** The control comes first. */
   async #round(situation: Situation, mutants: Mutant[]): Promise<Verdict[]> {
     const { title } = situation;
     this.#run.progress(`${title}; without ${mutants.map(nameOf).join(", without ")}`);
@@ -164,6 +175,9 @@ class Proof {
         subjects.map((subject, n) => judged(subject, mutants[n] as Mutant)),
       );
       for (const [n, verdict] of verdicts.entries()) this.#add(subjects[n] as Subject, verdict);
+      const { model, operations } = (subjects[0] as Subject).trial;
+      const illegal = illegalAnswers(model, operations);
+      this.#illegalAnswers.push(...illegal.map((answers) => `${title}: ${answers}`));
       return verdicts;
     } catch (error) {
       throw new Error(title, { cause: error });
@@ -226,6 +240,8 @@ class Proof {
     for (const { situation, found } of controls) {
       run.holds(`${situation}: nothing illegal with every protection`, found, {});
     }
+    run.holds("no answer was illegal with every protection", this.#illegalAnswers, []);
+    run.holds("orders were acknowledged", this.#totals.acknowledged > 0, true);
     for (const { situation, mutant, found } of mutants) {
       run.holds(
         `${situation}: without ${nameOf(mutant)}`,
@@ -249,7 +265,7 @@ function mutantsTable(findings: Finding[]): Table {
       nameOf(mutant),
       situation,
       orders,
-      what || `nothing: held by ${mutant.heldBy}`,
+      what || (mutant.heldBy ? `nothing: held by ${mutant.heldBy}` : "nothing"),
       example ? `${kind}: ${example}` : "",
       rounds,
     ];

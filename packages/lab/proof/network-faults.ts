@@ -1,4 +1,3 @@
-import { Database } from "bun:sqlite";
 import { type Verdict, violations } from "../checker.ts";
 import type { Definition, Run } from "../experiment.ts";
 import type { Model } from "../evidence.ts";
@@ -7,6 +6,7 @@ import type { FaultProxy } from "../proxy.ts";
 import type { ToxicRequest } from "../toxics.ts";
 import type { Trial } from "../trial.ts";
 import { eventually, nowUs, outage } from "../waiting.ts";
+import { answerOf, count, read } from "./common.ts";
 
 const RATE_PER_S = 100;
 /** A good network between two faults, so long. */
@@ -126,7 +126,7 @@ async function isAsBefore({ campus, model }: Trial, since: string): Promise<bool
   const left = [
     `SELECT count(*) AS n FROM orders WHERE status IN ${open} AND placed_at < ?`,
     ...(model === "sync-rest" ? ["SELECT count(*) AS n FROM releases WHERE owed_since < ?"] : []),
-  ].map((sql) => read<{ n: number }>(campus.order.database, sql, since)[0]?.n);
+  ].map((sql) => count(campus.order, sql, since));
   if (left.some((n) => n !== 0)) throw new Error(`left, and releases: ${left.join(", ")}`);
   const answers = await Promise.all(campus.services.map(({ url }) => fetch(`${url}/health`)));
   return answers.every(({ ok }) => ok);
@@ -149,7 +149,7 @@ function report(run: Run, trial: Trial, seen: readonly Seen[], verdict: Verdict)
       ({ ended_us, started_us }) => started_us > at.recoveredUs && ended_us < nextUs,
     );
     const slowestMs = Math.max(0, ...struck.map(({ order_id = "" }) => ends.get(order_id) ?? 0));
-    const count = (ids: Set<string>) => struck.filter(({ order_id = "" }) => ids.has(order_id));
+    const among = (ids: Set<string>) => struck.filter(({ order_id = "" }) => ids.has(order_id));
     const recoveredS = (at.recoveredUs - at.endedUs) / 1e6;
     return {
       name,
@@ -160,8 +160,8 @@ function report(run: Run, trial: Trial, seen: readonly Seen[], verdict: Verdict)
         [...answersOf(during)].map(([answer, { length }]) => `${length} ${answer}`).join(", "),
         rounded(slowestMs / 1e3, 2),
         rounded(recoveredS, 2),
-        count(lost).length,
-        count(doubled).length,
+        among(lost).length,
+        among(doubled).length,
       ],
       held: {
         wrong: [...answersOf(struck).keys()].filter((one) => ![...good, ...answers].includes(one)),
@@ -201,26 +201,18 @@ function report(run: Run, trial: Trial, seen: readonly Seen[], verdict: Verdict)
 }
 
 function answersOf(operations: readonly Operation[]): Map<string, Operation[]> {
-  return Map.groupBy(operations, ({ code, outcome, status }) =>
-    [outcome, status, code].filter((part) => part !== undefined).join(" "),
-  );
+  return Map.groupBy(operations, answerOf);
 }
 
 /** Milliseconds from placing an order to its end, by the services' own times. */
 function completionsMs({ campus }: Trial): Map<string, number> {
   const ended = read<{ order_id: string; placed_at: string; at: string }>(
-    campus.order.database,
+    campus.order,
     "SELECT order_id, placed_at, max(at) AS at FROM orders JOIN order_steps USING (order_id) GROUP BY order_id",
   );
   return new Map(
     ended.map(({ at, order_id, placed_at }) => [order_id, Date.parse(at) - Date.parse(placed_at)]),
   );
-}
-
-function read<Row>(database: string, sql: string, ...values: string[]): Row[] {
-  using db = new Database(database, { readonly: true });
-  db.run("PRAGMA busy_timeout = 2000");
-  return db.query<Row, string[]>(sql).all(...values);
 }
 
 function rounded(value: number, digits: number): number {

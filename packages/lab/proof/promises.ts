@@ -1,4 +1,3 @@
-import { Database } from "bun:sqlite";
 import type { Order, OrderItem } from "@lab/contracts/order";
 import { KITCHENS, SKUS } from "@lab/workflow/menu";
 import type { Model } from "../evidence.ts";
@@ -7,7 +6,7 @@ import type { Outcome } from "../history.ts";
 import { DIFFERENCES, PROMISES, type Promises } from "../promises.ts";
 import { type Trial, trialOf } from "../trial.ts";
 import { eventually, settled } from "../waiting.ts";
-import { count, judge, keepOrdering } from "./common.ts";
+import { count, judge, keepOrdering, setFaults } from "./common.ts";
 
 /** Units of everything in every kitchen. */
 const STOCK = 3;
@@ -205,7 +204,7 @@ const SUITE: Record<string, (subject: Subject) => Promise<Kept | undefined>> = {
   }) => {
     const { inventory, order } = trial.campus;
     const hung = trial.model === "sync-rest" ? inventory : order;
-    await setHang(hung, true);
+    await setFaults(hung, { hang: true });
     const orders = Array.from({ length: CLIENTS }, (_, n) => ({
       order: orderOf(shelf()),
       key: `impatient-${n}`,
@@ -213,7 +212,7 @@ const SUITE: Record<string, (subject: Subject) => Promise<Kept | undefined>> = {
     const given = await Promise.all(
       orders.map(({ key, order: one }) => trial.place(one, { key, timeoutMs: IMPATIENT_MS })),
     );
-    await setHang(hung, false);
+    await setFaults(hung, { hang: false });
     await trial.settle();
     await Promise.all(orders.map(({ key, order: one }) => trial.place(one, { key })));
     await trial.settle();
@@ -327,14 +326,9 @@ function isForward(seen: readonly string[]): boolean {
   return ranks.every((rank, n) => rank >= 0 && rank >= (ranks[n - 1] ?? 0));
 }
 
-function left({ campus }: Trial, { kitchen, sku }: Shelf): number | undefined {
-  using db = new Database(campus.inventory.database, { readonly: true });
-  db.run("PRAGMA busy_timeout = 2000");
-  return db
-    .query<{ quantity: number }, [string, string]>(
-      "SELECT quantity FROM stock WHERE kitchen = ? AND sku = ?",
-    )
-    .get(kitchen, sku)?.quantity;
+function left({ campus }: Trial, { kitchen, sku }: Shelf): number {
+  const sql = "SELECT quantity FROM stock WHERE kitchen = ? AND sku = ?";
+  return count(campus.inventory, sql, kitchen, sku);
 }
 
 function stored({ campus }: Trial) {
@@ -346,17 +340,6 @@ function stored({ campus }: Trial) {
 
 function told({ its, trial }: Subject, orderId: string): number {
   if (!its.tellsCustomer) return 0;
-  return count(
-    trial.campus.third,
-    `SELECT count(*) FROM notifications WHERE order_id = '${orderId}'`,
-  );
-}
-
-async function setHang({ url }: { url: string }, hang: boolean): Promise<void> {
-  const response = await fetch(`${url}/faults`, {
-    method: "PUT",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ hang }),
-  });
-  if (!response.ok) throw new Error(`PUT /faults: ${await response.text()}`);
+  const sql = "SELECT count(*) FROM notifications WHERE order_id = ?";
+  return count(trial.campus.third, sql, orderId);
 }

@@ -6,9 +6,9 @@ const DRIP_MS = 500;
 const CUT_MS = 40_000;
 
 /** Connections that are held open. */
-interface Held {
-  /** Returns once the server has closed all of them: how many. */
-  cut(): Promise<number>;
+export interface Held {
+  /** Returns once the server has closed all of them: how many, by how they ended. */
+  cut(): Promise<Record<string, number>>;
   end(): void;
 }
 
@@ -16,10 +16,16 @@ interface Held {
 export async function hold(url: string, count: number, first: string, drip = ""): Promise<Held> {
   const { hostname, port } = new URL(url);
   const open = new Set<Socket>();
+  const ends: Record<string, number> = {};
+  const ended = (one: Socket, how: string) => {
+    if (open.delete(one)) ends[how] = (ends[how] ?? 0) + 1;
+  };
   const socket = {
     data() {},
-    close: (one: Socket) => void open.delete(one),
-    error: (one: Socket) => void open.delete(one),
+    // A server that closes with bytes unread resets: that is a cut too.
+    close: (one: Socket, error?: Error & { code?: string }) =>
+      ended(one, error === undefined || error.code === "ECONNRESET" ? "cut" : String(error)),
+    error: (one: Socket, error: Error) => ended(one, String(error)),
   };
   for (let n = 0; n < count; n += 1) {
     const one = await Bun.connect({ hostname, port: Number(port), socket });
@@ -29,13 +35,12 @@ export async function hold(url: string, count: number, first: string, drip = "")
   const dripping = setInterval(() => {
     if (drip !== "") for (const one of open) one.write(drip);
   }, DRIP_MS);
-  const opened = open.size;
   return {
     async cut() {
       await eventually("the server has cut all of them", () => open.size === 0, {
         timeoutMs: CUT_MS,
       });
-      return opened;
+      return ends;
     },
     end() {
       clearInterval(dripping);

@@ -6,6 +6,7 @@ import { History } from "../history.ts";
 import type { ServiceProcess } from "../processes.ts";
 import { type Trial, trialOf } from "../trial.ts";
 import { eventually } from "../waiting.ts";
+import { illegalAnswers } from "./answers.ts";
 import { count, keepOrdering, type Ordering, timed } from "./common.ts";
 
 const RATE_PER_S = 100;
@@ -32,7 +33,7 @@ export function testRebalances(plan: RebalancePlan): void {
         "Inventory is one process, then three, then one again, one killed and one a zombie: is anything doubled or oversold?",
       method: `${RATE_PER_S} orders/s all along, onto one shared database. Two more processes join; in the middle of their work (the database is locked, so that all three wait to commit) one is killed and one paused, until the broker has given its work to the other; then it goes on where it was. Twice, side by side: with ${STOCKS.plenty} units of everything, and with ${STOCKS.little}, which run out.`,
       disproof:
-        "Anything illegal in the checker's eyes: more reserved than there was, stock that doesn't add up, an order without an end. A zombie that had nothing in hand.",
+        "Anything illegal in the checker's eyes: more reserved than there was, stock that doesn't add up, an order without an end. An answer that the model may not give. A zombie that had nothing in hand.",
       requirements: [],
       parameters: { rate_per_s: RATE_PER_S, ...STOCKS },
     },
@@ -46,6 +47,7 @@ export function testRebalances(plan: RebalancePlan): void {
 interface Seen {
   name: string;
   verdict: Verdict;
+  illegalAnswers: string[];
   soldOut: number;
   joinedMs: number;
   missedMs: number;
@@ -97,6 +99,7 @@ async function oneThreeOne(
   return {
     name,
     verdict: await trial.verdict(),
+    illegalAnswers: illegalAnswers(plan.model, trial.operations),
     soldOut: count(trial.campus.order, "SELECT count(*) FROM orders WHERE reason = 'out_of_stock'"),
     joinedMs: joined.tookMs,
     missedMs: missed.tookMs,
@@ -184,9 +187,11 @@ function conclude(run: Run, seen: readonly Seen[]): void {
     "sold_out",
     sum(({ soldOut }) => soldOut),
   );
-  for (const { name, soldOut, verdict } of seen) {
+  for (const { illegalAnswers: answers, name, soldOut, verdict } of seen) {
     run.holds(`${name}: the checker finds nothing illegal`, violations(verdict), {});
     run.holds(`${name}: no dead letters`, verdict.dead, []);
+    run.holds(`${name}: no answer was illegal`, answers, []);
+    run.holds(`${name}: orders were acknowledged`, verdict.acknowledged > 0, true);
     run.holds(`${name}: something ran out`, soldOut > 0, name === "little");
   }
 }

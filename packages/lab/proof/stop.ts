@@ -4,6 +4,7 @@ import { experiment, type Run } from "../experiment.ts";
 import type { ServiceProcess } from "../processes.ts";
 import { type Trial, trialOf } from "../trial.ts";
 import { eventually } from "../waiting.ts";
+import { illegalAnswers } from "./answers.ts";
 import { answersTable, judge, keepOrdering, LONG, type Ordering, timed } from "./common.ts";
 
 const RATE_PER_S = 100;
@@ -26,19 +27,26 @@ interface StopPlan {
   slowClient?: boolean;
   /** How `watch` looks for repetition, for the method. */
   repetition: string;
+  /** What it would see, for the disproof. */
+  repeats: string;
   watch(trial: Trial): Promise<Watch>;
 }
 
 /** SIGTERM for each service in turn, under load; then a second signal for each. */
-export function testStop({ model, repetition, slowClient = false, watch }: StopPlan): void {
+export function testStop({
+  model,
+  repeats,
+  repetition,
+  slowClient = false,
+  watch,
+}: StopPlan): void {
   experiment(
     {
       name: "stop",
       model,
       question: "A service gets SIGTERM under load: is anything lost, or done twice for nothing?",
       method: `${RATE_PER_S} orders/s all along; ${ROUNDS} rounds of SIGTERM and a new start, the services in turn; then two signals for each, while a client that has sent half a request keeps its stop waiting${slowClient ? ", and one signal for the first" : ""}. ${repetition}`,
-      disproof:
-        "An exit code other than 0, a stop over its grace, an order lost, a message or request repeated, a second signal that has to wait.",
+      disproof: `An exit code other than 0, a stop over its grace, an order lost, ${repeats}, a second signal that has to wait.`,
       requirements: [],
       parameters: { rate_per_s: RATE_PER_S, rounds: ROUNDS, grace_ms: GRACE_MS },
     },
@@ -62,9 +70,14 @@ export function testStop({ model, repetition, slowClient = false, watch }: StopP
       const twice: Stop[] = [];
       for (const service of services) twice.push(await stopTwice(again, service));
       await again.stop();
-      await judge(run, trial, { kills: services.length, faults: ROUNDS + patient.length });
+      const { acknowledged } = await judge(run, trial, {
+        kills: 0,
+        faults: stops.length + patient.length + twice.length,
+      });
       tables(run, services, stops, patient, twice);
       answersTable(run, trial);
+      run.holds("no answer was illegal", illegalAnswers(model, trial.operations), []);
+      run.holds("orders were acknowledged", acknowledged > 0, true);
       run.holds(
         "every stop ended with 0 in its grace, with nothing half-done",
         stops.filter(

@@ -5,7 +5,15 @@ import { experiment, type Run } from "../experiment.ts";
 import type { ServiceProcess } from "../processes.ts";
 import { type Trial, trialOf } from "../trial.ts";
 import { eventually, nowUs, outage } from "../waiting.ts";
-import { answersTable, judge, keepOrdering, type Ordering, timed } from "./common.ts";
+import {
+  answerOf,
+  answersTable,
+  judge,
+  keepOrdering,
+  type Ordering,
+  setFaults,
+  timed,
+} from "./common.ts";
 
 const RATE_PER_S = 50;
 /** Longer than a message's attempts last until it is dead: 3.1 s in RabbitMQ's model. */
@@ -17,13 +25,28 @@ const LOCKED_S = 2.5;
 const CAN_FILL = Bun.which("prlimit") !== null;
 
 /** What may be said to an order meanwhile, by model; anything else is not clear. */
-const CLEAR: Record<Model, RegExp> = {
-  "sync-rest":
-    /^(ok 20[12]|failed 409 unknown_item|failed 502 inventory_error|failed 503 (store_unavailable|inventory_unreachable)|failed 504 inventory_timeout|failed connection_refused|unknown connection_reset)$/,
-  "async-rabbitmq":
-    /^(ok 202|failed 503 store_unavailable|failed connection_refused|unknown connection_reset)$/,
-  "streaming-kafka":
-    /^(ok 202|failed 503 store_unavailable|failed connection_refused|unknown connection_reset)$/,
+const CLEAR: Record<Model, readonly string[]> = {
+  "sync-rest": [
+    "ok 201",
+    // Stored, but its end couldn't be: it is taken up again.
+    "ok 202",
+    "failed 409 unknown_item",
+    "failed 502 inventory_error",
+    "failed 503 store_unavailable",
+    "failed 504 inventory_timeout",
+  ],
+  "async-rabbitmq": ["ok 202", "failed 503 store_unavailable"],
+  "streaming-kafka": ["ok 202", "failed 503 store_unavailable"],
+};
+/** And where services end. */
+const CLEAR_WITHOUT: Record<Model, readonly string[]> = {
+  "sync-rest": [
+    "failed 503 inventory_unreachable",
+    "failed connection_refused",
+    "unknown connection_reset",
+  ],
+  "async-rabbitmq": ["failed connection_refused", "unknown connection_reset"],
+  "streaming-kafka": ["failed connection_refused", "unknown connection_reset"],
 };
 
 /** The disk under a service's database fails in every way that a process can arrange. */
@@ -48,10 +71,11 @@ export function testStorageFaults(model: Model): void {
       const { inventory, order, services, third } = trial.campus;
       const orders = keepOrdering(trial, RATE_PER_S);
       const rows: Row[] = [];
+      // The work gives how often it killed.
       const strike = async (
         fault: string,
         struck: readonly ServiceProcess[],
-        work: () => Promise<void>,
+        work: () => Promise<number>,
       ) => {
         run.progress(`${fault}: ${struck.map(({ name }) => name).join(", ")}`);
         rows.push(await strikeOnce(trial, orders, fault, struck, work));
@@ -61,16 +85,19 @@ export function testStorageFaults(model: Model): void {
         [[order], 2],
       ] as const) {
         // The disk must fail in the middle of orders, too: after they are stored, before they end.
-        await setDelay(inventory, 300);
+        await setFaults(inventory, { delay_ms: 300 });
         await orders.more(20);
         if (CAN_FILL) await strike("full disk", struck, () => fullDisk(struck, fullS));
-        await setDelay(inventory, 0);
+        await setFaults(inventory, { delay_ms: 0 });
         await strike("locked database", struck, () => lockedDatabase(struck));
       }
       await strike("torn write-ahead log", services, () => tornLog(services));
       await strike("read-only database", services, () => readOnly(services, orders));
       await orders.stop();
-      await judge(run, trial, { kills: services.length, faults: rows.length });
+      await judge(run, trial, {
+        kills: rows.reduce((sum, { kills }) => sum + kills, 0),
+        faults: rows.length,
+      });
       table(run, rows);
       answersTable(run, trial);
       run.holds(
@@ -88,19 +115,11 @@ export function testStorageFaults(model: Model): void {
 }
 
 /** Every write fails, as on a disk without space: in databases, their logs and the service's own log. */
-async function fullDisk(services: readonly ServiceProcess[], forS: number): Promise<void> {
+async function fullDisk(services: readonly ServiceProcess[], forS: number): Promise<number> {
   for (const { pid } of services) limitFiles(pid, "0");
   await outage(forS);
   for (const { pid } of services) limitFiles(pid, "unlimited");
-}
-
-async function setDelay({ url }: ServiceProcess, delayMs: number): Promise<void> {
-  const response = await fetch(`${url}/faults`, {
-    method: "PUT",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ delay_ms: delayMs }),
-  });
-  if (!response.ok) throw new Error(`PUT /faults: ${await response.text()}`);
+  return 0;
 }
 
 function limitFiles(pid: number, limit: string): void {
@@ -109,7 +128,7 @@ function limitFiles(pid: number, limit: string): void {
   if (!success) throw new Error(`prlimit: ${stderr.toString()}`);
 }
 
-async function lockedDatabase(services: readonly ServiceProcess[]): Promise<void> {
+async function lockedDatabase(services: readonly ServiceProcess[]): Promise<number> {
   const holders = services.map(({ database }) => {
     const db = new Database(database);
     db.run("PRAGMA busy_timeout = 5000");
@@ -121,10 +140,11 @@ async function lockedDatabase(services: readonly ServiceProcess[]): Promise<void
     db.run("ROLLBACK");
     db.close();
   }
+  return 0;
 }
 
 /** As a crash in the middle of a write leaves it: a frame that is valid up to its half. */
-async function tornLog(services: ServiceProcess[]): Promise<void> {
+async function tornLog(services: ServiceProcess[]): Promise<number> {
   await Promise.all(services.map((service) => service.kill()));
   for (const { database } of services) {
     const log = readFileSync(`${database}-wal`);
@@ -134,6 +154,7 @@ async function tornLog(services: ServiceProcess[]): Promise<void> {
     appendFileSync(`${database}-wal`, frame);
   }
   await Promise.all(services.map((service) => service.restart()));
+  return services.length;
 }
 
 /**
@@ -141,21 +162,24 @@ async function tornLog(services: ServiceProcess[]): Promise<void> {
  * something stored. SQLite doesn't look at the header again, as it wouldn't look at a file's mode:
  * well again takes a new start.
  */
-async function readOnly(services: ServiceProcess[], orders: Ordering): Promise<void> {
+async function readOnly(services: ServiceProcess[], orders: Ordering): Promise<number> {
+  const ended = new Set<ServiceProcess>();
   const before = new Map<ServiceProcess, number>();
   for (const service of services) {
     await service.stop();
     before.set(service, markHeader(service.database, READ_ONLY));
     await service.restart().catch((error: Error) => {
       if (!/exit code 1:[^]*readonly database/.test(error.message)) throw error;
+      ended.add(service);
     });
   }
   await orders.more(50);
   for (const [service, version] of before) {
-    await service.kill();
+    if (!ended.has(service)) await service.kill();
     markHeader(service.database, version);
     await service.restart();
   }
+  return services.length - ended.size;
 }
 
 /** The file format's write version, above which SQLite only reads: byte 18 of the header. */
@@ -181,6 +205,7 @@ interface Row {
   lastedS: number;
   accepted: number;
   refused: number;
+  kills: number;
   unclear: string[];
   survived: boolean;
   recoveredS: number;
@@ -191,27 +216,27 @@ async function strikeOnce(
   orders: Ordering,
   fault: string,
   struck: readonly ServiceProcess[],
-  work: () => Promise<void>,
+  work: () => Promise<number>,
 ): Promise<Row> {
   await orders.more(20);
   const from = trial.operations.length;
-  const { tookMs } = await timed(work);
+  const pids = trial.campus.services.map(({ pid }) => pid);
+  const { tookMs, value: kills } = await timed(work);
+  const stopped = trial.campus.services.some(({ pid }, n) => pid !== pids[n]);
+  const clear = [...CLEAR[trial.model], ...(stopped ? CLEAR_WITHOUT[trial.model] : [])];
   const liftedUs = nowUs();
   const alive = await Promise.allSettled(trial.campus.services.map((one) => one.healthy()));
   await eventually("an order is accepted again", async () => (await trial.send()).kind === "ok");
   const recoveredS = Math.round((nowUs() - liftedUs) / 1_000) / 1_000;
-  const seen = trial.operations
-    .slice(from)
-    .map(({ outcome, status, code }) =>
-      [outcome, status, code].filter((part) => part !== undefined).join(" "),
-    );
+  const seen = trial.operations.slice(from).map(answerOf);
   return {
     fault,
     services: struck.map(({ name }) => name).join(", "),
     lastedS: tookMs / 1_000,
     accepted: seen.filter((answer) => answer.startsWith("ok")).length,
     refused: seen.filter((answer) => answer === "failed 503 store_unavailable").length,
-    unclear: seen.filter((answer) => !CLEAR[trial.model].test(answer)),
+    kills,
+    unclear: seen.filter((answer) => !clear.includes(answer)),
     survived: alive.every(({ status }) => status === "fulfilled"),
     recoveredS,
   };

@@ -73,7 +73,17 @@ export const TOXICS: Record<string, ToxicRequest[]> = {
 /** Nothing begins in a storm's last seconds, so that the last strike too is under load when it ends. */
 const CALM_S = 3;
 
-/** A storm's strikes in their order: the same for the same seed, length and model. */
+/** How long a storm is, in minutes; throws when the text is no such number. */
+export function stormMinutes(text: string): number {
+  const minutes = Number(text);
+  if (minutes > 0 && Number.isFinite(minutes)) return minutes;
+  throw new Error(`LAB_STORM_MINUTES=${text}: a number above 0, please`);
+}
+
+/**
+ * A storm's strikes in their order: the same for the same seed, length and model. Throws when it is
+ * too short for any.
+ */
 export function stormSchedule(seed: number, minutes: number, model: Model): Strike[] {
   const targets: [string, Weather][] = [
     ...SERVICES[model].map((name): [string, Weather] => [name, OF_SERVICE]),
@@ -81,11 +91,17 @@ export function stormSchedule(seed: number, minutes: number, model: Model): Stri
   ];
   if (model !== "sync-rest") targets.push(["broker", OF_BROKER]);
   const end_s = minutes * 60 - CALM_S;
-  return targets
+  const strikes = targets
     .flatMap(([target, weather]) =>
       strikesOf(target, weather, end_s, seedOf(`${seed} ${model} ${target}`)),
     )
     .toSorted((a, b) => a.from_s - b.from_s || a.target.localeCompare(b.target));
+  if (strikes.length === 0) {
+    throw new Error(
+      `a storm of ${minutes} minutes is over before anything strikes: try --minutes 1`,
+    );
+  }
+  return strikes;
 }
 
 /** No two targets are struck alike. */

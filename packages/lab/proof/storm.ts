@@ -10,8 +10,9 @@ import type { ServiceProcess } from "../processes.ts";
 import type { FaultProxy } from "../proxy.ts";
 import type { Trial } from "../trial.ts";
 import { nowUs, outage } from "../waiting.ts";
+import { illegalAnswers } from "./answers.ts";
 import { answersTable, judge } from "./common.ts";
-import { type Strike, stormSchedule, TOXICS } from "./storm-schedule.ts";
+import { type Strike, stormMinutes, stormSchedule, TOXICS } from "./storm-schedule.ts";
 
 const RATE_PER_S = 50;
 /** Of the orders, the share whose client has a key, and asks again when it doesn't know. */
@@ -21,7 +22,7 @@ const TIMEOUT_MS = 5_000;
 /** What it takes to come to rest, and to be judged. */
 const AFTERWARDS_S = 300;
 
-const MINUTES = Number(process.env["LAB_STORM_MINUTES"] || 2);
+const MINUTES = stormMinutes(process.env["LAB_STORM_MINUTES"] || "2");
 /** How often it says how it stands, s. */
 const LIVE_S = Number(process.env["LAB_LIVE_S"] || (process.stderr.isTTY ? 1 : 10));
 
@@ -42,7 +43,7 @@ export function testStorm(model: Model, open: (run: Run) => Promise<Ground>): vo
       question: "Everything at once, for minutes: is anything lost, doubled or left half-done?",
       method: `${RATE_PER_S} orders/s for ${MINUTES} minutes, a third of them by clients that ask again under their key when they don't know. Meanwhile a schedule that follows from the seed kills, pauses and stops services, spoils the network and kills and pauses the broker, several at a time. Then all of it ends, and nobody helps.`,
       disproof:
-        "Anything illegal in the checker's eyes, a dead letter, a service that ends by itself or doesn't come to rest.",
+        "Anything illegal in the checker's eyes, a dead letter, an answer that the model may not give, a service that ends by itself, stops with an exit code other than 0 or doesn't come to rest.",
       requirements: [],
       parameters: { minutes: MINUTES, rate_per_s: RATE_PER_S },
       timeoutS: MINUTES * 60 + AFTERWARDS_S,
@@ -66,8 +67,11 @@ export function testStorm(model: Model, open: (run: Run) => Promise<Ground>): vo
       table(run, storm);
       const ended = await endedByThemselves(trial);
       run.holds("no service ended by itself", ended, []);
-      await judge(run, trial, storm.struck);
+      run.holds("every stop ended with 0", storm.badStops, []);
+      const { acknowledged } = await judge(run, trial, storm.struck);
       answersTable(run, trial);
+      run.holds("no answer was illegal", illegalAnswers(model, trial.operations), []);
+      run.holds("orders were acknowledged", acknowledged > 0, true);
     },
   );
 }
@@ -75,6 +79,8 @@ export function testStorm(model: Model, open: (run: Run) => Promise<Ground>): vo
 class Storm {
   /** With the times as they were. */
   readonly done: Strike[] = [];
+  /** Stops that ended with another exit code than 0. */
+  readonly badStops: string[] = [];
   readonly #ground: Ground;
   readonly #schedule: readonly Strike[];
   readonly #zeroUs = nowUs();
@@ -158,7 +164,10 @@ class Storm {
     const body = target === "broker" ? broker : this.#service(target);
     if (kind === "kill") await body?.kill();
     else if (kind === "pause") await body?.pause();
-    else await this.#service(target).stop();
+    else {
+      const code = await this.#service(target).stop();
+      if (code !== 0) this.badStops.push(`${target} after ${this.elapsedS} s: exit code ${code}`);
+    }
   }
 
   async #end({ kind, target }: Strike): Promise<void> {
@@ -235,4 +244,5 @@ function table(run: Run, storm: Storm): void {
     note: `Seed ${run.seed}, ${MINUTES} minutes: ${storm.done.length} of ${storm.planned} strikes of the schedule.`,
   });
   run.figure("strikes", storm.done.length);
+  run.holds("something struck", storm.done.length > 0, true);
 }

@@ -9,6 +9,7 @@ testStop({
   model: "streaming-kafka",
   repetition:
     "After each stop the group's committed offsets are held against what the service has stored; in the end no event is in a topic twice.",
+  repeats: "a record worked on or written twice",
   watch: async (trial) => {
     const { address } = trial.broker;
     const names = topics(trial.namespace);

@@ -1,9 +1,9 @@
 /** The request arrives, the reply does not: the one failure that a caller can't tell from all others. */
-import { Database } from "bun:sqlite";
 import { violations } from "@lab/lab/checker";
 import { experiment } from "@lab/lab/experiment";
 import { closedLoop } from "@lab/lab/load";
 import { freePorts } from "@lab/lab/ports";
+import { count } from "@lab/lab/proof/common";
 import { startProxy } from "@lab/lab/proxy";
 import type { ToxicRequest } from "@lab/lab/toxics";
 import { trialOf } from "@lab/lab/trial";
@@ -112,7 +112,7 @@ experiment(
     });
     run.figure("orders", verdict.attempted);
     run.figure("acknowledged", verdict.acknowledged);
-    run.figure("unknown", total);
+    run.figure("unknown", verdict.unknown);
     run.figure("recovered", verdict.recovered.length);
     run.figure("kills", 0);
     run.figure("faults", WAYS.length);
@@ -130,20 +130,14 @@ async function releasesOwed(url: string): Promise<number> {
 }
 
 /** Units in all kitchens. */
-function unitsLeft({ database }: { database: string }): number {
-  return numberIn(database, "SELECT sum(quantity) AS n FROM stock");
+function unitsLeft(inventory: { database: string }): number {
+  return count(inventory, "SELECT sum(quantity) FROM stock");
 }
 
 /** Released orders that are no tombstones: a tombstone knows no kitchen. */
 function reservedThenReleased({ inventory }: { inventory: { database: string } }): number {
-  return numberIn(
-    inventory.database,
-    "SELECT count(*) AS n FROM reservations WHERE state = 'released' AND kitchen IS NOT NULL",
+  return count(
+    inventory,
+    "SELECT count(*) FROM reservations WHERE state = 'released' AND kitchen IS NOT NULL",
   );
-}
-
-function numberIn(database: string, sql: string): number {
-  using db = new Database(database, { readonly: true });
-  db.run("PRAGMA busy_timeout = 2000");
-  return db.query<{ n: number }, []>(sql).get()?.n ?? 0;
 }

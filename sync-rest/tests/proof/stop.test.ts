@@ -6,7 +6,8 @@ testStop({
   model: "sync-rest",
   slowClient: true,
   repetition:
-    "A stopped order service may leave no order without an end. A request that meets the end of a kept-open connection is an unknown outcome, as in any HTTP/1.1.",
+    "A stopped order service may leave no order without an end. A request that meets the end of a kept-open connection is an unknown outcome, as in any HTTP/1.1; that Order asks again then is no disproof, and Inventory and Notification answer it from what they have stored.",
+  repeats: "a customer told twice",
   watch: async (trial) => ({
     async afterStop(service) {
       if (service !== trial.campus.order) return [];

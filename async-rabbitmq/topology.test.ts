@@ -1,0 +1,53 @@
+import { Database } from "bun:sqlite";
+import { expect, test } from "bun:test";
+import { newEvent } from "@lab/contracts/events";
+import { newId } from "@lab/contracts/ids";
+import { type ConfirmChannel, IllegalOperationError } from "amqplib";
+import { isBug, Publisher } from "./topology.ts";
+
+const BODY = JSON.stringify(
+  newEvent("OrderPlaced", "test", {
+    order_id: newId(),
+    user_id: "u1",
+    kitchen: "main",
+    items: [{ sku: "burger", qty: 1 }],
+  }),
+);
+
+/** What a publish rejects with on a channel that does that. */
+async function failureOf(publish: ConfirmChannel["publish"]): Promise<unknown> {
+  const channel = { publish, on() {} } as unknown as ConfirmChannel;
+  return new Publisher(channel, "orders").publish(BODY).catch((error: unknown) => error);
+}
+
+test("what RabbitMQ didn't take is tried again", async () => {
+  const nacked = await failureOf((_exchange, _key, _content, _options, settle) => {
+    settle?.(new Error("message nacked"), {});
+    return true;
+  });
+  const closed = await failureOf(() => {
+    throw new IllegalOperationError("Channel closed");
+  });
+  expect([nacked, closed].map(String)).toEqual([
+    "Error: message nacked",
+    "IllegalOperationError: Channel closed",
+  ]);
+  expect([nacked, closed].map(isBug)).toEqual([false, false]);
+});
+
+test("a database that is down is tried again, a broken constraint and any other error are bugs", () => {
+  using db = new Database(":memory:");
+  db.run("CREATE TABLE t (n INTEGER NOT NULL) STRICT");
+  const failure = (sql: string) => {
+    try {
+      db.run(sql);
+    } catch (error) {
+      return error;
+    }
+    return undefined;
+  };
+  expect(isBug(failure("INSERT INTO t VALUES (NULL)"))).toBe(true);
+  expect(isBug(new TypeError("undefined is not an object"))).toBe(true);
+  db.run("PRAGMA query_only = ON");
+  expect(isBug(failure("INSERT INTO t VALUES (1)"))).toBe(false);
+});

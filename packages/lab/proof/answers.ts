@@ -1,0 +1,33 @@
+import type { PlaceOrder } from "@lab/contracts/order";
+import { isOffMenu } from "../checker.ts";
+import type { Model } from "../evidence.ts";
+import type { Operation } from "../history.ts";
+import { answerOf } from "./common.ts";
+
+/** What each model may tell the client of an order while services, brokers and links are away. */
+const LEGAL: Record<Model, readonly string[]> = {
+  "sync-rest": [
+    "ok 201",
+    "failed 502 inventory_error",
+    "failed 503 inventory_unreachable",
+    "failed 504 inventory_timeout",
+  ],
+  "async-rabbitmq": ["ok 202"],
+  "streaming-kafka": ["ok 202"],
+};
+
+/** The answers that no client may get: each kind, and how often. A bug's 500 is one everywhere. */
+export function illegalAnswers(model: Model, operations: readonly Operation[]): string[] {
+  const illegal = operations.filter((one) => one.kind === "place_order" && !isLegal(model, one));
+  return [...Map.groupBy(illegal, answerOf)].map(([answer, { length }]) => `${length} ${answer}`);
+}
+
+function isLegal(model: Model, operation: Operation): boolean {
+  const { code, key, outcome, request, status } = operation;
+  if (outcome === "unknown") return status === undefined;
+  const answer = answerOf(operation);
+  if (answer === "failed connection_refused" || LEGAL[model].includes(answer)) return true;
+  if (model !== "sync-rest" || status !== 409) return false;
+  if (code === "order_in_progress") return key !== undefined;
+  return code === "unknown_item" && isOffMenu(request as PlaceOrder);
+}
