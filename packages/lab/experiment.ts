@@ -174,8 +174,9 @@ export class Run {
     return this.#history;
   }
 
-  /** Where a file of this run goes that belongs beside its evidence. */
+  /** Where a file of this run goes that belongs beside its evidence. Throws for a name that would be taken for evidence. */
   fileBeside(name: string): string {
+    if (name.endsWith(".json")) throw new Error(`${name}: every .json there is evidence`);
     const { model, experiment } = this.evidence;
     return join(this.#into, model, `${experiment}.${name}`);
   }

@@ -52,7 +52,7 @@ export function testStorm(model: Model, open: (run: Run) => Promise<Ground>): vo
       await using ground = await open(run);
       const { trial } = ground;
       const storm = new Storm(ground, stormSchedule(run.seed, MINUTES, model));
-      await storm.keep(run.fileBeside("schedule.json"));
+      await storm.keep(run.fileBeside("schedule.jsonl"));
       await Promise.all([
         openLoop({
           ratePerS: RATE_PER_S,
@@ -95,7 +95,7 @@ class Storm {
   /** Writes the schedule down: with the history it is what there is to look at after a violation. */
   async keep(file: string): Promise<void> {
     mkdirSync(dirname(file), { recursive: true });
-    await Bun.write(file, `${JSON.stringify(this.#schedule, undefined, 2)}\n`);
+    await Bun.write(file, this.#schedule.map((strike) => `${JSON.stringify(strike)}\n`).join(""));
   }
 
   get elapsedS(): number {
