@@ -24,7 +24,7 @@ testCrashPoints({
   model: "async-rabbitmq",
   timeoutS: 240,
   ratePerS: 100,
-  lanes: 3,
+  lanes: 6,
   env: { INVENTORY_FAIL_RATE: "0.05", NOTIFICATION_FAIL_RATE: "0.05" },
   points: [
     ["order-service", "placed-before-commit", 20],
