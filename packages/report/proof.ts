@@ -28,10 +28,10 @@ export function composeProof(evidence: Evidence[], layout: Layout): Block[] {
 const COUNTS: Record<string, string> = {
   orders: "orders",
   acknowledged: "acknowledged",
-  unknown: "unknown to the client",
-  recovered: "of these, found ended",
+  unknown: "unknown",
+  recovered: "recovered",
   kills: "kills",
-  faults: "other faults",
+  faults: "faults",
   violations: "violations",
 };
 
@@ -53,7 +53,7 @@ function totalsTable(evidence: Evidence[]): ShownTable {
       { name: "Result", numeric: false },
     ],
     rows: [...rows, ["**all**", "", ...sumsOf(evidence), ""]],
-    note: "The violations of `mutants` are those that were not expected; the expected ones are in its own table.",
+    note: "Faults are those beside the kills. The violations of `mutants` are those that were not expected; the expected ones are in its own table.",
   };
 }
 
