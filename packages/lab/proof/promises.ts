@@ -115,6 +115,8 @@ const SUITE: Record<string, (subject: Subject) => Promise<Kept | undefined>> = {
   },
 
   "a bad order is refused and changes nothing": async ({ trial }) => {
+    // What an earlier order still reserves would be taken for this one's.
+    await trial.settle();
     const before = stored(trial);
     const { code, status } = await trial.place({ user_id: "u1", items: [] });
     return [
