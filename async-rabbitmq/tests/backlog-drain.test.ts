@@ -1,11 +1,11 @@
 /** Inventory dead for a minute: the customers get their receipts, the queue keeps the orders. */
+import { count } from "@lab/lab/databases";
 import { experiment, type Run } from "@lab/lab/experiment";
 import { LATENCY_COLUMNS, latencies, latencyRow, openLoop } from "@lab/lab/load";
 import { eventually, nowUs, outage, sample } from "@lab/lab/waiting";
 import {
   acceptedBetween,
   completionsMs,
-  count,
   deadCounts,
   FAIL_RATE,
   holdsClean,

@@ -1,10 +1,11 @@
+import { count, read } from "@lab/lab/databases";
 import { encodeEvent, type OrderPlaced } from "@lab/contracts/events";
 import { derivedId } from "@lab/contracts/ids";
 import type { Run } from "@lab/lab/experiment";
 import { placeOrder } from "@lab/lab/load";
 import type { Spy } from "@lab/lab/rabbitmq-tools";
 import { eventually, settled } from "@lab/lab/waiting";
-import { count, type Lab, rows } from "./campus.ts";
+import { type Lab } from "./campus.ts";
 
 /** Units of the one item that each order of the bench asks for. */
 export const QTY = 2;
@@ -171,7 +172,7 @@ export class Bench {
       title: `The ${answers.length} answers to one event`,
       text: answers.join("\n"),
     });
-    const ledger = rows<Record<string, string>>(
+    const ledger = read<Record<string, string>>(
       this.lab.campus.inventory,
       "SELECT * FROM ledger WHERE event_id = ?",
       event.id,

@@ -1,10 +1,11 @@
 /** The broker itself dies: the outbox keeps what can't be published, and nobody has to be restarted. */
+import { count } from "@lab/lab/databases";
+import { ownBroker } from "@lab/lab/proof/common";
 import { experiment } from "@lab/lab/experiment";
 import { LATENCY_COLUMNS, latencies, latencyRow, openLoop } from "@lab/lab/load";
 import { eventually, nowUs, outage, sample } from "@lab/lab/waiting";
 import {
   acceptedBetween,
-  count,
   deadCounts,
   FAIL_RATE,
   holdsClean,
@@ -12,7 +13,6 @@ import {
   NO_DEAD_LETTERS,
   nothingOpen,
   OUTBOX_DEPTH,
-  ownBroker,
   rounded,
   secondsOf,
   sendOrder,
@@ -44,7 +44,7 @@ experiment(
     },
   },
   async (run) => {
-    await using own = await ownBroker(run);
+    await using own = await ownBroker(run, "rabbitmq");
     const { broker } = own;
     await using lab = await startLab(run, broker);
     const { campus, names, rabbit } = lab;

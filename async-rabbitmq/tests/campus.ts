@@ -1,4 +1,5 @@
-import { type Broker, startOwn } from "@lab/lab/brokers";
+import { count, read } from "@lab/lab/databases";
+import type { Broker } from "@lab/lab/brokers";
 import { checkOrders, type Verdict, violations } from "@lab/lab/checker";
 import type { Run } from "@lab/lab/experiment";
 import type { Outcome } from "@lab/lab/history";
@@ -7,7 +8,6 @@ import { type Campus, startModel } from "@lab/lab/processes";
 import { Rabbitmq } from "@lab/lab/rabbitmq-tools";
 import { eventually, settled } from "@lab/lab/waiting";
 import { bulkOrder, OFF_MENU_SKU } from "@lab/workflow/bulk";
-import { Database } from "bun:sqlite";
 import { deadQueue, topology, type Topology } from "../topology.ts";
 
 /** The three services, their queues, and hands on both. */
@@ -41,19 +41,6 @@ export async function startLab(
   };
 }
 
-/** The run's broker; a private one where that is somebody else's, whom nobody here may kill or pause. */
-export async function ownBroker(run: Run): Promise<{ broker: Broker } & AsyncDisposable> {
-  const given = await run.broker("rabbitmq");
-  if (given.kind !== "external") {
-    return { broker: given, async [Symbol.asyncDispose]() {} };
-  }
-  run.progress("the broker is somebody else's: a private one is started");
-  const broker = await startOwn("rabbitmq");
-  run.evidence.brokers = broker.kind;
-  Object.assign(run.evidence.versions, broker.versions);
-  return { broker, [Symbol.asyncDispose]: () => broker.stop() };
-}
-
 /** Of the orders of `sendOrder`, the share that asks for what isn't on the menu. */
 export const FAIL_RATE = 0.05;
 
@@ -70,38 +57,6 @@ export function sendOrder(run: Run, { campus }: Lab, first = 0) {
       // An order that is accepted late counts as accepted all the same.
       timeoutMs: 120_000,
     });
-}
-
-/** Sets the faults of a service; what is left out is off. */
-export async function setFaults(
-  service: { url: string },
-  faults: Record<string, number | boolean>,
-): Promise<void> {
-  const response = await fetch(`${service.url}/faults`, {
-    method: "PUT",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify(faults),
-  });
-  if (!response.ok) throw new Error(`PUT /faults: ${await response.text()}`);
-}
-
-/** The number that a query gives, read from a service's database file beside the service. */
-export function count(
-  { database }: { database: string },
-  sql: string,
-  ...values: (string | number)[]
-): number {
-  return Number(rows<{ n: number }>({ database }, sql, ...values)[0]?.n ?? 0);
-}
-
-export function rows<Row>(
-  { database }: { database: string },
-  sql: string,
-  ...values: (string | number)[]
-): Row[] {
-  using db = new Database(database, { readonly: true });
-  db.run("PRAGMA busy_timeout = 2000");
-  return db.query<Row, (string | number)[]>(sql).all(...values);
 }
 
 export const OUTBOX_DEPTH = "SELECT count(*) AS n FROM outbox WHERE sent_at IS NULL";
@@ -211,7 +166,7 @@ export function verdictTable(run: Run, verdict: Verdict): void {
 
 /** Milliseconds from placing an order to its end, for each that ended, by the services' own times. */
 export function completionsMs({ campus }: Lab): Map<string, number> {
-  const ended = rows<{ order_id: string; placed_at: string; at: string }>(
+  const ended = read<{ order_id: string; placed_at: string; at: string }>(
     campus.order,
     `SELECT o.order_id, o.placed_at, s.at FROM orders o JOIN order_steps s USING (order_id)
      WHERE s.status = o.status AND o.status IN ('confirmed', 'failed')`,

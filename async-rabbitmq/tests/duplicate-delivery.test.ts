@@ -1,4 +1,6 @@
 /** At least once on the wire, once in effect: the ledger, the order id as key, and the answer said again. */
+import { ownBroker } from "@lab/lab/proof/common";
+import { setFaults } from "@lab/lab/set-faults";
 import type { OrderPlaced } from "@lab/contracts/events";
 import { newId } from "@lab/contracts/ids";
 import type { Broker } from "@lab/lab/brokers";
@@ -7,15 +9,7 @@ import { type ServiceProcess, startService } from "@lab/lab/processes";
 import { eventually, settled } from "@lab/lab/waiting";
 import { join } from "node:path";
 import { Bench, QTY } from "./bench.ts";
-import {
-  deadCounts,
-  holdsClean,
-  NO_DEAD_LETTERS,
-  nothingOpen,
-  ownBroker,
-  setFaults,
-  startLab,
-} from "./campus.ts";
+import { deadCounts, holdsClean, NO_DEAD_LETTERS, nothingOpen, startLab } from "./campus.ts";
 
 /** Odd: RabbitMQ deals messages out in turn, so an order's copy goes to the other consumer. */
 const SHARED_ORDERS = 101;
@@ -33,7 +27,7 @@ experiment(
     parameters: { qty: QTY, orders_for_two_consumers: SHARED_ORDERS },
   },
   async (run) => {
-    await using own = await ownBroker(run);
+    await using own = await ownBroker(run, "rabbitmq");
     // The debug log tells which process has decided what.
     await using lab = await startLab(run, own.broker, { LOG_LEVEL: "debug" });
     const bench = new Bench(lab, await lab.rabbit.spy(lab.names.exchange), run);

@@ -1,4 +1,6 @@
 /** What can never be valid goes aside at once; what failed too often too; both can be put back. */
+import { count, read } from "@lab/lab/databases";
+import { setFaults } from "@lab/lab/set-faults";
 import type { Broker } from "@lab/lab/brokers";
 import { DeadLetters, letterText, SOURCES } from "@lab/lab/dead-letters";
 import type { DeadLetter, SourceQueue } from "@lab/lab/dead-letters";
@@ -9,14 +11,11 @@ import type { ServiceProcess } from "@lab/lab/processes";
 import { eventually } from "@lab/lab/waiting";
 import { DELIVERY_LIMIT, topology } from "../topology.ts";
 import {
-  count,
   deadCounts,
   holdsClean,
   type Lab,
   NO_DEAD_LETTERS,
   nothingOpen,
-  rows,
-  setFaults,
   startLab,
 } from "./campus.ts";
 import { foreignReservation, type Poison, POISONS } from "./poison.ts";
@@ -298,7 +297,7 @@ async function place(run: Run, lab: Lab): Promise<string> {
 
 function confirmedOf({ campus }: Lab, ids: readonly string[]): number {
   const confirmed = new Set(
-    rows<{ order_id: string }>(
+    read<{ order_id: string }>(
       campus.order,
       "SELECT order_id FROM orders WHERE status = 'confirmed'",
     ).map(({ order_id: id }) => id),

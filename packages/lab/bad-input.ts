@@ -1,4 +1,4 @@
-import { Database } from "bun:sqlite";
+import { count } from "./databases.ts";
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
@@ -68,8 +68,8 @@ export function testBadInput(suite: BadInputSuite): void {
       }
     }
     expect(complaints).toEqual([]);
-    expect(rows(campus.order, "orders")).toBe(0);
-    expect(rows(campus.inventory, "reservations")).toBe(0);
+    expect(count(campus.order, "SELECT count(*) FROM orders")).toBe(0);
+    expect(count(campus.inventory, "SELECT count(*) FROM reservations")).toBe(0);
   });
 
   test("generated JSON never gets a 5xx, and every order is acknowledged", async () => {
@@ -86,13 +86,13 @@ export function testBadInput(suite: BadInputSuite): void {
       ),
       { numRuns: 500, endOnFailure: true },
     );
-    expect(rows(campus.order, "orders")).toBe(accepted);
+    expect(count(campus.order, "SELECT count(*) FROM orders")).toBe(accepted);
   });
 
   test("an idempotency key gives the first answer again, or 422 for another body", async () => {
     const headers = { "idempotency-key": "the-same" };
     const one = { user_id: "u1", items: [{ sku: "taco", qty: 1 }] };
-    const before = rows(campus.order, "orders");
+    const before = count(campus.order, "SELECT count(*) FROM orders");
     const first = await placeOrder(campus.order.url, one, { headers });
     const again = await placeOrder(campus.order.url, one, { headers });
     const other = await placeOrder(campus.order.url, { ...one, user_id: "u2" }, { headers });
@@ -103,13 +103,8 @@ export function testBadInput(suite: BadInputSuite): void {
       422,
       "idempotency_key_reused",
     ]);
-    expect(rows(campus.order, "orders")).toBe(before + 1);
+    expect(count(campus.order, "SELECT count(*) FROM orders")).toBe(before + 1);
   });
-}
-
-function rows(service: ServiceProcess, table: string): number {
-  using db = new Database(service.database, { readonly: true });
-  return db.query<{ n: number }, []>(`SELECT count(*) AS n FROM ${table}`).get()?.n ?? -1;
 }
 
 /** JSON that has the names of an order, with right and with wrong values. */

@@ -1,4 +1,4 @@
-import { Database } from "bun:sqlite";
+import { read } from "./databases.ts";
 import type { OrderItem, OrderStatus, PlaceOrder } from "@lab/contracts/order";
 import { DEFAULT_KITCHEN, KITCHENS, OPENING_STOCK, SKUS } from "@lab/workflow/menu";
 import type { Model } from "./evidence.ts";
@@ -326,8 +326,8 @@ function checkStock(
   verdict: Verdict,
 ): void {
   const held = unitsOf(reservations, ["reserved"]);
-  const left = query<{ kitchen: string; sku: string; quantity: number }>(
-    inventory,
+  const left = read<{ kitchen: string; sku: string; quantity: number }>(
+    { database: inventory },
     "SELECT * FROM stock",
   );
   for (const { kitchen, sku, quantity } of left) {
@@ -342,8 +342,8 @@ function checkStock(
 }
 
 function readOrders(path: string): Map<string, OrderRow> {
-  const rows = query<OrderRow>(
-    path,
+  const rows = read<OrderRow>(
+    { database: path },
     `SELECT order_id, user_id, kitchen, items, status, reason,
        (SELECT group_concat(status) FROM order_steps s WHERE s.order_id = o.order_id) AS steps
      FROM orders o`,
@@ -352,8 +352,8 @@ function readOrders(path: string): Map<string, OrderRow> {
 }
 
 function readReservations(path: string): Map<string, ReservationRow> {
-  const rows = query<ReservationRow>(
-    path,
+  const rows = read<ReservationRow>(
+    { database: path },
     "SELECT order_id, state, kitchen, items FROM reservations",
   );
   return new Map(rows.map((row) => [row.order_id, row]));
@@ -362,17 +362,11 @@ function readReservations(path: string): Map<string, ReservationRow> {
 /** How often each customer was told; undefined where the model tells nobody. */
 function readConfirmations(path: string | undefined): Map<string, number> | undefined {
   if (path === undefined) return undefined;
-  const rows = query<{ order_id: string; n: number }>(
-    path,
+  const rows = read<{ order_id: string; n: number }>(
+    { database: path },
     "SELECT order_id, count(*) AS n FROM notifications GROUP BY order_id",
   );
   return new Map(rows.map(({ order_id, n }) => [order_id, n]));
-}
-
-function query<Row>(path: string, sql: string): Row[] {
-  using db = new Database(path, { readonly: true });
-  db.run("PRAGMA busy_timeout = 2000");
-  return db.query<Row, []>(sql).all();
 }
 
 function noViolations(): Violations {

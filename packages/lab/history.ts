@@ -33,6 +33,19 @@ export interface Operation {
   request: unknown;
 }
 
+/** An answer in words: `ok 201`, `failed 504 inventory_timeout`, `unknown timeout`. */
+export function answerOf({
+  outcome,
+  status,
+  code,
+}: {
+  outcome: OutcomeKind;
+  status?: number | undefined;
+  code?: string | undefined;
+}): string {
+  return [outcome, status, code].filter((part) => part !== undefined).join(" ");
+}
+
 /** Every operation of a run, in the order in which they ended; also a file of JSON lines. */
 export class History implements AsyncDisposable {
   readonly operations: Operation[] = [];

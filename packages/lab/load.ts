@@ -2,7 +2,7 @@ import type { PlaceOrder } from "@lab/contracts/order";
 import autocannon from "autocannon";
 import { build, type Histogram } from "hdr-histogram-js";
 import type { Table } from "./evidence.ts";
-import type { History, Outcome, OutcomeKind } from "./history.ts";
+import { answerOf, type History, type Outcome, type OutcomeKind } from "./history.ts";
 import { nowUs } from "./waiting.ts";
 
 /** Ten minutes: longer than any answer that is waited for. */
@@ -308,7 +308,7 @@ class Recorder {
     this.#minUs = Math.min(this.#minUs, us);
     this.#maxUs = Math.max(this.#maxUs, us);
     this.#outcomes[kind] += 1;
-    const answer = [kind, status, code].filter((part) => part !== undefined).join(" ");
+    const answer = answerOf({ outcome: kind, status, code });
     this.#answers[answer] = (this.#answers[answer] ?? 0) + 1;
   }
 }

@@ -1,5 +1,4 @@
 import { Glob } from "bun";
-import { Database } from "bun:sqlite";
 import { readFileSync } from "node:fs";
 import type { PlaceOrder } from "@lab/contracts/order";
 import { bulkOrder } from "@lab/workflow/bulk";
@@ -7,6 +6,7 @@ import { OPENING_STOCK } from "@lab/workflow/menu";
 import type { Broker } from "./brokers.ts";
 import { type Checked, checkOrders, type Verdict } from "./checker.ts";
 import { refuseContainers } from "./compose-services.ts";
+import { count } from "./databases.ts";
 import { DeadLetters, SOURCES, type SourceQueue } from "./dead-letters.ts";
 import type { Model } from "./evidence.ts";
 import type { Run } from "./experiment.ts";
@@ -169,7 +169,7 @@ export class Trial implements AsyncDisposable {
   /** Orders of bulk streams so far, which are in no history. */
   get bulkOrders(): number {
     if (this.model !== "streaming-kafka") return 0;
-    return numberOf(this.campus.order.database, "SELECT sum(placed) FROM bulks");
+    return count(this.campus.order, "SELECT sum(placed) FROM bulks");
   }
 
   /** The operations of this trial so far. */
@@ -255,13 +255,13 @@ export class Trial implements AsyncDisposable {
     const streaming = this.model === "streaming-kafka";
     const ends = streaming ? ["placed"] : ["placed", "reserved"];
     const among = ends.map((status) => `'${status}'`).join();
-    const open = numberOf(order.database, `SELECT count(*) FROM orders WHERE status IN (${among})`);
+    const open = count(order, `SELECT count(*) FROM orders WHERE status IN (${among})`);
     const running = streaming
-      ? numberOf(order.database, "SELECT count(*) FROM bulks WHERE finished_at IS NULL") +
-        numberOf(third.database, "SELECT count(*) FROM generations WHERE state = 'replaying'")
+      ? count(order, "SELECT count(*) FROM bulks WHERE finished_at IS NULL") +
+        count(third, "SELECT count(*) FROM generations WHERE state = 'replaying'")
       : 0;
-    const owed = numberOf(
-      order.database,
+    const owed = count(
+      order,
       this.model === "sync-rest"
         ? "SELECT count(*) FROM releases"
         : "SELECT count(*) FROM outbox WHERE sent_at IS NULL",
@@ -297,11 +297,11 @@ export class Trial implements AsyncDisposable {
   #effects(): number[] {
     const { inventory, order, third } = this.campus;
     return [
-      numberOf(order.database, "SELECT count(*) FROM order_steps"),
-      numberOf(inventory.database, "SELECT count(*) FROM reservations"),
-      numberOf(inventory.database, "SELECT sum(quantity) FROM stock"),
-      numberOf(
-        third.database,
+      count(order, "SELECT count(*) FROM order_steps"),
+      count(inventory, "SELECT count(*) FROM reservations"),
+      count(inventory, "SELECT sum(quantity) FROM stock"),
+      count(
+        third,
         this.model === "streaming-kafka"
           ? "SELECT sum(next_offset) FROM positions"
           : "SELECT count(*) FROM notifications",
@@ -357,11 +357,4 @@ function attemptsIn(folder: string): Map<string, number> {
     }
   }
   return attempts;
-}
-
-/** The one number that a query gives, 0 for none. */
-function numberOf(database: string, sql: string): number {
-  using db = new Database(database, { readonly: true });
-  db.run("PRAGMA busy_timeout = 2000");
-  return Number(Object.values(db.query<Record<string, number>, []>(sql).get() ?? {})[0] ?? 0);
 }

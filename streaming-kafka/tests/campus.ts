@@ -1,10 +1,10 @@
-import { Database } from "bun:sqlite";
 import type { LabEvent } from "@lab/contracts/events";
 import { checkOrders, type Verdict, violations } from "@lab/lab/checker";
 import type { Run } from "@lab/lab/experiment";
 import { post } from "@lab/lab/load";
 import { type Campus, startModel } from "@lab/lab/processes";
 import { fetchMetrics, type ShownMetrics } from "@lab/lab/replay";
+import { count } from "@lab/lab/databases";
 import { eventually } from "@lab/lab/waiting";
 import type { Bulk, BulkRequest } from "@lab/store/bulks";
 import { bulkOrder, OFF_MENU_SKU } from "@lab/workflow/bulk";
@@ -28,19 +28,6 @@ export async function startStream(run: Run): Promise<Stream> {
     namespace: run.namespace,
   });
   return { campus, brokers: address, names: topics(run.namespace) };
-}
-
-/** Sets the faults of a service; what is left out is off. */
-export async function setFaults(
-  url: string,
-  faults: Record<string, number | boolean>,
-): Promise<void> {
-  const response = await fetch(`${url}/faults`, {
-    method: "PUT",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify(faults),
-  });
-  if (!response.ok) throw new Error(`PUT /faults: ${await response.text()}`);
 }
 
 /** A bulk stream as it is asked for; without a rate in one burst. */
@@ -177,17 +164,11 @@ export function holdsClean(run: Run, { inventory, order }: Campus): Verdict {
     operations: run.history.operations,
     orders: order.database,
     inventory: inventory.database,
-    others: placedInBulk(order.database),
+    // Those of bulk streams are in nobody's history.
+    others: count(order, "SELECT sum(placed) FROM bulks"),
   });
   run.holds("the checker finds nothing illegal", violations(verdict), {});
   return verdict;
-}
-
-/** Orders of bulk streams, which are in nobody's history. */
-function placedInBulk(database: string): number {
-  using db = new Database(database, { readonly: true });
-  const sum = db.query<{ n: number | null }, []>("SELECT sum(placed) AS n FROM bulks");
-  return sum.get()?.n ?? 0;
 }
 
 export async function getJson<T>(url: string): Promise<T> {

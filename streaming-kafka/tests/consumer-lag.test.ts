@@ -1,4 +1,5 @@
 /** Inventory slow, then standing still, while orders keep coming: how far is it behind, and does it catch up? */
+import { setFaults } from "@lab/lab/set-faults";
 import { experiment, type Run } from "@lab/lab/experiment";
 import { countRecords, eventsOf, kafkaClient, readTopic } from "@lab/lab/kafka-tools";
 import {
@@ -20,7 +21,6 @@ import {
   metricsOver,
   placeBulk,
   placedOf,
-  setFaults,
   startStream,
   workOut,
 } from "./campus.ts";
@@ -75,12 +75,12 @@ experiment(
 
     await placedOf(campus, bulk, THROTTLED_FROM);
     run.progress(`Inventory takes ${THROTTLE_MS} ms for each message`);
-    await setFaults(campus.inventory.url, { throttle_ms: THROTTLE_MS });
+    await setFaults(campus.inventory, { throttle_ms: THROTTLE_MS });
     flow.note("throttled", await look());
 
     await placedOf(campus, bulk, PAUSED_FROM);
     run.progress("Inventory hangs");
-    await setFaults(campus.inventory.url, { hang: true });
+    await setFaults(campus.inventory, { hang: true });
     flow.note("paused", await look());
 
     await placedOf(campus, bulk, EVENTS);
@@ -99,7 +99,7 @@ experiment(
 
     run.progress("Inventory is released");
     const released = flow.note("released", standing);
-    await setFaults(campus.inventory.url, {});
+    await setFaults(campus.inventory, {});
     const caughtUp = await eventually(
       "Inventory has caught up",
       async () => {

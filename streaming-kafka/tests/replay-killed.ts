@@ -1,9 +1,10 @@
+import { setFaults } from "@lab/lab/set-faults";
 import { countRecords, eventsOf, readTopic, type TopicRecord } from "@lab/lab/kafka-tools";
 import { describeGroup, totalCommitted, totalLag } from "@lab/lab/lag";
 import { beginReplay, fetchMetrics, fetchReplay, sumOf } from "@lab/lab/replay";
 import { eventually, settled } from "@lab/lab/waiting";
 import { SESSION_TIMEOUT_MS } from "../client.ts";
-import { allEnded, getJson, setFaults } from "./campus.ts";
+import { allEnded, getJson } from "./campus.ts";
 import { holdsArithmetic, place, replayEnds, seconds, type Shared } from "./replay-parts.ts";
 
 export const KILLED = { count: 4_000, rate_per_s: 500 };
@@ -129,7 +130,7 @@ export async function replayKilled(shared: Shared): Promise<void> {
   const { third } = stream.campus;
   run.progress("a slow replay, and Analytics is killed in it");
   const before = await fetchMetrics(third.url);
-  await setFaults(third.url, { throttle_ms: SLOW_MS });
+  await setFaults(third, { throttle_ms: SLOW_MS });
   await beginReplay(third.url);
   const all = sumOf(before.offsets);
   const half = await eventually("a third of the log is folded again", async () => {

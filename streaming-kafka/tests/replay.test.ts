@@ -1,4 +1,5 @@
 /** The metrics thrown away and computed again from the log: are they the same, whatever was killed meanwhile? */
+import { setFaults } from "@lab/lab/set-faults";
 import { encodeEvent, newEvent } from "@lab/contracts/events";
 import { newId } from "@lab/contracts/ids";
 import { experiment, type Run } from "@lab/lab/experiment";
@@ -18,7 +19,7 @@ import { eventually, sample, settled } from "@lab/lab/waiting";
 import { bulkOrder } from "@lab/workflow/bulk";
 import type { Metrics } from "@lab/workflow/metrics";
 import { SESSION_TIMEOUT_MS } from "../client.ts";
-import { holdsClean, placedOf, setFaults, startStream } from "./campus.ts";
+import { holdsClean, placedOf, startStream } from "./campus.ts";
 import { KILLED, MEANWHILE, replayAfterKill, replayKilled, SLOW_MS } from "./replay-killed.ts";
 import {
   holdsArithmetic,
@@ -145,7 +146,7 @@ async function replayWithReset({ run, stream, admin }: Shared): Promise<void> {
   const { campus, names } = stream;
   const { url } = campus.third;
   const before = await fetchMetrics(url);
-  await setFaults(url, { hang: true });
+  await setFaults(campus.third, { hang: true });
   await beginReplay(url);
   const rows = await eventually("the group is back with its offsets", async () => {
     const { reset_to } = await fetchReplay(url);
@@ -181,7 +182,7 @@ async function replayWithReset({ run, stream, admin }: Shared): Promise<void> {
       replaying: true,
     },
   );
-  await setFaults(url, {});
+  await setFaults(campus.third, {});
   const replay = await replayEnds(url);
   const after = await fetchMetrics(url);
   run.holds(

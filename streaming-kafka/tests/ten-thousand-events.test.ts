@@ -1,5 +1,5 @@
 /** 10,000 orders in one burst: are there exactly 10,000 of everything, and how fast? */
-import { Database } from "bun:sqlite";
+import { read } from "@lab/lab/databases";
 import type { StockRow } from "@lab/contracts/order";
 import { experiment, type Run } from "@lab/lab/experiment";
 import {
@@ -166,7 +166,7 @@ async function produceBurst(
     { reserved: expected.reserved, failed: expected.failed },
   );
 
-  const produced = acknowledgements(campus.order.database);
+  const produced = acknowledgements(campus.order);
   const firstMs = Math.min(...orderRecords.map((one) => one.timestampMs));
   const lastMs = Math.max(...outcomeRecords.map((one) => one.timestampMs));
   const processS = (lastMs - firstMs) / 1_000;
@@ -321,7 +321,7 @@ async function orderOneByOne(run: Run, { campus }: Stream): Promise<void> {
   });
   run.figure("answer_p50_ms", latencies(single).p50_ms);
   run.figure("answer_p99_ms", latencies(single).p99_ms);
-  run.figure("completion_p50_ms", medianCompletionMs(campus.order.database, from));
+  run.figure("completion_p50_ms", medianCompletionMs(campus.order, from));
 }
 
 async function limitRate(run: Run, { campus }: Stream): Promise<void> {
@@ -396,13 +396,11 @@ function partitionsOfKitchens(records: readonly TopicRecord[]): Record<string, n
 }
 
 /** When the broker's word for each event came, as the outbox has noted it. */
-function acknowledgements(database: string) {
-  using db = new Database(database, { readonly: true });
-  const batches = db
-    .query<{ sent_at: string; n: number }, []>(
-      "SELECT sent_at, count(*) AS n FROM outbox GROUP BY sent_at ORDER BY sent_at",
-    )
-    .all();
+function acknowledgements(order: { database: string }) {
+  const batches = read<{ sent_at: string; n: number }>(
+    order,
+    "SELECT sent_at, count(*) AS n FROM outbox GROUP BY sent_at ORDER BY sent_at",
+  );
   const first = batches[0] ?? { sent_at: "", n: 0 };
   const last = batches.at(-1)?.sent_at ?? "";
   const all = batches.reduce((sum, { n }) => sum + n, 0);
@@ -413,14 +411,13 @@ function acknowledgements(database: string) {
 }
 
 /** Median time from an order's acceptance to its reservation, of those since `from`. */
-function medianCompletionMs(database: string, from: string): number {
-  using db = new Database(database, { readonly: true });
-  const times = db
-    .query<{ placed_at: string; at: string }, [string]>(
-      `SELECT placed_at, at FROM orders JOIN order_steps USING (order_id)
-       WHERE order_steps.status = 'reserved' AND placed_at >= ?`,
-    )
-    .all(from)
+function medianCompletionMs(order: { database: string }, from: string): number {
+  const times = read<{ placed_at: string; at: string }>(
+    order,
+    `SELECT placed_at, at FROM orders JOIN order_steps USING (order_id)
+     WHERE order_steps.status = 'reserved' AND placed_at >= ?`,
+    from,
+  )
     .map(({ at, placed_at }) => Date.parse(at) - Date.parse(placed_at))
     .toSorted((a, b) => a - b);
   return times[Math.floor(times.length / 2)] ?? Number.NaN;

@@ -20,19 +20,6 @@ export function sendOrder(run: Run, campus: Campus) {
     );
 }
 
-/** Sets the faults of a service; what is left out is off. */
-export async function setFaults(
-  url: string,
-  faults: Record<string, number | boolean>,
-): Promise<void> {
-  const response = await fetch(`${url}/faults`, {
-    method: "PUT",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify(faults),
-  });
-  if (!response.ok) throw new Error(`PUT /faults: ${await response.text()}`);
-}
-
 /** Waits until no release is owed and no confirmation is pending. */
 export async function nothingOpen({ order }: Campus): Promise<void> {
   await eventually("no release is owed, no order is open", async () => {

@@ -1,4 +1,5 @@
 /** A neighbour that answers with errors: who is told what, and who keeps what. */
+import { setFaults } from "@lab/lab/set-faults";
 import { experiment } from "@lab/lab/experiment";
 import { closedLoop, LATENCY_COLUMNS, latencies, latencyRow } from "@lab/lab/load";
 import { failsAt } from "@lab/runtime/faults";
@@ -8,7 +9,6 @@ import {
   holdsClean,
   nothingOpen,
   sendOrder,
-  setFaults,
   startCampus,
 } from "./campus.ts";
 
@@ -50,7 +50,7 @@ experiment(
     });
 
     run.progress("1,000 orders, 5 % failing by the seed");
-    await setFaults(campus.inventory.url, {
+    await setFaults(campus.inventory, {
       fail_rate: FAIL_RATE,
       seed: run.seed,
     });

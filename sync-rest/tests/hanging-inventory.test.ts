@@ -1,4 +1,5 @@
 /** A neighbour that does not answer: not knowing is not "no". */
+import { setFaults } from "@lab/lab/set-faults";
 import { Database } from "bun:sqlite";
 import { experiment } from "@lab/lab/experiment";
 import { closedLoop, LATENCY_COLUMNS, latencies, latencyRow } from "@lab/lab/load";
@@ -10,7 +11,6 @@ import {
   holdsClean,
   nothingOpen,
   sendOrder,
-  setFaults,
   startCampus,
 } from "./campus.ts";
 
@@ -47,10 +47,10 @@ experiment(
     });
 
     run.progress("reservations hang; a release wins over them");
-    await setFaults(campus.inventory.url, { hang: true });
+    await setFaults(campus.inventory, { hang: true });
     const hung = await closedLoop(load);
     await nothingOpen(campus);
-    await setFaults(campus.inventory.url, {});
+    await setFaults(campus.inventory, {});
     run.holds("every answer is 504", hung.answers, {
       "failed 504 inventory_timeout": ORDERS,
     });
@@ -72,7 +72,7 @@ experiment(
     await held.stop();
 
     run.progress("the order service is killed while its calls hang");
-    await setFaults(campus.inventory.url, { hang: true });
+    await setFaults(campus.inventory, { hang: true });
     const halfway = closedLoop({ ...load, count: CONNECTIONS });
     await eventually("every order is placed, none is answered", async () => {
       const page = await getJson(`${campus.order.url}/orders?status=placed`);
@@ -86,7 +86,7 @@ experiment(
       unknown: CONNECTIONS,
     });
     await campus.order.restart();
-    await setFaults(campus.inventory.url, {});
+    await setFaults(campus.inventory, {});
     await nothingOpen(campus);
 
     const again = await closedLoop({ ...load, count: 100 });

@@ -1,14 +1,8 @@
 /** A slow neighbour in the REST model: whose wait is it? */
+import { setFaults } from "@lab/lab/set-faults";
 import { experiment } from "@lab/lab/experiment";
 import { closedLoop, LATENCY_COLUMNS, latencies, latencyRow } from "@lab/lab/load";
-import {
-  holdsClean,
-  nothingOpen,
-  percentileSeries,
-  sendOrder,
-  setFaults,
-  startCampus,
-} from "./campus.ts";
+import { holdsClean, nothingOpen, percentileSeries, sendOrder, startCampus } from "./campus.ts";
 
 const ORDERS = 100;
 const CONNECTIONS = 20;
@@ -38,7 +32,7 @@ experiment(
     run.progress("100 orders without the delay");
     const baseline = await closedLoop(load);
     run.progress("100 orders with 2 s of delay");
-    await setFaults(campus.inventory.url, { delay_ms: DELAY_MS });
+    await setFaults(campus.inventory, { delay_ms: DELAY_MS });
     const slow = await closedLoop(load);
 
     run.holds("without the delay every answer is 201", baseline.answers, {

@@ -2,7 +2,7 @@ import type { PlaceOrder } from "@lab/contracts/order";
 import { isOffMenu } from "../checker.ts";
 import type { Model } from "../evidence.ts";
 import type { Operation } from "../history.ts";
-import { answerOf } from "./common.ts";
+import { answerOf } from "../history.ts";
 
 /** What each model may tell the client of an order while services, brokers and links are away. */
 const LEGAL: Record<Model, readonly string[]> = {

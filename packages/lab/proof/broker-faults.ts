@@ -3,16 +3,9 @@ import type { Model } from "../evidence.ts";
 import { experiment, type Run } from "../experiment.ts";
 import { type Trial, trialOf } from "../trial.ts";
 import { eventually, nowUs, outage } from "../waiting.ts";
-import {
-  answerOf,
-  answersTable,
-  count,
-  judge,
-  keepOrdering,
-  type Ordering,
-  ownBroker,
-  timed,
-} from "./common.ts";
+import { count } from "../databases.ts";
+import { answerOf } from "../history.ts";
+import { answersTable, judge, keepOrdering, type Ordering, ownBroker, timed } from "./common.ts";
 
 const RATE_PER_S = 100;
 const DEAD_S = 3;

@@ -1,8 +1,7 @@
-import { Database } from "bun:sqlite";
 import { type Broker, type BrokerName, startOwn } from "../brokers.ts";
 import { type Verdict, violations } from "../checker.ts";
 import type { Run } from "../experiment.ts";
-import type { Operation } from "../history.ts";
+import { answerOf } from "../history.ts";
 import type { LoadResult } from "../load.ts";
 import type { Trial } from "../trial.ts";
 import { eventually, nowUs } from "../waiting.ts";
@@ -49,26 +48,25 @@ export async function judge(
 ): Promise<Verdict> {
   await trial.settle();
   const verdict = await trial.verdict();
-  const found = violations(verdict);
+  noteCounts(run, verdict, struck);
+  run.holds("the checker finds nothing illegal", violations(verdict), {});
+  run.holds("no dead letters", verdict.dead, []);
+  return verdict;
+}
+
+/** Notes the figures that the page "Proof" adds up. */
+export function noteCounts(
+  run: Run,
+  verdict: Verdict,
+  struck: { kills: number; faults: number },
+): void {
   run.figure("orders", verdict.attempted);
   run.figure("acknowledged", verdict.acknowledged);
   run.figure("unknown", verdict.unknown);
   run.figure("recovered", verdict.recovered.length);
   run.figure("kills", struck.kills);
   run.figure("faults", struck.faults);
-  run.figure("violations", Object.values(found).flat().length);
-  run.holds("the checker finds nothing illegal", found, {});
-  run.holds("no dead letters", verdict.dead, []);
-  return verdict;
-}
-
-/** An answer in words: `ok 201`, `failed 504 inventory_timeout`, `unknown timeout`. */
-export function answerOf({
-  outcome,
-  status,
-  code,
-}: Pick<Operation, "outcome" | "status" | "code">): string {
-  return [outcome, status, code].filter((part) => part !== undefined).join(" ");
+  run.figure("violations", Object.values(violations(verdict)).flat().length);
 }
 
 /** What the client was told: one row per kind of answer. */
@@ -101,30 +99,4 @@ export async function timed<T>(work: () => Promise<T>): Promise<{ value: T; took
   const startUs = nowUs();
   const value = await work();
   return { value, tookMs: Math.round((nowUs() - startUs) / 1_000) };
-}
-
-/** Sets a service's faults; throws when it refuses. */
-export async function setFaults(
-  { url }: { url: string },
-  faults: { delay_ms?: number; hang?: boolean },
-): Promise<void> {
-  const response = await fetch(`${url}/faults`, {
-    method: "PUT",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify(faults),
-  });
-  if (!response.ok) throw new Error(`PUT /faults: ${await response.text()}`);
-}
-
-/** The rows that a query gives, read from a service's database beside it. */
-export function read<Row>({ database }: { database: string }, sql: string, ...values: string[]) {
-  using db = new Database(database, { readonly: true });
-  db.run("PRAGMA busy_timeout = 2000");
-  return db.query<Row, string[]>(sql).all(...values);
-}
-
-/** The one number that a query gives, 0 for none. */
-export function count(service: { database: string }, sql: string, ...values: string[]): number {
-  const [row = {}] = read<Record<string, number>>(service, sql, ...values);
-  return Number(Object.values(row)[0] ?? 0);
 }

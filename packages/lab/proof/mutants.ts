@@ -1,3 +1,4 @@
+import { setFaults as setFaultsOf } from "../set-faults.ts";
 import { bulkOrder } from "@lab/workflow/bulk";
 import type { Broker } from "../brokers.ts";
 import { type Verdict, type Violations, violations } from "../checker.ts";
@@ -9,7 +10,8 @@ import type { ServiceProcess } from "../processes.ts";
 import { startTrial, type Trial } from "../trial.ts";
 import { eventually, settled } from "../waiting.ts";
 import { illegalAnswers } from "./answers.ts";
-import { count, keepOrdering, ownBroker } from "./common.ts";
+import { count } from "../databases.ts";
+import { keepOrdering, ownBroker } from "./common.ts";
 
 /** A mutant that shows nothing in so many rounds isn't caught. */
 const MOST_ROUNDS = 5;
@@ -333,16 +335,11 @@ export async function kill({ struck }: Subject, service: ServiceProcess): Promis
 /** Sets the faults of a service; what is left out is off. */
 export async function setFaults(
   { struck }: Subject,
-  { url }: ServiceProcess,
+  service: ServiceProcess,
   faults: Record<string, number | boolean>,
 ): Promise<void> {
   if (Object.keys(faults).length > 0) struck.faults += 1;
-  const response = await fetch(`${url}/faults`, {
-    method: "PUT",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify(faults),
-  });
-  if (!response.ok) throw new Error(`PUT /faults: ${await response.text()}`);
+  await setFaultsOf(service, faults);
 }
 
 /** Returns once Inventory has failed so many times. */

@@ -1,3 +1,4 @@
+import { noteCounts } from "./common.ts";
 import { type Verdict, violations } from "../checker.ts";
 import type { Definition, Run } from "../experiment.ts";
 import type { Model } from "../evidence.ts";
@@ -6,7 +7,8 @@ import type { FaultProxy } from "../proxy.ts";
 import type { ToxicRequest } from "../toxics.ts";
 import type { Trial } from "../trial.ts";
 import { eventually, nowUs, outage } from "../waiting.ts";
-import { answerOf, count, read } from "./common.ts";
+import { count, read } from "../databases.ts";
+import { answerOf } from "../history.ts";
 
 const RATE_PER_S = 100;
 /** A good network between two faults, so long. */
@@ -54,6 +56,63 @@ export function networkFaults(
     parameters: { rate_per_s: RATE_PER_S },
     timeoutS,
   };
+}
+
+/**
+ * What a bad line to a broker does, for both models that have one. `mildMs`: by how much latency
+ * and a cut in the middle must delay the slowest order at least.
+ */
+export function faultsOfABrokersLine(proxy: FaultProxy, mildMs: number): NetworkFault[] {
+  return [
+    {
+      name: "latency, 80 ± 20 ms each way",
+      proxy,
+      toxics: [
+        { type: "latency", stream: "upstream", attributes: { latency: 80, jitter: 20 } },
+        { type: "latency", stream: "downstream", attributes: { latency: 80, jitter: 20 } },
+      ],
+      lastsS: 1.5,
+      delaysMs: mildMs,
+    },
+    {
+      name: "bandwidth, 30 KB/s each way",
+      proxy,
+      toxics: [
+        { type: "bandwidth", stream: "upstream", attributes: { rate: 30 } },
+        { type: "bandwidth", stream: "downstream", attributes: { rate: 30 } },
+      ],
+      lastsS: 1.5,
+      delaysMs: 500,
+    },
+    {
+      name: "cut again and again (reset_peer upstream)",
+      proxy,
+      toxics: [{ type: "reset_peer", stream: "upstream" }],
+      lastsS: 1.5,
+      delaysMs: 1_000,
+    },
+    {
+      name: "cut in the middle (limit_data, 5,000 bytes downstream)",
+      proxy,
+      toxics: [{ type: "limit_data", attributes: { bytes: 5_000 } }],
+      lastsS: 1.5,
+      delaysMs: mildMs,
+    },
+    {
+      name: "down",
+      proxy,
+      toxics: "down",
+      lastsS: 5,
+      delaysMs: 4_000,
+    },
+    {
+      name: "half-open",
+      proxy,
+      toxics: "half-open",
+      lastsS: 1,
+      delaysMs: 5_000,
+    },
+  ];
 }
 
 /** What was seen of one fault. Times are those of `nowUs`. */
@@ -187,13 +246,7 @@ function report(run: Run, trial: Trial, seen: readonly Seen[], verdict: Verdict)
     rows: told.map(({ row }) => row),
     note: "Recovered: every order from before the end of the fault has ended, no release is owed for one, every service is healthy. Half-open lasts for the connections that it struck, and is over for new ones at once.",
   });
-  run.figure("orders", verdict.attempted);
-  run.figure("acknowledged", verdict.acknowledged);
-  run.figure("unknown", verdict.unknown);
-  run.figure("recovered", verdict.recovered.length);
-  run.figure("kills", 0);
-  run.figure("faults", seen.length);
-  run.figure("violations", Object.values(violations(verdict)).flat().length);
+  noteCounts(run, verdict, { kills: 0, faults: seen.length });
   run.figure("slowest_recovery_s", rounded(Math.max(...told.map((one) => one.recoveredS)), 2));
   for (const { expected, held, name } of told) {
     run.holds(`${name}: it is felt, as it may be, and passes`, held, expected);

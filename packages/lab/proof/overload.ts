@@ -6,7 +6,9 @@ import type { Operation } from "../history.ts";
 import type { ServiceProcess } from "../processes.ts";
 import { trialOf } from "../trial.ts";
 import { eventually, nowUs, sample, type Sampler } from "../waiting.ts";
-import { answersTable, count, judge, LONG, setFaults } from "./common.ts";
+import { count } from "../databases.ts";
+import { setFaults } from "../set-faults.ts";
+import { answersTable, judge, LONG } from "./common.ts";
 
 const FLOOD_S = LONG ? 60 : 12;
 /** Slower by this, a service with 1,000 requests at once gets through 500 a second. */

@@ -6,7 +6,9 @@ import type { Outcome } from "../history.ts";
 import { DIFFERENCES, PROMISES, type Promises } from "../promises.ts";
 import { type Trial, trialOf } from "../trial.ts";
 import { eventually, settled } from "../waiting.ts";
-import { count, judge, keepOrdering, setFaults } from "./common.ts";
+import { count } from "../databases.ts";
+import { setFaults } from "../set-faults.ts";
+import { judge, keepOrdering } from "./common.ts";
 
 /** Units of everything in every kitchen. */
 const STOCK = 3;

@@ -7,7 +7,8 @@ import type { ServiceProcess } from "../processes.ts";
 import { type Trial, trialOf } from "../trial.ts";
 import { eventually } from "../waiting.ts";
 import { illegalAnswers } from "./answers.ts";
-import { count, keepOrdering, type Ordering, timed } from "./common.ts";
+import { count } from "../databases.ts";
+import { keepOrdering, type Ordering, timed } from "./common.ts";
 
 const RATE_PER_S = 100;
 /** Units of everything in every kitchen: it lasts, and it runs out. */

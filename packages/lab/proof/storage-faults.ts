@@ -5,15 +5,9 @@ import { experiment, type Run } from "../experiment.ts";
 import type { ServiceProcess } from "../processes.ts";
 import { type Trial, trialOf } from "../trial.ts";
 import { eventually, nowUs, outage } from "../waiting.ts";
-import {
-  answerOf,
-  answersTable,
-  judge,
-  keepOrdering,
-  type Ordering,
-  setFaults,
-  timed,
-} from "./common.ts";
+import { setFaults } from "../set-faults.ts";
+import { answerOf } from "../history.ts";
+import { answersTable, judge, keepOrdering, type Ordering, timed } from "./common.ts";
 
 const RATE_PER_S = 50;
 /** Longer than a message's attempts last until it is dead: 3.1 s in RabbitMQ's model. */

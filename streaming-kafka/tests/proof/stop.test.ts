@@ -1,7 +1,7 @@
 /** SIGTERM under load: each service in turn, and a second signal. */
 import { eventsOf, readTopic, withAdmin } from "@lab/lab/kafka-tools";
 import { describeGroup, totalCommitted } from "@lab/lab/lag";
-import { count } from "@lab/lab/proof/common";
+import { count } from "@lab/lab/databases";
 import { testStop } from "@lab/lab/proof/stop";
 import { topics } from "../../topics.ts";
 

@@ -1,9 +1,10 @@
 /** The request arrives, the reply does not: the one failure that a caller can't tell from all others. */
+import { noteCounts } from "@lab/lab/proof/common";
 import { violations } from "@lab/lab/checker";
 import { experiment } from "@lab/lab/experiment";
 import { closedLoop } from "@lab/lab/load";
 import { freePorts } from "@lab/lab/ports";
-import { count } from "@lab/lab/proof/common";
+import { count } from "@lab/lab/databases";
 import { startProxy } from "@lab/lab/proxy";
 import type { ToxicRequest } from "@lab/lab/toxics";
 import { trialOf } from "@lab/lab/trial";
@@ -110,13 +111,7 @@ experiment(
       rows,
       note: "An order is one unit. Held: by orders that were answered 504. Of what is owed the oldest release is tried again and again, and arrives; that its reply is lost too keeps it owed.",
     });
-    run.figure("orders", verdict.attempted);
-    run.figure("acknowledged", verdict.acknowledged);
-    run.figure("unknown", verdict.unknown);
-    run.figure("recovered", verdict.recovered.length);
-    run.figure("kills", 0);
-    run.figure("faults", WAYS.length);
-    run.figure("violations", Object.values(violations(verdict)).flat().length);
+    noteCounts(run, verdict, { kills: 0, faults: WAYS.length });
     run.figure("released", verdict.released);
     run.figure("held_during_units", Math.max(...rows.map(([, , , , held]) => Number(held))));
     run.figure("held_after_units", Math.max(...rows.map((row) => Number(row.at(-1)))));

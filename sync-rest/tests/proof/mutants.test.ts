@@ -1,5 +1,5 @@
 /** Each protection of the synchronous model taken away, in a situation that needs it: does the checker find what that breaks? */
-import { count } from "@lab/lab/proof/common";
+import { count } from "@lab/lab/databases";
 import {
   alike,
   ASKED_TWICE,

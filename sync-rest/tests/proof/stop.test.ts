@@ -1,5 +1,5 @@
 /** SIGTERM under load: each service in turn, and a second signal. */
-import { count } from "@lab/lab/proof/common";
+import { count } from "@lab/lab/databases";
 import { testStop } from "@lab/lab/proof/stop";
 
 testStop({

@@ -1,0 +1,20 @@
+import { Database } from "bun:sqlite";
+
+type Value = string | number;
+
+/** The rows that a query gives, read from a service's database file beside the service. */
+export function read<Row>(
+  { database }: { database: string },
+  sql: string,
+  ...values: Value[]
+): Row[] {
+  using db = new Database(database, { readonly: true });
+  db.run("PRAGMA busy_timeout = 2000");
+  return db.query<Row, Value[]>(sql).all(...values);
+}
+
+/** The one number that a query gives, 0 for none. */
+export function count(service: { database: string }, sql: string, ...values: Value[]): number {
+  const [row = {}] = read<Record<string, number>>(service, sql, ...values);
+  return Number(Object.values(row)[0] ?? 0);
+}
