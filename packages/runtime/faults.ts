@@ -1,3 +1,4 @@
+import { setTimeout } from "node:timers/promises";
 import { type Static, Type } from "@sinclair/typebox";
 import { Problem } from "@lab/contracts/problem";
 import { draw } from "@lab/workflow/random";
@@ -72,7 +73,7 @@ export class Faults {
   readonly enabled: boolean;
   #settings: FaultSettings;
   #calls = 0;
-  #changed = Promise.withResolvers<void>();
+  #changed = new AbortController();
   readonly #crashPoint: string;
   #passesLeft: number;
 
@@ -93,8 +94,8 @@ export class Faults {
   set(settings: FaultSettings): void {
     this.#settings = settings;
     this.#calls = 0;
-    this.#changed.resolve();
-    this.#changed = Promise.withResolvers<void>();
+    this.#changed.abort();
+    this.#changed = new AbortController();
   }
 
   /** Ends them all, so that a stop need not wait for them. */
@@ -119,8 +120,10 @@ export class Faults {
     const call = ++this.#calls;
     let until = performance.now() + settings.delay_ms + settings.throttle_ms;
     while (this.#settings.hang || performance.now() < until) {
-      const leftMs = this.#settings.hang ? Infinity : until - performance.now();
-      await Promise.race([Bun.sleep(Math.min(leftMs, KEEP_ALIVE_MS)), this.#changed.promise]);
+      // Rounded up: the last part of a millisecond would be spent in a busy loop.
+      const leftMs = this.#settings.hang ? Infinity : Math.ceil(until - performance.now());
+      const { signal } = this.#changed;
+      await setTimeout(Math.min(leftMs, KEEP_ALIVE_MS), undefined, { signal }).catch(() => {});
       // New faults end the wait for the old ones.
       if (this.#settings !== settings) until = 0;
       await keepAlive?.();

@@ -117,6 +117,13 @@ test("a hang ends with new faults, and nothing strikes when faults are off", asy
   await new Faults(false, { ...OFF, hang: true, fail_rate: 1 }).strike();
 });
 
+test("a wait isn't a busy one, down to its last part of a millisecond", async () => {
+  const faults = new Faults(true, { ...OFF, delay_ms: 3 });
+  let turns = 0;
+  for (let n = 0; n < 20; n += 1) await faults.strike(async () => void (turns += 1));
+  expect(turns).toBeLessThanOrEqual(2 * 20);
+});
+
 test("what arrives while a batch is worked on is the next batch", async () => {
   const seen: number[][] = [];
   const batches = new Batches<number>(
