@@ -10,8 +10,9 @@ export class LiveLines {
     return this.#inPlace ? { LAB_LIVE_S: "1" } : {};
   }
 
-  /** A line of that run; one with "live:" takes the place of its last. */
-  say(run: string, line: string): void {
+  /** A line of that run, which it names; one with "live:" takes the place of its last. */
+  say(run: string, text: string): void {
+    const line = text.includes(run) ? text : `${run}: ${text.trimStart()}`;
     if (!this.#inPlace) return say(line);
     this.#erase();
     if (line.includes(": live: ")) this.#newest.set(run, line);

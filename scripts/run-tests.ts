@@ -1,6 +1,6 @@
 import { type Broker, folderVariable, prepareBrokers, startBroker } from "@lab/lab/brokers";
 import { refuseContainers, servicesKind } from "@lab/lab/compose-services";
-import type { Model } from "@lab/lab/evidence";
+import type { Evidence, Model } from "@lab/lab/evidence";
 import { repoFolder } from "@lab/lab/folders";
 import { join } from "node:path";
 import { bunTest, type Counts } from "./bun-test.ts";
@@ -15,12 +15,12 @@ export interface TestResult extends Counts {
 }
 
 /**
- * Runs the files one after the other, live, each in a process of its own, with
- * the evidence in that folder. All files of a model share one broker, which is
- * up only while they run: it would cost the other models' measurements. Storms
- * come last, side by side. `envOf` gives what a file's environment has beside
- * ours. Throws when the signal is aborted, with all taken down, and at once when something is
- * missing or a proof is to go with services in containers.
+ * Runs the files, each in a process of its own, live, with the evidence in that folder: what
+ * measures alone, then the proofs, which wait more than they work, the models side by side. The
+ * files of a model share a broker, which is up only while they run: it would cost the other
+ * models' measurements. `envOf` gives what a file's environment has beside ours. Throws when the
+ * signal is aborted, with all taken down, and at once when something is missing or a proof is to
+ * go with services in containers.
  */
 export async function runTests(
   files: readonly TestFile[],
@@ -31,7 +31,8 @@ export async function runTests(
   const models = Object.values(MODELS)
     .map(({ model }) => model)
     .filter((model) => files.some((file) => file.model === model));
-  if (files.some(({ isProof }) => isProof)) refuseContainers();
+  const proofs = files.filter(({ isProof }) => isProof);
+  if (proofs.length > 0) refuseContainers();
   const brokers = models.flatMap((model) => brokerOf(model) ?? []);
   const proxiedKafka = files.some(proxiesKafka);
   await unlessAborted(signal, prepareBrokers(brokers, { proxiedKafka }));
@@ -40,17 +41,29 @@ export async function runTests(
     ...servicesEnv(file),
     ...envOf(file),
   });
-  const storms = files.filter(isStorm);
+  const lines = new LiveLines();
+  let begun = 0;
+  const manner: Omit<Manner, "say"> = {
+    env: (file) => ({ ...lines.env, ...env(file) }),
+    title: ({ model, name }) => `${(begun += 1)} of ${files.length}: ${model}/${name}`,
+    signal,
+  };
   const results: TestResult[] = [];
   for (const model of models) {
-    const ofModel = files.filter((file) => file.model === model && !isStorm(file));
-    if (ofModel.length === 0) continue;
-    const done = results.length;
-    const title = (index: number) =>
-      `${done + index + 1} of ${files.length}: ${model}/${ofModel[index]!.name}`;
-    results.push(...(await runModel(model, ofModel, env, signal, title)));
+    const others = files.filter((file) => file.model === model && !file.isProof);
+    results.push(...(await runModel(model, others, { ...manner, say })));
   }
-  return [...results, ...(await runStorms(storms, env, signal))];
+  const proven = await Promise.all(
+    models.map((model) =>
+      runModel(
+        model,
+        proofs.filter((file) => file.model === model),
+        { ...manner, say: (line) => lines.say(model, line) },
+      ),
+    ),
+  );
+  signal.throwIfAborted();
+  return [...results, ...proven.flat()];
 }
 
 /** Where LAB_SERVICES wants containers: processes all the same for what doesn't hold in them. */
@@ -60,71 +73,57 @@ function servicesEnv(file: TestFile): Record<string, string> {
   return { LAB_SERVICES: "native" };
 }
 
-function isStorm({ isProof, name }: TestFile): boolean {
-  return isProof && name === "storm";
+interface Manner {
+  env: (file: TestFile) => Record<string, string>;
+  say: (line: string) => void;
+  title: (file: TestFile) => string;
+  signal: AbortSignal;
 }
 
-/** They take minutes and measure nothing. Each has a broker of its own, to be killed. */
-async function runStorms(
-  files: readonly TestFile[],
-  envOf: (file: TestFile) => Record<string, string>,
-  signal: AbortSignal,
-): Promise<TestResult[]> {
-  if (files.length === 0) return [];
-  say(`\n── side by side: ${files.map(({ model, name }) => `${model}/${name}`).join(", ")}`);
-  const lines = new LiveLines();
-  const results = await Promise.all(
-    files.map(async (file) => {
-      const counts = await bunTest({
-        files: [file.path],
-        cwd: join(repoFolder, file.model),
-        env: { ...lines.env, ...envOf(file) },
-        onLine: (line) => lines.say(file.model, line),
-        signal,
-      });
-      return { file, ...counts };
-    }),
-  );
-  signal.throwIfAborted();
-  return results;
-}
-
+/** Runs a model's files one after the other; none after an abort. */
 async function runModel(
   model: Model,
   files: readonly TestFile[],
-  envOf: (file: TestFile) => Record<string, string>,
-  signal: AbortSignal,
-  title: (index: number) => string,
+  { env, say, signal, title }: Manner,
 ): Promise<TestResult[]> {
+  if (files.length === 0 || signal.aborted) return [];
   let broker: Broker | undefined;
   try {
-    broker = await startItsBroker(model, signal);
+    if (!files.every(hasOwnBroker)) broker = await startItsBroker(model, say, signal);
   } catch (error) {
-    signal.throwIfAborted();
-    say(`${model}: ${(error as Error).message}`);
+    if (!signal.aborted) say(`${model}: ${(error as Error).message}`);
     return files.map((file) => ({ file, passed: 0, failed: 1 }));
   }
   await using _ = broker;
   const results: TestResult[] = [];
-  for (const [index, file] of files.entries()) {
-    say(`\n── ${title(index)}`);
+  for (const file of files) {
+    if (signal.aborted) break;
+    say(`\n── ${title(file)}`);
     const counts = await bunTest({
       files: [file.path],
       cwd: join(repoFolder, model),
       env: {
-        ...envOf(file),
+        ...env(file),
         ...(broker?.folder === undefined ? {} : { [folderVariable[broker.name]]: broker.folder }),
       },
       onLine: say,
       signal,
     });
-    signal.throwIfAborted();
     results.push({ file, ...counts });
   }
   return results;
 }
 
-async function startItsBroker(model: Model, signal: AbortSignal): Promise<Broker | undefined> {
+/** A storm may last, and its broker is there to be killed. */
+function hasOwnBroker({ isProof, name }: TestFile): boolean {
+  return isProof && name === "storm";
+}
+
+async function startItsBroker(
+  model: Model,
+  say: Manner["say"],
+  signal: AbortSignal,
+): Promise<Broker | undefined> {
   const name = brokerOf(model);
   if (name === undefined) return undefined;
   say(`\nstarting ${name} …`);
@@ -142,12 +141,24 @@ export function total(results: readonly Counts[]): Counts {
   };
 }
 
-/** Says what came of each file; returns the sums. */
-export function sayResults(results: readonly TestResult[]): Counts {
+/** Says what came of each file, and why one fell short, by its evidence in that folder; returns the sums. */
+export async function sayResults(
+  results: readonly TestResult[],
+  runFolder: string,
+): Promise<Counts> {
   console.log();
   for (const { failed, file } of results) {
     const word = failed === 0 ? "held" : "FELL SHORT";
     console.log(`${word.padEnd(10)}  ${file.model}/${file.name}`);
+    if (failed === 0) continue;
+    const failure = (await evidenceOf(runFolder, file))?.failure ?? "";
+    for (const line of failure.split("\n").filter(Boolean)) console.log(`            ${line}`);
   }
   return total(results);
+}
+
+/** What the file left of itself; undefined where it left nothing. */
+export async function evidenceOf(runFolder: string, file: TestFile): Promise<Evidence | undefined> {
+  const stored = Bun.file(join(runFolder, file.model, `${file.name}.json`));
+  return (await stored.exists()) ? ((await stored.json()) as Evidence) : undefined;
 }

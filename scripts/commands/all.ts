@@ -17,7 +17,7 @@ LAB_BROKERS=compose or native forces it. Exit code 0 only if every experiment he
     const files = modelTests().filter((file) => file.isExperiment);
     return interruptible(async (signal) => {
       const folder = await runFolder();
-      const { failed } = sayResults(await runTests(files, folder, signal));
+      const { failed } = await sayResults(await runTests(files, folder, signal), folder);
       const report = await writeReport(folder, join(folder, "report"));
       console.log(`\nreport: ${report.html}\n        ${report.markdown}`);
       for (const shortfall of report.shortfalls) {

@@ -1,11 +1,10 @@
-import type { Evidence } from "@lab/lab/evidence";
 import { repoFolder } from "@lab/lab/folders";
 import { runFolder } from "@lab/lab/run-folder";
-import { join, relative } from "node:path";
+import { relative } from "node:path";
 import { type Command, type Input, unknown, UsageError } from "../command.ts";
 import { interruptible } from "../interrupt.ts";
 import { MODELS } from "../models.ts";
-import { runTests, sayResults, type TestResult } from "../run-tests.ts";
+import { evidenceOf, runTests, sayResults, type TestResult } from "../run-tests.ts";
 import { modelTests } from "../test-files.ts";
 
 export const command: Command = {
@@ -32,7 +31,7 @@ code 1 when the checker finds a violation. Schedule, history and evidence go int
         ...(seed === undefined ? {} : { LAB_SEED: seed }),
       };
       const results = await runTests(files, folder, signal, () => env);
-      const { failed } = sayResults(results);
+      const { failed } = await sayResults(results, folder);
       for (const result of results) console.log(await verdictOf(folder, result));
       console.log(`evidence: ${relative(repoFolder, folder)}`);
       return failed === 0 ? 0 : 1;
@@ -65,13 +64,9 @@ function numberOf(
 
 /** What the checker found, in a line. */
 async function verdictOf(folder: string, { file }: TestResult): Promise<string> {
-  const { model } = file;
-  const stored = Bun.file(join(folder, model, "storm.json"));
-  if (!(await stored.exists())) return `${model}: no evidence`;
-  const { failure, figures, held } = (await stored.json()) as Evidence;
+  const { figures = {} } = (await evidenceOf(folder, file)) ?? {};
   const counts = ["orders", "acknowledged", "unknown", "recovered", "kills", "faults", "violations"]
     .filter((name) => figures[name] !== undefined)
     .map((name) => `${figures[name]} ${name}`);
-  const why = held ? "" : `: ${failure?.split("\n")[0] ?? "it did not hold"}`;
-  return `${model}: ${counts.join(", ")}${why}`;
+  return `${file.model}: ${counts.join(", ") || "no evidence"}`;
 }

@@ -9,8 +9,8 @@ import { modelTests } from "../test-files.ts";
 export const command: Command = {
   summary: "the proofs alone: kills, faults, mutants, storms, and the checker's verdicts",
   usage: "",
-  details: `Every file of the parts' tests/proof, the storms last and side by side. scripts/lab test runs them
-too. LAB_LONG=on makes longer rounds. Kafka's network-faults and storm want Java, with Docker too.
+  details: `Every file of the parts' tests/proof, the models side by side, the storms last. scripts/lab test runs
+them too. LAB_LONG=on makes longer rounds. Kafka's network-faults and storm want Java, with Docker too.
 The evidence goes into a new folder of .lab/runs.`,
   async run({ words }) {
     if (words.length > 0)
@@ -18,7 +18,7 @@ The evidence goes into a new folder of .lab/runs.`,
     const files = modelTests().filter(({ isProof }) => isProof);
     return interruptible(async (signal) => {
       const folder = await runFolder();
-      const { failed } = sayResults(await runTests(files, folder, signal));
+      const { failed } = await sayResults(await runTests(files, folder, signal), folder);
       console.log(`evidence: ${relative(repoFolder, folder)}`);
       return failed === 0 ? 0 : 1;
     });

@@ -23,7 +23,7 @@ forces it. LAB_SERVICES=compose LAB_BROKERS=compose runs the services in contain
     return interruptible(async (signal) => {
       const folder = await runFolder();
       const results = await runTests(files, folder, signal);
-      const { failed } = sayResults(results);
+      const { failed } = await sayResults(results, folder);
       console.log(`evidence: ${relative(repoFolder, folder)}`);
       return failed === 0 ? 0 : 1;
     });

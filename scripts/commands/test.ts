@@ -30,8 +30,9 @@ brokers run or LAB_BROKERS says otherwise. The last line is: N passed, N failed.
       const checks = await verify(signal);
       const envOf = (file: TestFile): Record<string, string> =>
         options["compose"] === true && holdsInContainers(file) ? { LAB_SERVICES: "compose" } : {};
-      const results = await runTests(modelTests(), await runFolder(), signal, envOf);
-      sayResults(results);
+      const folder = await runFolder();
+      const results = await runTests(modelTests(), folder, signal, envOf);
+      await sayResults(results, folder);
       const { failed, passed } = total([checks, ...results]);
       console.log(`${passed} passed, ${failed} failed`);
       return failed === 0 ? 0 : 1;
