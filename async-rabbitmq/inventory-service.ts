@@ -56,7 +56,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
   const faults = createFaults("inventory", config);
   const store = new Store(config.database, [...INVENTORY_SCHEMA, ...LEDGER_SCHEMA]);
   const inventory = new Inventory(store.db);
-  const ledger = new Ledger(store.db, "inventory-service");
+  const ledger = new Ledger(store.db, "inventory-service", log);
   await store.commit(() => inventory.open(config.openingStock));
   faults.reached("opened-before-listening");
   const names = topology(config.labNamespace);
@@ -112,7 +112,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
         store.commit(() => work.map(({ event }) => ledger.once(event.id, () => reserve(event)))),
       );
       faults.reached("stored-before-publish");
-      const said = answers.map(({ outcome }) => publisher.publish(outcome));
+      const said = answers.map((answer) => publisher.publish(answer));
       faults.reached("published-before-confirm");
       await Promise.all(said);
       faults.reached("confirmed-before-ack");

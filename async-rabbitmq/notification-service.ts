@@ -56,7 +56,7 @@ export async function startNotification(config: Static<typeof Config>): Promise<
   const faults = createFaults("notification", config);
   const store = new Store(config.database, [...NOTIFICATIONS_SCHEMA, ...LEDGER_SCHEMA]);
   const notifications = new Notifications(store.db);
-  const ledger = new Ledger(store.db, "notification-service");
+  const ledger = new Ledger(store.db, "notification-service", log);
   const names = topology(config.labNamespace);
 
   const app = createApp("notification-service", {
@@ -105,7 +105,7 @@ export async function startNotification(config: Static<typeof Config>): Promise<
         store.commit(() => work.map(({ event }) => ledger.once(event.id, () => tell(event)))),
       );
       faults.reached("stored-before-publish");
-      const said = sent.map(({ outcome }) => publisher.publish(outcome));
+      const said = sent.map((confirmation) => publisher.publish(confirmation));
       faults.reached("published-before-confirm");
       await Promise.all(said);
       faults.reached("confirmed-before-ack");

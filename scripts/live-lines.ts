@@ -17,6 +17,17 @@ export class LiveLines {
     this.#erase();
     if (line.includes(": live: ")) this.#newest.set(run, line);
     else say(line);
+    this.#write();
+  }
+
+  /** That run is over. */
+  end(run: string): void {
+    if (this.#inPlace) this.#erase();
+    this.#newest.delete(run);
+    this.#write();
+  }
+
+  #write(): void {
     for (const one of this.#newest.values()) {
       say(one.slice(0, process.stderr.columns - 1));
     }

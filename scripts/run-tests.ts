@@ -14,13 +14,18 @@ export interface TestResult extends Counts {
   file: TestFile;
 }
 
+/** Proofs that wait more than they work go so many at once. */
+const AT_ONCE = 4;
+
+/** Proofs that use a whole machine: with lanes of their own, in which services start all the time. */
+const BUSY = ["crash-points", "mutants"];
+
 /**
- * Runs the files, each in a process of its own, live, with the evidence in that folder: what
- * measures alone, then the proofs, which wait more than they work, the models side by side. The
- * files of a model share a broker, which is up only while they run: it would cost the other
- * models' measurements. `envOf` gives what a file's environment has beside ours. Throws when the
- * signal is aborted, with all taken down, and at once when something is missing or a proof is to
- * go with services in containers.
+ * Runs the files, each in a process of its own, live, with the evidence in that folder. What
+ * measures or is busy goes alone, model after model; the other proofs go several at once, storms
+ * first, since they last. `envOf` gives what a file's environment has beside ours. Throws when
+ * the signal is aborted, with all taken down, and at once when something is missing or a proof is
+ * to go with services in containers.
  */
 export async function runTests(
   files: readonly TestFile[],
@@ -31,39 +36,33 @@ export async function runTests(
   const models = Object.values(MODELS)
     .map(({ model }) => model)
     .filter((model) => files.some((file) => file.model === model));
-  const proofs = files.filter(({ isProof }) => isProof);
-  if (proofs.length > 0) refuseContainers();
+  if (files.some(({ isProof }) => isProof)) refuseContainers();
   const brokers = models.flatMap((model) => brokerOf(model) ?? []);
   const proxiedKafka = files.some(proxiesKafka);
   await unlessAborted(signal, prepareBrokers(brokers, { proxiedKafka }));
-  const env = (file: TestFile) => ({
-    LAB_RUN_DIR: runFolder,
-    ...servicesEnv(file),
-    ...envOf(file),
-  });
-  const lines = new LiveLines();
   let begun = 0;
-  const manner: Omit<Manner, "say"> = {
-    env: (file) => ({ ...lines.env, ...env(file) }),
-    title: ({ model, name }) => `${(begun += 1)} of ${files.length}: ${model}/${name}`,
+  const plan: Plan = {
+    env: (file) => ({ LAB_RUN_DIR: runFolder, ...servicesEnv(file), ...envOf(file) }),
+    title: ({ model, name }) => `\n── ${(begun += 1)} of ${files.length}: ${model}/${name}`,
     signal,
   };
   const results: TestResult[] = [];
   for (const model of models) {
-    const others = files.filter((file) => file.model === model && !file.isProof);
-    results.push(...(await runModel(model, others, { ...manner, say })));
+    const own = files.filter((file) => file.model === model && goesAlone(file));
+    results.push(...(await runAlone(model, own, plan)));
   }
-  const proven = await Promise.all(
-    models.map((model) =>
-      runModel(
-        model,
-        proofs.filter((file) => file.model === model),
-        { ...manner, say: (line) => lines.say(model, line) },
-      ),
-    ),
-  );
-  signal.throwIfAborted();
-  return [...results, ...proven.flat()];
+  const others = files.filter((file) => !goesAlone(file));
+  return [...results, ...(await runAtOnce(others, plan))];
+}
+
+function goesAlone({ isProof, name }: TestFile): boolean {
+  return !isProof || BUSY.includes(name);
+}
+
+interface Plan {
+  env: (file: TestFile) => Record<string, string>;
+  title: (file: TestFile) => string;
+  signal: AbortSignal;
 }
 
 /** Where LAB_SERVICES wants containers: processes all the same for what doesn't hold in them. */
@@ -73,32 +72,25 @@ function servicesEnv(file: TestFile): Record<string, string> {
   return { LAB_SERVICES: "native" };
 }
 
-interface Manner {
-  env: (file: TestFile) => Record<string, string>;
-  say: (line: string) => void;
-  title: (file: TestFile) => string;
-  signal: AbortSignal;
-}
-
-/** Runs a model's files one after the other; none after an abort. */
-async function runModel(
+/** One after the other. They share a broker, which is up only while they run: it would cost the other models' measurements. */
+async function runAlone(
   model: Model,
   files: readonly TestFile[],
-  { env, say, signal, title }: Manner,
+  { env, signal, title }: Plan,
 ): Promise<TestResult[]> {
-  if (files.length === 0 || signal.aborted) return [];
+  if (files.length === 0) return [];
   let broker: Broker | undefined;
   try {
-    if (!files.every(hasOwnBroker)) broker = await startItsBroker(model, say, signal);
+    broker = await startItsBroker(model, signal);
   } catch (error) {
-    if (!signal.aborted) say(`${model}: ${(error as Error).message}`);
+    signal.throwIfAborted();
+    say(`${model}: ${(error as Error).message}`);
     return files.map((file) => ({ file, passed: 0, failed: 1 }));
   }
   await using _ = broker;
   const results: TestResult[] = [];
   for (const file of files) {
-    if (signal.aborted) break;
-    say(`\n── ${title(file)}`);
+    say(title(file));
     const counts = await bunTest({
       files: [file.path],
       cwd: join(repoFolder, model),
@@ -109,21 +101,46 @@ async function runModel(
       onLine: say,
       signal,
     });
+    signal.throwIfAborted();
     results.push({ file, ...counts });
   }
   return results;
 }
 
-/** A storm may last, and its broker is there to be killed. */
-function hasOwnBroker({ isProof, name }: TestFile): boolean {
-  return isProof && name === "storm";
+/** Several at once, each with a broker of its own. */
+async function runAtOnce(
+  files: readonly TestFile[],
+  { env, signal, title }: Plan,
+): Promise<TestResult[]> {
+  const lines = new LiveLines();
+  const left = files.toSorted((a, b) => Number(isStorm(b)) - Number(isStorm(a)));
+  const results: TestResult[] = [];
+  await Promise.all(
+    Array.from({ length: AT_ONCE }, async () => {
+      for (let file = left.shift(); file && !signal.aborted; file = left.shift()) {
+        const name = `${file.model}/${file.name}`;
+        lines.say(name, title(file));
+        const counts = await bunTest({
+          files: [file.path],
+          cwd: join(repoFolder, file.model),
+          env: { ...lines.env, ...env(file) },
+          onLine: (line) => lines.say(name, line),
+          signal,
+        });
+        lines.end(name);
+        results.push({ file, ...counts });
+      }
+    }),
+  );
+  signal.throwIfAborted();
+  return results.toSorted((a, b) => files.indexOf(a.file) - files.indexOf(b.file));
 }
 
-async function startItsBroker(
-  model: Model,
-  say: Manner["say"],
-  signal: AbortSignal,
-): Promise<Broker | undefined> {
+function isStorm({ name }: TestFile): boolean {
+  return name === "storm";
+}
+
+async function startItsBroker(model: Model, signal: AbortSignal): Promise<Broker | undefined> {
   const name = brokerOf(model);
   if (name === undefined) return undefined;
   say(`\nstarting ${name} …`);

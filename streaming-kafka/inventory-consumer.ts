@@ -57,7 +57,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
   const faults = createFaults("inventory", config);
   const store = new Store(config.database, [...INVENTORY_SCHEMA, ...LEDGER_SCHEMA]);
   const inventory = new Inventory(store.db);
-  const ledger = new Ledger(store.db, "inventory-consumer");
+  const ledger = new Ledger(store.db, "inventory-consumer", log);
   await store.commit(() => inventory.open(config.openingStock));
   faults.reached("opened-before-listening");
 
@@ -107,9 +107,9 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
       await producer.send({
         topic: names.inventoryEvents,
         acks: -1,
-        messages: answers.map(({ outcome }, n) => ({
+        messages: answers.map((value, n) => ({
           key: events[n]?.data.kitchen ?? null,
-          value: outcome,
+          value,
           headers: { "content-type": CONTENT_TYPE },
         })),
       });

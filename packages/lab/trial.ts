@@ -1,5 +1,3 @@
-import { Glob } from "bun";
-import { readFileSync } from "node:fs";
 import type { PlaceOrder } from "@lab/contracts/order";
 import { bulkOrder } from "@lab/workflow/bulk";
 import { OPENING_STOCK } from "@lab/workflow/menu";
@@ -12,6 +10,7 @@ import type { Model } from "./evidence.ts";
 import type { Run } from "./experiment.ts";
 import { eventsOf, readTopic, withAdmin } from "./kafka-tools.ts";
 import { describeGroup, labGroups, totalLag } from "./lag.ts";
+import { attemptsIn } from "./logs.ts";
 import { type LoadResult, openLoop, placeOrder } from "./load.ts";
 import { type Campus, startModel } from "./processes.ts";
 import { Rabbitmq } from "./rabbitmq-tools.ts";
@@ -345,16 +344,4 @@ function orderIdIn(body: Buffer): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** The most attempts at each order's message that had to be repeated, as the logs in that folder tell. */
-function attemptsIn(folder: string): Map<string, number> {
-  const attempts = new Map<string, number>();
-  const retried = /"message_retried".*"order_id":"([^"]+)","attempt":(\d+)/g;
-  for (const file of new Glob("**/*.log").scanSync({ cwd: folder, absolute: true })) {
-    for (const [, orderId = "", attempt] of readFileSync(file, "utf8").matchAll(retried)) {
-      attempts.set(orderId, Math.max(Number(attempt), attempts.get(orderId) ?? 0));
-    }
-  }
-  return attempts;
 }

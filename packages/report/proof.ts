@@ -30,6 +30,7 @@ const COUNTS: Record<string, string> = {
   acknowledged: "acknowledged",
   unknown: "unknown",
   recovered: "recovered",
+  repeated: "repeated",
   kills: "kills",
   faults: "faults",
   violations: "violations",
@@ -76,9 +77,14 @@ export function proofSummary(evidence: Evidence[]): ShownTable {
 }
 
 function sumsOf(evidence: Evidence[]): string[] {
-  return Object.keys(COUNTS).map((name) =>
-    shown(evidence.reduce((sum, { figures }) => sum + (Number(figures[name]) || 0), 0)),
-  );
+  return Object.keys(COUNTS).map((name) => {
+    const counted = evidence.flatMap(({ figures }) => figures[name] ?? []);
+    return shown(counted.length === 0 ? undefined : sum(counted.map(Number)));
+  });
+}
+
+function sum(values: number[]): number {
+  return values.reduce((all, value) => all + value, 0);
 }
 
 function shown(value: unknown): string {
@@ -88,6 +94,7 @@ function shown(value: unknown): string {
 const UNDERSTANDING = [
   "**Acknowledged** is what the client was told: 201 (synchronous) or 202. From then on the order must reach its end: confirmed or failed, in Kafka's model reserved or failed.",
   "**Unknown** is an operation without an answer: a timeout, a connection that broke. It may have happened or not, and both are legal. **Recovered** are the stored orders among them: they too must reach their end, and hold stock only if they stand.",
+  "**Repeated** are messages that came again after they had been processed: the ledger knew them, and said the stored answer again. In the situations of `mutants` most of them are written twice on purpose.",
   "**Lost**: acknowledged, without an end. **Stuck**: stored, not acknowledged, without an end. **Dead**: without an end because its message lies in a dead queue, where it can be looked at and put back; seen, and not lost.",
   "**Doubled**: a customer told twice, or two orders under one Idempotency-Key. **Unbalanced**: opening stock is not what is left plus what is reserved, to the unit, which is how a doubled reservation shows. **Oversold**: more reserved than there was. **Leaked**: stock held for an order that failed or was never stored.",
   "**Contradicted**: the client or a neighbour was told one thing, the store says another. **Resurrected**: failed, and then something else. **Unexpected**: stored, though nobody asked. **Miscounted**: Analytics counts something else than the orders say. **Unequal**: a replay computed other metrics. **Endless**: a message tried more often than its limit.",

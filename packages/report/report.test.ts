@@ -59,7 +59,7 @@ test("proofs have a page of their own, with the sums over all of them", async ()
   expect(report).toContain("[proof.md](proof.md)");
   expect(report).not.toContain("crash-points");
   const page = await Bun.file(join(folder, "with-proof", "proof.md")).text();
-  expect(page).toMatch(/\*\*all\*\* +\| +\| +200 \| +0 \| +0 \| +0 \| +7 \| +0 \| +0 \|/);
+  expect(page).toMatch(/\*\*all\*\* +\| +\| +200 \| +– \| +– \| +– \| +– \| +7 \| +– \| +0 \|/);
   expect(page).toContain("SIGKILL at every point: C. A stream: Kafka");
 });
 

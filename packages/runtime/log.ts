@@ -17,6 +17,7 @@ type LogEvent =
   | "broker_says"
   | "message_refused"
   | "message_retried"
+  | "message_repeated"
   | "faults_set"
   | "bulk_finished"
   | "replay_started"

@@ -9,8 +9,8 @@ import { modelTests } from "../test-files.ts";
 export const command: Command = {
   summary: "the proofs alone: kills, faults, mutants, storms, and the checker's verdicts",
   usage: "",
-  details: `Every file of the parts' tests/proof, the models side by side, the storms last. scripts/lab test runs
-them too. LAB_LONG=on makes longer rounds. Kafka's network-faults and storm want Java, with Docker too.
+  details: `Every file of the parts' tests/proof, those that wait more than they work side by side. scripts/lab test
+runs them too. LAB_LONG=on makes longer rounds. Kafka's network-faults and storm want Java, with Docker too.
 The evidence goes into a new folder of .lab/runs.`,
   async run({ words }) {
     if (words.length > 0)

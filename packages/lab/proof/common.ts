@@ -1,5 +1,6 @@
 import { type Broker, type BrokerName, startOwn } from "../brokers.ts";
 import { type Verdict, violations } from "../checker.ts";
+import { repeatedIn } from "../logs.ts";
 import type { Run } from "../experiment.ts";
 import { answerOf } from "../history.ts";
 import type { LoadResult } from "../load.ts";
@@ -48,7 +49,7 @@ export async function judge(
 ): Promise<Verdict> {
   await trial.settle();
   const verdict = await trial.verdict();
-  noteCounts(run, verdict, struck);
+  noteCounts(run, [verdict], struck);
   run.holds("the checker finds nothing illegal", violations(verdict), {});
   run.holds("no dead letters", verdict.dead, []);
   return verdict;
@@ -57,16 +58,26 @@ export async function judge(
 /** Notes the figures that the page "Proof" adds up. */
 export function noteCounts(
   run: Run,
-  verdict: Verdict,
+  verdicts: readonly Verdict[],
   struck: { kills: number; faults: number },
 ): void {
-  run.figure("orders", verdict.attempted);
-  run.figure("acknowledged", verdict.acknowledged);
-  run.figure("unknown", verdict.unknown);
-  run.figure("recovered", verdict.recovered.length);
-  run.figure("kills", struck.kills);
-  run.figure("faults", struck.faults);
-  run.figure("violations", Object.values(violations(verdict)).flat().length);
+  const sum = (of: (verdict: Verdict) => number) =>
+    verdicts.reduce((all, verdict) => all + of(verdict), 0);
+  const counts = {
+    orders: sum(({ attempted }) => attempted),
+    acknowledged: sum(({ acknowledged }) => acknowledged),
+    unknown: sum(({ unknown }) => unknown),
+    recovered: sum(({ recovered }) => recovered.length),
+    ...struck,
+    violations: sum((verdict) => Object.values(violations(verdict)).flat().length),
+  };
+  for (const [name, value] of Object.entries(counts)) run.figure(name, value);
+  noteRepeated(run);
+}
+
+/** Notes how many messages came again after they had been processed, where there are messages. */
+export function noteRepeated(run: Run): void {
+  if (run.evidence.model !== "sync-rest") run.figure("repeated", repeatedIn(run.folder));
 }
 
 /** What the client was told: one row per kind of answer. */

@@ -6,7 +6,7 @@ import type { ServiceProcess } from "../processes.ts";
 import { type Trial, trialOf } from "../trial.ts";
 import { eventually } from "../waiting.ts";
 import { illegalAnswers } from "./answers.ts";
-import { keepOrdering } from "./common.ts";
+import { keepOrdering, noteRepeated } from "./common.ts";
 
 /** Orders before the crash, which lies in the middle, and after it. */
 const AROUND = 15;
@@ -242,6 +242,7 @@ function conclude(run: Run, points: readonly CrashPoint[], visits: readonly Visi
     "violations",
     sum((visit) => visit.violations),
   );
+  noteRepeated(run);
   const named = (of: (visit: Visit) => string[]) =>
     ordered.flatMap((visit) => {
       const [service, point] = visit.point;

@@ -11,7 +11,7 @@ import { startTrial, type Trial } from "../trial.ts";
 import { eventually, settled } from "../waiting.ts";
 import { illegalAnswers } from "./answers.ts";
 import { count } from "../databases.ts";
-import { keepOrdering, ownBroker } from "./common.ts";
+import { keepOrdering, noteRepeated, ownBroker } from "./common.ts";
 
 /** A mutant that shows nothing in so many rounds isn't caught. */
 const MOST_ROUNDS = 5;
@@ -237,6 +237,7 @@ class Proof {
     );
     for (const [name, value] of Object.entries(this.#totals)) run.figure(name, value);
     run.figure("violations", illegal.flatMap(([, list]) => list).length);
+    noteRepeated(run);
     run.figure("mutants", mutants.filter(({ mutant }) => mutant.breaks.length > 0).length);
     run.figure("controls", controls.length);
     for (const { situation, found } of controls) {
@@ -386,10 +387,14 @@ export function killedUnderLoad(breaks: Mutant["breaks"]): Situation {
       if (subject.without !== "") await order.restart({ LAB_WITHOUT: subject.without });
       await order.healthy();
       const load = keepOrdering(subject.trial, 200);
-      // Until others know orders that Order hasn't committed yet.
-      await eventually("Inventory has decided some", () => count(inventory, DECIDED) >= 2 * SOME, {
-        everyMs: 10,
-      });
+      // Until others know orders that Order hasn't committed yet: Inventory and the client.
+      const { trial } = subject;
+      const told = () => trial.operations.filter(({ outcome }) => outcome === "ok").length;
+      await eventually(
+        "Inventory and the client know some",
+        () => count(inventory, DECIDED) >= 2 * SOME && told() >= SOME,
+        { everyMs: 10 },
+      );
       await kill(subject, order);
       await load.stop();
       await order.restart();

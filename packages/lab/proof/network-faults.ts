@@ -246,7 +246,7 @@ function report(run: Run, trial: Trial, seen: readonly Seen[], verdict: Verdict)
     rows: told.map(({ row }) => row),
     note: "Recovered: every order from before the end of the fault has ended, no release is owed for one, every service is healthy. Half-open lasts for the connections that it struck, and is over for new ones at once.",
   });
-  noteCounts(run, verdict, { kills: 0, faults: seen.length });
+  noteCounts(run, [verdict], { kills: 0, faults: seen.length });
   run.figure("slowest_recovery_s", rounded(Math.max(...told.map((one) => one.recoveredS)), 2));
   for (const { expected, held, name } of told) {
     run.holds(`${name}: it is felt, as it may be, and passes`, held, expected);

@@ -8,7 +8,7 @@ import { type Trial, trialOf } from "../trial.ts";
 import { eventually } from "../waiting.ts";
 import { illegalAnswers } from "./answers.ts";
 import { count } from "../databases.ts";
-import { keepOrdering, type Ordering, timed } from "./common.ts";
+import { keepOrdering, noteCounts, type Ordering, timed } from "./common.ts";
 
 const RATE_PER_S = 100;
 /** Units of everything in every kitchen: it lasts, and it runs out. */
@@ -158,27 +158,11 @@ function conclude(run: Run, seen: readonly Seen[]): void {
       illegal(verdict),
     ]),
   });
-  run.figure(
-    "orders",
-    sum(({ verdict }) => verdict.attempted),
-  );
-  run.figure(
-    "acknowledged",
-    sum(({ verdict }) => verdict.acknowledged),
-  );
-  run.figure(
-    "unknown",
-    sum(({ verdict }) => verdict.unknown),
-  );
-  run.figure(
-    "recovered",
-    sum(({ verdict }) => verdict.recovered.length),
-  );
-  run.figure("kills", seen.length);
-  run.figure("faults", seen.length);
-  run.figure(
-    "violations",
-    sum(({ verdict }) => illegal(verdict)),
+  const struck = { kills: seen.length, faults: seen.length };
+  noteCounts(
+    run,
+    seen.map(({ verdict }) => verdict),
+    struck,
   );
   run.figure(
     "done_again",

@@ -111,7 +111,7 @@ experiment(
       rows,
       note: "An order is one unit. Held: by orders that were answered 504. Of what is owed the oldest release is tried again and again, and arrives; that its reply is lost too keeps it owed.",
     });
-    noteCounts(run, verdict, { kills: 0, faults: WAYS.length });
+    noteCounts(run, [verdict], { kills: 0, faults: WAYS.length });
     run.figure("released", verdict.released);
     run.figure("held_during_units", Math.max(...rows.map(([, , , , held]) => Number(held))));
     run.figure("held_after_units", Math.max(...rows.map((row) => Number(row.at(-1)))));
