@@ -158,6 +158,9 @@ export function total(results: readonly Counts[]): Counts {
   };
 }
 
+/** Of why a file fell short; the rest is in its evidence. */
+const MOST_LINES = 12;
+
 /** Says what came of each file, and why one fell short, by its evidence in that folder; returns the sums. */
 export async function sayResults(
   results: readonly TestResult[],
@@ -169,7 +172,9 @@ export async function sayResults(
     console.log(`${word.padEnd(10)}  ${file.model}/${file.name}`);
     if (failed === 0) continue;
     const failure = (await evidenceOf(runFolder, file))?.failure ?? "";
-    for (const line of failure.split("\n").filter(Boolean)) console.log(`            ${line}`);
+    const why = failure.split("\n").filter(Boolean);
+    for (const line of why.slice(0, MOST_LINES)) console.log(`            ${line}`);
+    if (why.length > MOST_LINES) console.log("            … more in its evidence");
   }
   return total(results);
 }

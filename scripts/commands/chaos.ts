@@ -68,5 +68,5 @@ async function verdictOf(folder: string, { file }: TestResult): Promise<string> 
   const counts = ["orders", "acknowledged", "unknown", "recovered", "kills", "faults", "violations"]
     .filter((name) => figures[name] !== undefined)
     .map((name) => `${figures[name]} ${name}`);
-  return `${file.model}: ${counts.join(", ") || "no evidence"}`;
+  return `${file.model}: ${counts.join(", ") || "nothing was counted"}`;
 }
