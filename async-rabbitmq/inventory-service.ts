@@ -26,6 +26,7 @@ import { OPENING_STOCK } from "@lab/workflow/menu";
 import { type Static, Type } from "@sinclair/typebox";
 import type { ConfirmChannel, ConsumeMessage } from "amqplib";
 import {
+  acknowledge,
   AmqpUrl,
   attemptOf,
   connectBroker,
@@ -116,8 +117,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
       faults.reached("published-before-confirm");
       await Promise.all(said);
       faults.reached("confirmed-before-ack");
-      // One by one: an `allUpTo` would take those along that wait for a retry.
-      for (const { message } of work) channel.ack(message);
+      acknowledge(channel, work);
       faults.reached("acked");
     } catch (error) {
       // The process ends, and what it had is delivered again.

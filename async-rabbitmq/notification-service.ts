@@ -28,6 +28,7 @@ import { Store } from "@lab/store/store";
 import { type Static, Type } from "@sinclair/typebox";
 import type { ConfirmChannel, ConsumeMessage } from "amqplib";
 import {
+  acknowledge,
   AmqpUrl,
   attemptOf,
   connectBroker,
@@ -109,8 +110,7 @@ export async function startNotification(config: Static<typeof Config>): Promise<
       faults.reached("published-before-confirm");
       await Promise.all(said);
       faults.reached("confirmed-before-ack");
-      // One by one: an `allUpTo` would take those along that wait for a retry.
-      for (const { message } of work) channel.ack(message);
+      acknowledge(channel, work);
       faults.reached("acked");
     } catch (error) {
       // The process ends, and what it had is delivered again.

@@ -32,6 +32,7 @@ import { Store } from "@lab/store/store";
 import { type Static, Type } from "@sinclair/typebox";
 import type { ConfirmChannel, ConsumeMessage } from "amqplib";
 import {
+  acknowledge,
   AmqpUrl,
   connectBroker,
   consumeBatches,
@@ -186,7 +187,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
         }),
       );
       faults.reached("advanced-before-ack");
-      for (const { message } of work) channel.ack(message);
+      acknowledge(channel, work);
       faults.reached("acked");
     } catch (error) {
       // The process ends, and what it had is delivered again.

@@ -302,6 +302,19 @@ export async function consumeBatches(
   };
 }
 
+/**
+ * Acknowledges a batch's work, in one word where that says nothing of others: a quorum queue is
+ * slow to note 300 words, and a channel that closes meanwhile forgets those that it still has.
+ */
+export function acknowledge(channel: Channel, work: readonly Delivery<LabEvent>[]): void {
+  // "All up to this one" would take those along that wait to be put back.
+  if (waitingToGoBack.get(channel)) for (const { message } of work) channel.ack(message);
+  else if (work.length > 0) channel.ack(work.at(-1)!.message, true);
+}
+
+/** How many deliveries of a channel. */
+const waitingToGoBack = new WeakMap<Channel, number>();
+
 const RETRY_PAUSE_MS = 100;
 
 /**
@@ -311,7 +324,11 @@ const RETRY_PAUSE_MS = 100;
  */
 export function requeueLater(channel: Channel, message: ConsumeMessage): void {
   const pauseMs = RETRY_PAUSE_MS * 2 ** Math.min(attemptOf(message) - 1, 5);
+  const count = (more: number) =>
+    waitingToGoBack.set(channel, (waitingToGoBack.get(channel) ?? 0) + more);
+  count(+1);
   setTimeout(() => {
+    count(-1);
     try {
       channel.reject(message, true);
     } catch {

@@ -8,6 +8,7 @@ import { illegalAnswers } from "./answers.ts";
 import { answersTable, judge, keepOrdering, LONG, type Ordering, timed } from "./common.ts";
 
 const RATE_PER_S = 100;
+/** In each of them every service stops once. */
 const ROUNDS = LONG ? 60 : 20;
 /** What the runtime allows a stop; see packages/runtime/service.ts. */
 const GRACE_MS = 10_000;
@@ -45,10 +46,11 @@ export function testStop({
       name: "stop",
       model,
       question: "A service gets SIGTERM under load: is anything lost, or done twice for nothing?",
-      method: `${RATE_PER_S} orders/s all along; ${ROUNDS} rounds of SIGTERM and a new start, the services in turn; then two signals for each, while a client that has sent half a request keeps its stop waiting${slowClient ? ", and one signal for the first" : ""}. ${repetition}`,
+      method: `${RATE_PER_S} orders/s all along; ${ROUNDS} rounds of SIGTERM and a new start for each service in turn; then two signals for each, while a client that has sent half a request keeps its stop waiting${slowClient ? ", and one signal for the first" : ""}. ${repetition}`,
       disproof: `An exit code other than 0, a stop over its grace, an order lost, ${repeats}, a second signal that has to wait.`,
       requirements: [],
       parameters: { rate_per_s: RATE_PER_S, rounds: ROUNDS, grace_ms: GRACE_MS },
+      timeoutS: LONG ? 600 : 180,
     },
     async (run) => {
       await using trial = await trialOf(run, "stop");
@@ -57,14 +59,16 @@ export function testStop({
       const orders = keepOrdering(trial, RATE_PER_S);
       const stops: Stop[] = [];
       for (let round = 0; round < ROUNDS; round += 1) {
-        // Something must be under way, in the middle of which the signal comes.
-        await orders.more(10);
-        stops.push(await stopOnce(services[round % services.length]!, watching));
+        for (const service of services) {
+          // Something must be under way, in the middle of which the signal comes.
+          await orders.more(10);
+          stops.push(await stopOnce(service, watching));
+        }
       }
       await orders.stop();
       await trial.settle();
       const repeated = await watching.repeated();
-      run.progress(`${ROUNDS} stops; now with half a request open`);
+      run.progress(`${stops.length} stops; now with half a request open`);
       const again = keepOrdering(trial, RATE_PER_S);
       const patient = slowClient ? [await stopSlowly(again, trial.campus.order)] : [];
       const twice: Stop[] = [];
