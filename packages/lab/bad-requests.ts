@@ -1,5 +1,9 @@
+import { PlaceOrder, Release, Reserve, Send } from "@lab/contracts/order";
 import { PROBLEMS, ProblemBody } from "@lab/contracts/problem";
+import { BulkRequest } from "@lab/store/bulks";
+import type { TSchema } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
+import type { Model } from "./evidence.ts";
 
 /** A request that a service must refuse, and how. */
 export interface BadRequest {
@@ -129,7 +133,7 @@ function badPages(path: string): BadRequest[] {
 }
 
 /** What the service that takes orders refuses, in all three models. */
-export const BAD_ORDERS: BadRequest[] = [
+const BAD_ORDERS: BadRequest[] = [
   ...EVERY_SERVICE,
   ...notJson("/order"),
   ...wrongFields(
@@ -178,7 +182,7 @@ export const BAD_ORDERS: BadRequest[] = [
 ];
 
 /** What Inventory refuses in all three models: it has these routes in each. */
-export const BAD_LOOK_UPS: BadRequest[] = [
+const BAD_LOOK_UPS: BadRequest[] = [
   ...EVERY_SERVICE,
   {
     name: "an unknown order id",
@@ -195,7 +199,7 @@ export const BAD_LOOK_UPS: BadRequest[] = [
 ];
 
 /** What only the REST model's Inventory has: commands. */
-export const BAD_RESERVATIONS: BadRequest[] = [
+const BAD_RESERVATIONS: BadRequest[] = [
   ...notJson("/reserve"),
   ...notJson("/release"),
   ...wrongFields(
@@ -210,7 +214,7 @@ export const BAD_RESERVATIONS: BadRequest[] = [
   ...wrongFields("/release", {}, { order_id: BAD_IDS }),
 ];
 
-export const BAD_SENDS: BadRequest[] = [
+const BAD_SENDS: BadRequest[] = [
   ...notJson("/send"),
   ...wrongFields(
     "/send",
@@ -223,12 +227,9 @@ export const BAD_SENDS: BadRequest[] = [
   ),
 ];
 
-export const BAD_NOTIFICATION_PAGES: BadRequest[] = [
-  ...EVERY_SERVICE,
-  ...badPages("/notifications"),
-];
+const BAD_NOTIFICATION_PAGES: BadRequest[] = [...EVERY_SERVICE, ...badPages("/notifications")];
 
-export const BAD_BULKS: BadRequest[] = [
+const BAD_BULKS: BadRequest[] = [
   ...notJson("/orders/bulk"),
   ...wrongFields(
     "/orders/bulk",
@@ -250,7 +251,7 @@ export const BAD_BULKS: BadRequest[] = [
   },
 ];
 
-export const BAD_REPLAYS: BadRequest[] = [
+const BAD_REPLAYS: BadRequest[] = [
   ...EVERY_SERVICE,
   { name: "no replay yet", method: "GET", path: "/replay", code: "not_found" },
   {
@@ -262,6 +263,41 @@ export const BAD_REPLAYS: BadRequest[] = [
     code: "method_not_allowed",
   },
 ];
+
+/** What each model's order service, Inventory and third service must refuse. */
+export const BAD_REQUESTS: Record<
+  Model,
+  [order: BadRequest[], inventory: BadRequest[], third: BadRequest[]]
+> = {
+  "sync-rest": [
+    BAD_ORDERS,
+    [...BAD_LOOK_UPS, ...BAD_RESERVATIONS],
+    [...BAD_NOTIFICATION_PAGES, ...BAD_SENDS],
+  ],
+  "async-rabbitmq": [BAD_ORDERS, BAD_LOOK_UPS, BAD_NOTIFICATION_PAGES],
+  "streaming-kafka": [[...BAD_ORDERS, ...BAD_BULKS], BAD_LOOK_UPS, BAD_REPLAYS],
+};
+
+/** A route that takes JSON, and what. */
+export interface JsonRoute {
+  service: "order" | "inventory" | "third";
+  path: string;
+  body: TSchema;
+}
+
+const ORDER_ROUTE: JsonRoute = { service: "order", path: "/order", body: PlaceOrder };
+
+/** Those of each model, beside `/faults`. */
+export const JSON_ROUTES: Record<Model, JsonRoute[]> = {
+  "sync-rest": [
+    ORDER_ROUTE,
+    { service: "inventory", path: "/reserve", body: Reserve },
+    { service: "inventory", path: "/release", body: Release },
+    { service: "third", path: "/send", body: Send },
+  ],
+  "async-rabbitmq": [ORDER_ROUTE],
+  "streaming-kafka": [ORDER_ROUTE, { service: "order", path: "/orders/bulk", body: BulkRequest }],
+};
 
 /** Sends it, and says in one line what is wrong with the answer; undefined when it was refused as it should. */
 export async function complaint(url: string, bad: BadRequest): Promise<string | undefined> {

@@ -1,13 +1,10 @@
 /** Bad input of every kind beside honest orders. */
-import { BAD_LOOK_UPS, BAD_NOTIFICATION_PAGES, BAD_ORDERS } from "@lab/lab/bad-requests";
 import { testHostileInput } from "@lab/lab/proof/hostile-input";
 import { Rabbitmq } from "@lab/lab/rabbitmq-tools";
 import { deadQueue, topology } from "../../topology.ts";
 
 testHostileInput({
   model: "async-rabbitmq",
-  requests: [BAD_ORDERS, BAD_LOOK_UPS, BAD_NOTIFICATION_PAGES],
-  routes: [["order", "/order"]],
   sources({ namespace }) {
     const { inventoryQueue, notificationQueue, orderQueue } = topology(namespace);
     return [

@@ -1,12 +1,11 @@
 import { decodeEvent, type EventType, newEvent } from "@lab/contracts/events";
 import { newId } from "@lab/contracts/ids";
-import { PlaceOrder, Release, repeatedSku, Reserve, Send } from "@lab/contracts/order";
+import { type PlaceOrder, repeatedSku } from "@lab/contracts/order";
 import { PROBLEMS } from "@lab/contracts/problem";
-import { BulkRequest } from "@lab/store/bulks";
 import { Value } from "@sinclair/typebox/value";
 import fc from "fast-check";
 import { nearlyAnOrder } from "../bad-input.ts";
-import { type BadRequest, complaint } from "../bad-requests.ts";
+import { BAD_REQUESTS, complaint, JSON_ROUTES, type JsonRoute } from "../bad-requests.ts";
 import type { Model } from "../evidence.ts";
 import { experiment, type Run } from "../experiment.ts";
 import { closedLoop, latencies, type LoadResult, post } from "../load.ts";
@@ -31,14 +30,6 @@ const HONEST: Record<Model, string[]> = {
   "streaming-kafka": ["ok 202"],
 };
 
-const BODIES = {
-  "/order": PlaceOrder,
-  "/orders/bulk": BulkRequest,
-  "/reserve": Reserve,
-  "/release": Release,
-  "/send": Send,
-};
-
 /** A queue or topic, and what may be in it. */
 interface Source {
   name: string;
@@ -47,9 +38,6 @@ interface Source {
 
 export interface HostilePlan {
   model: Model;
-  /** Those of `testBadInput`. */
-  requests: [order: BadRequest[], inventory: BadRequest[], third: BadRequest[]];
-  routes: [service: "order" | "inventory" | "third", path: keyof typeof BODIES][];
   /** What only LAB_FAULTS=on has, beside /faults: service, method and path. */
   hidden?: ["third", string, string][];
   /** Where messages come from; none for sync-rest. */
@@ -101,7 +89,7 @@ export function testHostileInput(plan: HostilePlan): void {
       const waves = [
         ...answered,
         ...written,
-        await badRequests(trial, plan),
+        await badRequests(trial),
         await hidden(trial, plan),
         ...(await floods(order.url)),
       ];
@@ -159,28 +147,29 @@ async function holdOpen(url: string) {
   };
 }
 
-type Path = keyof typeof BODIES;
-type Requests = { service: HostilePlan["routes"][0][0]; path: Path; bodies: unknown[] }[];
+type Requests = { route: JsonRoute; bodies: unknown[] }[];
 
-function generateRequests(seed: number, { routes, sources }: HostilePlan): Requests {
+function generateRequests(seed: number, { model, sources }: HostilePlan): Requests {
+  const routes = JSON_ROUTES[model];
   const count = Math.round((GENERATED * (sources ? 0.6 : 1)) / routes.length);
   const nasty = NASTY.map((text) => JSON.parse(text) as unknown);
   const arbitrary = fc.oneof(
     { weight: 20, arbitrary: nearlyAnOrder() },
     { weight: 1, arbitrary: fc.constantFrom(...nasty) },
   );
-  return routes.map(([service, path]) => {
+  return routes.map((route) => {
     const bodies = fc
       .sample(arbitrary, { seed, numRuns: count * 2 })
       // Good ones are nobody's harm where they are an order; elsewhere they'd be a neighbour's.
-      .filter((body) => path === "/order" || !mayPass(path, body));
-    return { service, path, bodies: bodies.slice(0, count) };
+      .filter((body) => route.path === "/order" || !mayPass(route, body));
+    return { route, bodies: bodies.slice(0, count) };
   });
 }
 
 async function sendRequests(trial: Trial, requests: Requests): Promise<Wave[]> {
   const waves: Wave[] = [];
-  for (const { bodies, path, service } of requests) {
+  for (const { bodies, route } of requests) {
+    const { path, service } = route;
     const url = `${trial.campus[service].url}${path}`;
     const wrong: string[] = [];
     const { answers } = await closedLoop({
@@ -191,7 +180,7 @@ async function sendRequests(trial: Trial, requests: Requests): Promise<Wave[]> {
         const outcome = await (path === "/order"
           ? trial.place(body as PlaceOrder)
           : post(url, body));
-        if (outcome.kind === "ok" && !mayPass(path, body)) {
+        if (outcome.kind === "ok" && !mayPass(route, body)) {
           wrong.push(`${outcome.status} for ${JSON.stringify(body).slice(0, 200)}`);
         }
         return outcome;
@@ -203,13 +192,13 @@ async function sendRequests(trial: Trial, requests: Requests): Promise<Wave[]> {
   return waves;
 }
 
-/** Whether the path's schema takes that body, as it arrives and with its defaults. */
-function mayPass(path: Path, body: unknown): boolean {
-  const schema = BODIES[path];
+/** Whether the route's schema takes that body, as it arrives and with its defaults. */
+function mayPass({ body: schema }: JsonRoute, body: unknown): boolean {
   const arrived: unknown = JSON.parse(JSON.stringify(body) ?? "null");
   const whole = Value.Default(schema, arrived);
   if (!Value.Check(schema, whole)) return false;
-  return !("items" in whole && repeatedSku(whole.items) !== undefined);
+  const { items } = whole as Partial<PlaceOrder>;
+  return items === undefined || repeatedSku(items) === undefined;
 }
 
 /** A success, which `mayPass` judges, or a refusal that says why. */
@@ -284,10 +273,10 @@ function nearlyAnEvent(): fc.Arbitrary<Uint8Array> {
   );
 }
 
-async function badRequests({ campus }: Trial, { requests }: HostilePlan): Promise<Wave> {
+async function badRequests({ campus, model }: Trial): Promise<Wave> {
   const wrong: string[] = [];
   let sent = 0;
-  for (const [n, list] of requests.entries()) {
+  for (const [n, list] of BAD_REQUESTS[model].entries()) {
     // Without LAB_FAULTS there is nothing at that path: see `hidden`.
     for (const bad of list.filter(({ path }) => path !== "/faults")) {
       sent += 1;

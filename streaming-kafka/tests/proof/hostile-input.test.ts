@@ -1,16 +1,10 @@
 /** Bad input of every kind beside honest orders. */
-import { BAD_BULKS, BAD_LOOK_UPS, BAD_ORDERS, BAD_REPLAYS } from "@lab/lab/bad-requests";
 import { countRecords, produceRaw, withAdmin } from "@lab/lab/kafka-tools";
 import { testHostileInput } from "@lab/lab/proof/hostile-input";
 import { topics } from "../../topics.ts";
 
 testHostileInput({
   model: "streaming-kafka",
-  requests: [[...BAD_ORDERS, ...BAD_BULKS], BAD_LOOK_UPS, BAD_REPLAYS],
-  routes: [
-    ["order", "/order"],
-    ["order", "/orders/bulk"],
-  ],
   hidden: [["third", "POST", "/replay"]],
   sources({ namespace }) {
     const { inventoryEvents, orderEvents } = topics(namespace);
