@@ -1,7 +1,9 @@
 /** What kafkajs 2.2.4 needs to survive a bad network: found with a TCP proxy, see tests/proof/network-faults.test.ts. */
 import { connect, type Socket } from "node:net";
 import type { ISocketFactoryArgs } from "kafkajs";
+import Broker from "kafkajs/src/broker/index.js";
 import Connection from "kafkajs/src/network/connection.js";
+import RequestQueue from "kafkajs/src/network/requestQueue/index.js";
 
 /** Longer than any answer of Kafka's takes, a group's rebalance after a lost member among them. */
 const SILENT_MS = 15_000;
@@ -12,6 +14,24 @@ const { connect: connectAnew } = Connection.prototype;
 Connection.prototype.connect = function (this: Connection) {
   if (!this.isConnected()) Object.assign(this, { chunks: [], bytesBuffered: 0, bytesNeeded: 4 });
   return connectAnew.call(this);
+};
+
+// kafkajs takes a broker for connected as soon as its socket is. Where the first question over it, which versions
+// there are, isn't answered, every later one fails with "Broker not connected", and the socket is kept.
+const { connect: introduce, isConnected } = Broker.prototype;
+const introduced = new WeakSet<Broker>();
+Broker.prototype.connect = async function (this: Broker) {
+  await introduce.call(this);
+  introduced.add(this);
+};
+Broker.prototype.isConnected = function (this: Broker) {
+  return introduced.has(this) && isConnected.call(this);
+};
+
+// With nothing to send kafkajs looks a thousand times a second whether there is something (tulios/kafkajs#1704).
+const { scheduleCheckPendingRequests: lookAgain } = RequestQueue.prototype;
+RequestQueue.prototype.scheduleCheckPendingRequests = function (this: RequestQueue) {
+  if (this.pending.length > 0) lookAgain.call(this);
 };
 
 /**
