@@ -21,18 +21,21 @@ const MOST_MEMORY_MIB = 256;
 /** At once, on a slow machine: by then every request of the flood has its answer. */
 const MOST_RECOVERY_MS = 2_000;
 
-/** Of Inventory, where orders wait for it at a broker: 200 a second, fewer than are accepted. */
-const THROTTLE_MS = 5;
+/** What Inventory takes of the orders that wait for it at a broker: fewer than are accepted. */
+const TAKEN_PER_S = 200;
+/** How many it works on at a time: one, or one of each of Kafka's partitions. */
+const AT_A_TIME = { "sync-rest": 0, "async-rabbitmq": 1, "streaming-kafka": 6 };
 
 /** Twice as many orders as the order service can take, for a while. */
 export function testOverload(model: Model): void {
-  const queued = model !== "sync-rest";
+  const throttleMs = (1_000 / TAKEN_PER_S) * AT_A_TIME[model];
+  const queued = throttleMs > 0;
   experiment(
     {
       name: "overload",
       model,
       question: "More orders than it can take: does it refuse in time, or grow until it dies?",
-      method: `The order service is ${DELAY_MS} ms slower, so that ${MOST_AT_ONCE} requests at once are ${MOST_AT_ONCE / (DELAY_MS / 1_000)} orders/s; ${RATE_PER_S} orders/s for ${FLOOD_S} s from a process of its own, open loop.${queued ? ` Inventory takes ${1_000 / THROTTLE_MS} of them a second; the others wait at the broker.` : ""} Then it is lifted. Every service's memory is sampled.`,
+      method: `The order service is ${DELAY_MS} ms slower, so that ${MOST_AT_ONCE} requests at once are ${MOST_AT_ONCE / (DELAY_MS / 1_000)} orders/s; ${RATE_PER_S} orders/s for ${FLOOD_S} s from a process of its own, open loop.${queued ? ` Inventory takes ${TAKEN_PER_S} of them a second; the others wait at the broker.` : ""} Then it is lifted. Every service's memory is sampled.`,
       disproof: `An answer other than success, a business no or 503 overloaded with Retry-After; an order stored though it was refused; a service over ${MOST_MEMORY_MIB} MiB; no order accepted within ${MOST_RECOVERY_MS / 1_000} s once it is lifted.`,
       requirements: [],
       parameters: { rate_per_s: RATE_PER_S, flood_s: FLOOD_S, delay_ms: DELAY_MS },
@@ -41,7 +44,7 @@ export function testOverload(model: Model): void {
       await using trial = await trialOf(run, "overload");
       const { inventory, order, services } = trial.campus;
       await setDelay(order, DELAY_MS);
-      if (queued) await setDelay(inventory, THROTTLE_MS);
+      if (queued) await setDelay(inventory, throttleMs);
       const memory = services.map((service) => sample(() => memoryMib(service.pid)));
       const flooding = flood(run, order);
       await eventually("the service refuses", () => refusal(order), { everyMs: 200 });
@@ -74,6 +77,10 @@ export function testOverload(model: Model): void {
         recoveredMs <= MOST_RECOVERY_MS,
         true,
       );
+      if (queued) {
+        const more = (MOST_AT_ONCE / (DELAY_MS / 1_000) - TAKEN_PER_S) * FLOOD_S;
+        run.holds("half of what came too fast or more waited", waiting >= more / 2, true);
+      }
       run.figure("refused", refused);
       run.figure("most_at_once", flooded.maxInFlight);
       run.figure("recovered_ms", recoveredMs);
