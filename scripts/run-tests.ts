@@ -17,8 +17,8 @@ export interface TestResult extends Counts {
 /** Proofs that wait more than they work go so many at once. */
 const AT_ONCE = 4;
 
-/** Proofs that use a whole machine: with lanes of their own, in which services start all the time. */
-const BUSY = ["crash-points", "mutants"];
+/** Proofs that use a whole machine: services start all the time, in lanes of their own, or a flood comes. */
+const BUSY = ["crash-points", "mutants", "overload"];
 
 /**
  * Runs the files, each in a process of its own, live, with the evidence in that folder. What

@@ -41,7 +41,7 @@ export function testOverload(model: Model): void {
       parameters: { rate_per_s: RATE_PER_S, flood_s: FLOOD_S, delay_ms: DELAY_MS },
     },
     async (run) => {
-      await using trial = await trialOf(run, "overload");
+      await using trial = await trialOf(run, "overload", { env: PATIENT });
       const { inventory, order, services } = trial.campus;
       await setDelay(order, DELAY_MS);
       if (queued) await setDelay(inventory, throttleMs);
@@ -88,6 +88,9 @@ export function testOverload(model: Model): void {
     },
   );
 }
+
+/** In the synchronous model a full event loop may be late for a neighbour's answer; here the limit is to refuse. */
+const PATIENT = { INVENTORY_TIMEOUT_MS: "5000", NOTIFICATION_TIMEOUT_MS: "5000" };
 
 const CLEAR = new Set<string | number>([201, 202, "unknown_item", "overloaded"]);
 
