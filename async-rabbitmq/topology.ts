@@ -266,6 +266,12 @@ export interface Consumer {
 }
 
 /**
+ * For so long a stop leaves its channel open: a quorum queue notes an ack after the channel has taken
+ * it, says nothing when it has, and what a channel still holds when it closes is delivered again.
+ */
+const NOTED_MS = 300;
+
+/**
  * Consumes a queue in batches: what arrives while one batch is worked on is
  * the next. `work` acknowledges or rejects each message of its batch itself.
  */
@@ -298,6 +304,7 @@ export async function consumeBatches(
       // Answered after every ack that was sent before. The close of the connection could overtake
       // the acks, and their messages would be delivered again.
       await channel.checkQueue(queue).catch(() => {});
+      await Bun.sleep(NOTED_MS);
     },
   };
 }

@@ -18,7 +18,7 @@ export interface TestResult extends Counts {
 const AT_ONCE = 4;
 
 /** Proofs that use a whole machine: services start all the time, in lanes of their own, or a flood comes. */
-const BUSY = ["crash-points", "mutants", "overload"];
+const BUSY = ["crash-points", "mutants", "stop", "overload"];
 
 /**
  * Runs the files, each in a process of its own, live, with the evidence in that folder. What
