@@ -76,42 +76,31 @@ function servicesEnv(file: TestFile): Record<string, string> {
 async function runAlone(
   model: Model,
   files: readonly TestFile[],
-  { env, signal, title }: Plan,
+  plan: Plan,
 ): Promise<TestResult[]> {
   if (files.length === 0) return [];
   let broker: Broker | undefined;
   try {
-    broker = await startItsBroker(model, signal);
+    broker = await startItsBroker(model, plan.signal);
   } catch (error) {
-    signal.throwIfAborted();
+    plan.signal.throwIfAborted();
     say(`${model}: ${(error as Error).message}`);
     return files.map((file) => ({ file, passed: 0, failed: 1 }));
   }
   await using _ = broker;
+  const shared =
+    broker?.folder === undefined ? {} : { [folderVariable[broker.name]]: broker.folder };
   const results: TestResult[] = [];
   for (const file of files) {
-    say(title(file));
-    const counts = await bunTest({
-      files: [file.path],
-      cwd: join(repoFolder, model),
-      env: {
-        ...env(file),
-        ...(broker?.folder === undefined ? {} : { [folderVariable[broker.name]]: broker.folder }),
-      },
-      onLine: say,
-      signal,
-    });
-    signal.throwIfAborted();
-    results.push({ file, ...counts });
+    results.push(await runFile(file, plan, say, shared));
+    plan.signal.throwIfAborted();
   }
   return results;
 }
 
 /** Several at once, each with a broker of its own. */
-async function runAtOnce(
-  files: readonly TestFile[],
-  { env, signal, title }: Plan,
-): Promise<TestResult[]> {
+async function runAtOnce(files: readonly TestFile[], plan: Plan): Promise<TestResult[]> {
+  const { signal } = plan;
   const lines = new LiveLines();
   const left = files.toSorted((a, b) => Number(isStorm(b)) - Number(isStorm(a)));
   const results: TestResult[] = [];
@@ -119,21 +108,30 @@ async function runAtOnce(
     Array.from({ length: AT_ONCE }, async () => {
       for (let file = left.shift(); file && !signal.aborted; file = left.shift()) {
         const name = `${file.model}/${file.name}`;
-        lines.say(name, title(file));
-        const counts = await bunTest({
-          files: [file.path],
-          cwd: join(repoFolder, file.model),
-          env: { ...lines.env, ...env(file) },
-          onLine: (line) => lines.say(name, line),
-          signal,
-        });
+        results.push(await runFile(file, plan, (line) => lines.say(name, line), lines.env));
         lines.end(name);
-        results.push({ file, ...counts });
       }
     }),
   );
   signal.throwIfAborted();
   return results.toSorted((a, b) => files.indexOf(a.file) - files.indexOf(b.file));
+}
+
+async function runFile(
+  file: TestFile,
+  { env, signal, title }: Plan,
+  onLine: (line: string) => void,
+  more: Record<string, string>,
+): Promise<TestResult> {
+  onLine(title(file));
+  const counts = await bunTest({
+    files: [file.path],
+    cwd: join(repoFolder, file.model),
+    env: { ...more, ...env(file) },
+    onLine,
+    signal,
+  });
+  return { file, ...counts };
 }
 
 function isStorm({ name }: TestFile): boolean {

@@ -6,6 +6,7 @@
  * does when a cable is pulled.
  */
 import { createServer, connect, type Server, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { freePorts } from "./ports.ts";
 import { type Stream, type Toxic, toxicOf, type ToxicRequest } from "./toxics.ts";
 import { nowUs } from "./waiting.ts";
@@ -241,7 +242,7 @@ class Link {
   #stopped = false;
   #arrived = Promise.withResolvers<void>();
   /** Ends every wait that a toxic has asked for. */
-  #changed = Promise.withResolvers<void>();
+  #changed = new AbortController();
 
   constructor(from: Socket, to: Socket, connection: Connection, count: (bytes: number) => void) {
     this.#from = from;
@@ -271,15 +272,15 @@ class Link {
     this.#doses.delete(toxic);
     // Of what was sent meanwhile a part is missing: nobody may go on after a gap.
     if (toxic.type === "timeout") this.#connection.cut();
-    this.#changed.resolve();
-    this.#changed = Promise.withResolvers<void>();
+    this.#changed.abort();
+    this.#changed = new AbortController();
   }
 
   stop(): void {
     this.#stopped = true;
     for (const toxic of this.#doses.keys()) this.forget(toxic);
     this.#arrived.resolve();
-    this.#changed.resolve();
+    this.#changed.abort();
   }
 
   #take(piece: Piece): void {
@@ -372,10 +373,7 @@ class Link {
   /** That long, or until the toxics change. */
   async #wait(durationMs: number): Promise<void> {
     if (durationMs <= 0) return;
-    const over = Promise.withResolvers<void>();
-    const timer = setTimeout(over.resolve, durationMs);
-    await Promise.race([over.promise, this.#changed.promise]);
-    clearTimeout(timer);
+    await sleep(durationMs, undefined, { signal: this.#changed.signal }).catch(() => {});
   }
 }
 

@@ -25,7 +25,8 @@ export function composeProof(evidence: Evidence[], layout: Layout): Block[] {
   ];
 }
 
-const COUNTS: Record<string, string> = {
+/** What every proof counts: the figure, and its heading. */
+export const COUNTS: Record<string, string> = {
   orders: "orders",
   acknowledged: "acknowledged",
   unknown: "unknown",

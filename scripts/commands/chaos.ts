@@ -1,5 +1,6 @@
 import { repoFolder } from "@lab/lab/folders";
 import { runFolder } from "@lab/lab/run-folder";
+import { COUNTS } from "@lab/report/proof";
 import { relative } from "node:path";
 import { type Command, type Input, unknown, UsageError } from "../command.ts";
 import { interruptible } from "../interrupt.ts";
@@ -65,7 +66,7 @@ function numberOf(
 /** What the checker found, in a line. */
 async function verdictOf(folder: string, { file }: TestResult): Promise<string> {
   const { figures = {} } = (await evidenceOf(folder, file)) ?? {};
-  const counts = ["orders", "acknowledged", "unknown", "recovered", "kills", "faults", "violations"]
+  const counts = Object.keys(COUNTS)
     .filter((name) => figures[name] !== undefined)
     .map((name) => `${figures[name]} ${name}`);
   return `${file.model}: ${counts.join(", ") || "nothing was counted"}`;

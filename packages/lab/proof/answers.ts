@@ -4,6 +4,13 @@ import type { Model } from "../evidence.ts";
 import type { Operation } from "../history.ts";
 import { answerOf } from "../history.ts";
 
+/** What the client of an order is told while all is well: an order for what isn't on the menu is among them. */
+export const GOOD_ANSWERS: Record<Model, string[]> = {
+  "sync-rest": ["ok 201", "failed 409 unknown_item"],
+  "async-rabbitmq": ["ok 202"],
+  "streaming-kafka": ["ok 202"],
+};
+
 /** What each model may tell the client of an order while services, brokers and links are away. */
 const LEGAL: Record<Model, readonly string[]> = {
   "sync-rest": [

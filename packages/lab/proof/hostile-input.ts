@@ -10,6 +10,7 @@ import type { Model } from "../evidence.ts";
 import { experiment, type Run } from "../experiment.ts";
 import { closedLoop, latencies, type LoadResult, post } from "../load.ts";
 import { type Trial, trialOf } from "../trial.ts";
+import { GOOD_ANSWERS } from "./answers.ts";
 import { judge, keepOrdering } from "./common.ts";
 import { type Held, hold, rawAnswer } from "./raw-connections.ts";
 
@@ -22,13 +23,6 @@ const SLOW = 1_500;
 const HALF_OPEN = 300;
 const FLOODS = 100;
 const LANES = 20;
-
-/** What a client may be told who orders honestly meanwhile: an order for what isn't on the menu is among them. */
-const HONEST: Record<Model, string[]> = {
-  "sync-rest": ["ok 201", "failed 409 unknown_item"],
-  "async-rabbitmq": ["ok 202"],
-  "streaming-kafka": ["ok 202"],
-};
 
 /** A queue or topic, and what may be in it. */
 interface Source {
@@ -368,7 +362,7 @@ function conclude(run: Run, waves: readonly Wave[], told: LoadResult, model: Mod
   for (const { kind, wrong } of waves) run.holds(`${kind}: refused as it should be`, wrong, []);
   run.holds(
     "every honest order got its answer",
-    Object.keys(told.answers).filter((answer) => !HONEST[model].includes(answer)),
+    Object.keys(told.answers).filter((answer) => !GOOD_ANSWERS[model].includes(answer)),
     [],
   );
 }

@@ -1,3 +1,4 @@
+import { GOOD_ANSWERS } from "./answers.ts";
 import { noteCounts } from "./common.ts";
 import { type Verdict, violations } from "../checker.ts";
 import type { Definition, Run } from "../experiment.ts";
@@ -16,13 +17,6 @@ const GOOD_S = 0.4;
 /** Orders are sent in portions of so long: how long a fault lasts isn't always known before. */
 const PORTION_S = 0.2;
 const RECOVERY_TIMEOUT_MS = 60_000;
-
-/** What a client is told on a good network: an order for what isn't on the menu is among it. */
-const GOOD_ANSWERS: Record<Model, string[]> = {
-  "sync-rest": ["ok 201", "failed 409 unknown_item"],
-  "async-rabbitmq": ["ok 202"],
-  "streaming-kafka": ["ok 202"],
-};
 
 /** A bad network for a while. */
 export interface NetworkFault {

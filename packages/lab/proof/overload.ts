@@ -16,6 +16,7 @@ const DELAY_MS = 2_000;
 const RATE_PER_S = 1_000;
 /** Requests that a service works on at once; see packages/runtime/http.ts. */
 const MOST_AT_ONCE = 1_000;
+const ACCEPTED_PER_S = MOST_AT_ONCE / (DELAY_MS / 1_000);
 /** What the compose files give a service (mem_limit). At rest it takes some 80 MiB. */
 const MOST_MEMORY_MIB = 256;
 /** At once, on a slow machine: by then every request of the flood has its answer. */
@@ -35,7 +36,7 @@ export function testOverload(model: Model): void {
       name: "overload",
       model,
       question: "More orders than it can take: does it refuse in time, or grow until it dies?",
-      method: `The order service is ${DELAY_MS} ms slower, so that ${MOST_AT_ONCE} requests at once are ${MOST_AT_ONCE / (DELAY_MS / 1_000)} orders/s; ${RATE_PER_S} orders/s for ${FLOOD_S} s from a process of its own, open loop.${queued ? ` Inventory takes ${TAKEN_PER_S} of them a second; the others wait at the broker.` : ""} Then it is lifted. Every service's memory is sampled.`,
+      method: `The order service is ${DELAY_MS} ms slower, so that ${MOST_AT_ONCE} requests at once are ${ACCEPTED_PER_S} orders/s; ${RATE_PER_S} orders/s for ${FLOOD_S} s from a process of its own, open loop.${queued ? ` Inventory takes ${TAKEN_PER_S} of them a second; the others wait at the broker.` : ""} Then it is lifted. Every service's memory is sampled.`,
       disproof: `An answer other than success, a business no or 503 overloaded with Retry-After; an order stored though it was refused; a service over ${MOST_MEMORY_MIB} MiB; no order accepted within ${MOST_RECOVERY_MS / 1_000} s once it is lifted.`,
       requirements: [],
       parameters: { rate_per_s: RATE_PER_S, flood_s: FLOOD_S, delay_ms: DELAY_MS },
@@ -78,7 +79,7 @@ export function testOverload(model: Model): void {
         true,
       );
       if (queued) {
-        const more = (MOST_AT_ONCE / (DELAY_MS / 1_000) - TAKEN_PER_S) * FLOOD_S;
+        const more = (ACCEPTED_PER_S - TAKEN_PER_S) * FLOOD_S;
         run.holds("half of what came too fast or more waited", waiting >= more / 2, true);
       }
       run.figure("refused", refused);
