@@ -3,27 +3,44 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { newEvent } from "@lab/contracts/events";
 import { newId } from "@lab/contracts/ids";
+import { createLog } from "@lab/runtime/log";
+import { childTrace } from "@lab/runtime/trace";
+import { BULKS_SCHEMA } from "@lab/store/bulks";
 import { Inventory, INVENTORY_SCHEMA } from "@lab/store/inventory";
+import { Ledger, LEDGER_SCHEMA } from "@lab/store/ledger";
 import { Notifications, NOTIFICATIONS_SCHEMA } from "@lab/store/notifications";
 import { Orders, ORDERS_SCHEMA } from "@lab/store/orders";
+import { Outbox, OUTBOX_SCHEMA } from "@lab/store/outbox";
 import { Store } from "@lab/store/store";
 import { bulkOrder } from "@lab/workflow/bulk";
+import { type Counter, metricsOf } from "@lab/workflow/metrics";
 import fc from "fast-check";
 import { type Checked, checkOrders, type Violations, violations } from "./checker.ts";
+import type { Model } from "./evidence.ts";
 import type { Operation, OutcomeKind } from "./history.ts";
 
 const AT = "2026-01-01T00:00:00.000Z";
 
 /** How an order went, and what its client heard of it. */
 interface Course {
-  end: "confirmed" | "failed" | "released";
+  end: "well" | "failed" | "released" | "dead";
   heard: OutcomeKind;
+  keyed: boolean;
 }
 
+/** The ends that each model knows: who waits gives up, and messages may be dead. */
+const ENDS: Record<Model, Course["end"][]> = {
+  "sync-rest": ["well", "failed", "released"],
+  "async-rabbitmq": ["well", "failed", "dead"],
+  "streaming-kafka": ["well", "failed", "dead"],
+};
+const MODELS = Object.keys(ENDS) as Model[];
+
 const SCHEMAS = {
-  orders: ORDERS_SCHEMA,
-  inventory: INVENTORY_SCHEMA,
+  orders: [...ORDERS_SCHEMA, ...OUTBOX_SCHEMA, ...BULKS_SCHEMA],
+  inventory: [...INVENTORY_SCHEMA, ...LEDGER_SCHEMA],
   notification: NOTIFICATIONS_SCHEMA,
 };
 
@@ -60,30 +77,39 @@ function closeStores(stores: ReturnType<typeof openStores>): void {
 class World implements Disposable {
   readonly checked: Checked;
   readonly operations: Operation[] = [];
-  /** An order that was confirmed and acknowledged: the one to spoil. */
+  /** An order that ended well and was acknowledged: the one to spoil. */
   readonly victim: string;
-  #lastId = 0;
+  readonly #at: number;
+  readonly #counters: Counter[] = [];
+  readonly #dead: string[] = [];
   readonly #folder = mkdtempSync(join(tmpdir(), "planted-"));
+  readonly #model: Model;
   readonly #stores: ReturnType<typeof openStores>;
+  #lastId = 0;
 
-  constructor(courses: readonly Course[], at: number) {
+  constructor(model: Model, courses: readonly Course[], at: number) {
     cpSync(empty, this.#folder, { recursive: true });
+    this.#at = at;
+    this.#model = model;
     this.#stores = openStores(this.#folder);
     const { orders, inventory, notification } = this.#stores;
     this.checked = {
-      model: "sync-rest",
+      model,
       operations: this.operations,
       orders: orders.path,
       inventory: inventory.path,
-      notification: notification.path,
-      metrics: { placed: 0, reserved: 0, failed: 0 },
+      ...(this.streaming ? {} : { notification: notification.path }),
+      dead: this.#dead,
       replay: { generation: 2, digest_before: "same", digest_after: "same" },
     };
-    const spoilt: Course = { end: "confirmed", heard: "ok" };
+    const spoilt: Course = { end: "well", heard: "ok", keyed: true };
     const ids = courses.toSpliced(at, 0, spoilt).map((course, n) => this.#run(course, n));
     this.victim = ids[at] as string;
-    const failed = courses.filter(({ end }) => end !== "confirmed").length;
-    this.checked.metrics = { placed: ids.length, reserved: 0, failed };
+    if (this.streaming) this.checked.metrics = metricsOf(this.#counters);
+  }
+
+  get streaming(): boolean {
+    return this.#model === "streaming-kafka";
   }
 
   /** Runs it on a service's file, `$id` being the victim. */
@@ -97,31 +123,55 @@ class World implements Disposable {
     return this.operations.splice(at, 1)[0] as Operation;
   }
 
+  /** The same order by the same client, once more; its id. */
+  twin(): string {
+    const id = this.#run({ end: "well", heard: "ok", keyed: true }, this.#at);
+    if (this.streaming) this.checked.metrics = metricsOf(this.#counters);
+    return id;
+  }
+
   [Symbol.dispose](): void {
     closeStores(this.#stores);
     rmSync(this.#folder, { recursive: true });
   }
 
-  #run({ end, heard }: Course, n: number): string {
+  #run({ end, heard, keyed }: Course, n: number): string {
     const orders = new Orders(this.#stores.orders.db);
-    const inventory = new Inventory(this.#stores.inventory.db);
-    const failRate = end === "failed" ? 1 : 0;
-    const request = bulkOrder({ seed: 1, kitchens: 25, failRate }, n);
+    const request = bulkOrder({ seed: 1, kitchens: 25, failRate: end === "failed" ? 1 : 0 }, n);
     const { order } = orders.placeOnce(request);
-    const { order_id: id, items, kitchen } = order;
-    inventory.reserve(id, kitchen, items);
-    if (end === "released") inventory.release(id);
-    if (end === "confirmed") {
-      new Notifications(this.#stores.notification.db).send(order);
-      orders.advance(id, "reserved", AT);
-      orders.advance(id, "confirmed", AT);
-    } else {
-      orders.advance(id, "failed", AT, end === "failed" ? "unknown_item" : "inventory_timeout");
+    const { order_id: id, items, kitchen, user_id } = order;
+    const placed = { order_id: id, user_id, kitchen, items };
+    const event = newEvent("OrderPlaced", "test", placed, childTrace(undefined));
+    new Outbox(this.#stores.orders.db).add(kitchen, event);
+    const count = (metric: Counter["metric"], bucket = "") =>
+      this.#counters.push({ metric, kitchen, bucket, n: 1 });
+    count("placed");
+    if (end === "dead") this.#dead.push(id);
+    else {
+      const { db } = this.#stores.inventory;
+      const inventory = new Inventory(db);
+      const ledger = new Ledger(db, "inventory", createLog("test", "error"));
+      ledger.once(event.id, () => inventory.reserve(id, kitchen, items).kind);
+      if (end === "released") inventory.release(id);
     }
-    // Who hears of an order that failed hears "no".
-    const outcome = heard === "unknown" ? heard : end === "confirmed" ? "ok" : "failed";
-    const status = { ok: 201, failed: 504, unknown: 0 }[outcome];
-    this.tell(outcome, outcome === "unknown" ? { request } : { request, status, order_id: id });
+    const code = end === "failed" ? "unknown_item" : "inventory_timeout";
+    if (end === "well") {
+      count("reserved");
+      orders.advance(id, "reserved", AT);
+      if (!this.streaming) {
+        new Notifications(this.#stores.notification.db).send(order);
+        orders.advance(id, "confirmed", AT);
+      }
+    } else if (end !== "dead") {
+      count("failed", code);
+      orders.advance(id, "failed", AT, code);
+    }
+    const key = keyed ? { key: `key-${n}` } : {};
+    if (heard === "unknown") this.tell(heard, { request, ...key });
+    else if (this.#model !== "sync-rest") {
+      this.tell("ok", { request, status: 202, order_id: id, ...key });
+    } else if (end === "well") this.tell("ok", { request, status: 201, order_id: id, ...key });
+    else this.tell("failed", { request, status: 504, code, order_id: id, ...key });
     return id;
   }
 
@@ -138,91 +188,136 @@ class World implements Disposable {
   }
 }
 
+interface Plant {
+  plant(world: World): void;
+  /** All of them, unless it is a violation of some only. */
+  models?: Model[];
+  /** Whether the order that was spoilt is named; otherwise it's something new, or no order at all. */
+  named?: boolean;
+  /** What is found beside it. */
+  also?: (keyof Violations)[];
+}
+
 /** One way to spoil a world for each violation. */
-const PLANTED: Record<keyof Violations, (world: World) => void> = {
-  lost: (world) => world.tell("ok", { status: 202, order_id: newId() }),
-  stuck(world) {
-    world.sql("orders", "UPDATE orders SET status = 'reserved' WHERE order_id = $id");
-    world.sql("notification", "DELETE FROM notifications WHERE order_id = $id");
-    const { request } = world.forget();
-    world.tell("unknown", { request });
-    // Analytics would count the reservation.
-    delete world.checked.metrics;
+const PLANTED: Record<keyof Violations, Plant> = {
+  lost: { plant: (world) => world.tell("ok", { status: 202, order_id: newId() }) },
+  stuck: {
+    named: true,
+    plant(world) {
+      const status = world.streaming ? "placed" : "reserved";
+      world.sql("orders", `UPDATE orders SET status = '${status}' WHERE order_id = $id`);
+      world.sql("notification", "DELETE FROM notifications WHERE order_id = $id");
+      const { key = "", request } = world.forget();
+      world.tell("unknown", { request, key });
+      // Analytics would count the reservation.
+      delete world.checked.metrics;
+    },
   },
-  doubled: (world) =>
-    world.sql(
-      "notification",
-      `INSERT INTO notifications (order_id, user_id, text, sent_at) VALUES ($id, '', '', '')`,
-    ),
-  oversold({ checked }) {
-    checked.openingStock = 0;
+  doubled: { named: true, plant: (world) => void world.twin() },
+  // A stock that can't fall below 0 is oversold only where the sums are wrong too.
+  oversold: {
+    also: ["unbalanced"],
+    plant({ checked }) {
+      checked.openingStock = 0;
+    },
   },
-  leaked: (world) =>
-    world.sql(
-      "inventory",
-      `INSERT INTO reservations VALUES ('${newId()}', 'reserved', 'main', '[]', NULL, NULL, '')`,
-    ),
-  contradicted: (world) =>
-    world.sql("orders", "UPDATE orders SET user_id = '' WHERE order_id = $id"),
-  resurrected: (world) => world.sql("orders", `INSERT INTO order_steps VALUES ($id, 'failed', '')`),
-  unexpected: (world) => world.forget(),
-  unbalanced: (world) =>
-    world.sql("inventory", "UPDATE stock SET quantity = quantity - 1 WHERE sku = 'taco'"),
-  miscounted: ({ checked }) => {
-    checked.metrics = { placed: 0, reserved: 0, failed: 0 };
+  leaked: {
+    plant: (world) =>
+      world.sql(
+        "inventory",
+        `INSERT INTO reservations VALUES ('${newId()}', 'reserved', 'main', '[]', NULL, NULL, '')`,
+      ),
   },
-  endless({ checked, victim }) {
-    checked.model = "async-rabbitmq";
-    checked.attempts = new Map([[victim, 7]]);
+  contradicted: {
+    named: true,
+    plant: (world) => world.sql("orders", "UPDATE orders SET user_id = '' WHERE order_id = $id"),
   },
-  unequal: ({ checked }) => {
-    checked.replay = { generation: 2, digest_before: "one", digest_after: "another" };
+  resurrected: {
+    named: true,
+    plant: (world) => world.sql("orders", `INSERT INTO order_steps VALUES ($id, 'failed', '')`),
   },
-  unfinished: ({ checked }) => {
-    checked.unfinished = ["1 running"];
+  reordered: {
+    models: ["streaming-kafka"],
+    plant(world) {
+      world.sql("inventory", "UPDATE ledger SET processed_at = '9999'");
+      world.twin();
+      // The twin is another client's.
+      for (const operation of world.operations) delete operation.key;
+    },
+  },
+  unexpected: { named: true, plant: (world) => world.forget() },
+  unbalanced: {
+    plant: (world) =>
+      world.sql("inventory", "UPDATE stock SET quantity = quantity - 1 WHERE sku = 'taco'"),
+  },
+  miscounted: {
+    plant({ checked }) {
+      checked.metrics = metricsOf([]);
+    },
+  },
+  endless: {
+    named: true,
+    models: ["async-rabbitmq", "streaming-kafka"],
+    plant({ checked, victim }) {
+      checked.attempts = new Map([[victim, 7]]);
+    },
+  },
+  unequal: {
+    plant({ checked }) {
+      checked.replay = { generation: 2, digest_before: "one", digest_after: "another" };
+    },
+  },
+  unfinished: {
+    plant({ checked }) {
+      checked.unfinished = ["1 running"];
+    },
   },
 };
 
-/** A stock that can't fall below 0 is oversold only where the sums are wrong too. */
-const ALSO: Partial<Record<string, string[]>> = { oversold: ["unbalanced"] };
-
-/** Those that name the order that was spoilt; the others name something new, or no order at all. */
-const NAMING = ["stuck", "doubled", "contradicted", "resurrected", "unexpected", "endless"];
-
-const courses = fc.array(
-  fc.record<Course>({
-    end: fc.constantFrom("confirmed", "failed", "released"),
-    heard: fc.constantFrom("ok", "unknown"),
-  }),
-  { maxLength: 6 },
-);
+/** A model, and how its orders go. */
+function worlds(models: readonly Model[] = MODELS) {
+  return fc.constantFrom(...models).chain((model) =>
+    fc.record({
+      model: fc.constant(model),
+      courses: fc.array(
+        fc.record<Course>({
+          end: fc.constantFrom(...ENDS[model]),
+          heard: fc.constantFrom("ok", "unknown"),
+          keyed: fc.boolean(),
+        }),
+        { maxLength: 6 },
+      ),
+    }),
+  );
+}
 
 test("in an honest history nothing illegal is found, and all that is unknown is recovered", () => {
   fc.assert(
-    fc.property(courses, (list) => {
-      using world = new World(list, 0);
+    fc.property(worlds(), ({ courses, model }) => {
+      using world = new World(model, courses, 0);
       const verdict = checkOrders(world.checked);
       expect(violations(verdict)).toEqual({});
-      const unknown = list.filter(({ heard }) => heard === "unknown").length;
-      expect(verdict.recovered.length).toBe(unknown);
+      const of = (is: (course: Course) => boolean) => courses.filter(is).length;
+      expect([verdict.recovered.length, verdict.dead.length]).toEqual([
+        of(({ end, heard }) => heard === "unknown" && end !== "dead"),
+        of(({ end }) => end === "dead"),
+      ]);
     }),
-    { numRuns: 25 },
+    { numRuns: 30 },
   );
 });
 
-for (const [kind, plant] of Object.entries(PLANTED)) {
+for (const [kind, { also = [], models, named = false, plant }] of Object.entries(PLANTED)) {
   test(`planted in an honest history: ${kind}`, () => {
     fc.assert(
-      fc.property(courses, fc.nat(), (drawn, n) => {
-        // Only the synchronous model gives orders up.
-        const list = kind === "endless" ? drawn.filter(({ end }) => end !== "released") : drawn;
-        using world = new World(list, n % (list.length + 1));
+      fc.property(worlds(models), fc.nat(), ({ courses, model }, n) => {
+        using world = new World(model, courses, n % (courses.length + 1));
         plant(world);
         const found = violations(checkOrders(world.checked));
-        expect(Object.keys(found)).toEqual([kind, ...(ALSO[kind] ?? [])]);
-        if (NAMING.includes(kind)) expect(Object.values(found)[0]).toContain(world.victim);
+        expect(Object.keys(found)).toEqual([kind, ...also]);
+        if (named) expect(Object.values(found)[0]).toContain(world.victim);
       }),
-      { numRuns: 10 },
+      { numRuns: 15 },
     );
   });
 }

@@ -2,11 +2,20 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { newEvent } from "@lab/contracts/events";
 import { newId } from "@lab/contracts/ids";
+import { createLog } from "@lab/runtime/log";
+import { childTrace } from "@lab/runtime/trace";
+import { BulkRequest, Bulks, BULKS_SCHEMA } from "@lab/store/bulks";
 import { Inventory, INVENTORY_SCHEMA } from "@lab/store/inventory";
+import { Ledger, LEDGER_SCHEMA } from "@lab/store/ledger";
 import { Notifications, NOTIFICATIONS_SCHEMA } from "@lab/store/notifications";
 import { Orders, ORDERS_SCHEMA } from "@lab/store/orders";
+import { Outbox, OUTBOX_SCHEMA } from "@lab/store/outbox";
 import { Store } from "@lab/store/store";
+import { bulkOrder } from "@lab/workflow/bulk";
+import { metricsOf } from "@lab/workflow/metrics";
+import { Value } from "@sinclair/typebox/value";
 import { type Checked, checkOrders, violations } from "./checker.ts";
 import type { Operation } from "./history.ts";
 
@@ -30,8 +39,8 @@ beforeEach(() => {
     inventory: join(folder, "inventory.sqlite"),
     notification: join(folder, "notification.sqlite"),
   };
-  orderStore = new Store(checked.orders, ORDERS_SCHEMA);
-  inventoryStore = new Store(checked.inventory, INVENTORY_SCHEMA);
+  orderStore = new Store(checked.orders, [...ORDERS_SCHEMA, ...OUTBOX_SCHEMA, ...BULKS_SCHEMA]);
+  inventoryStore = new Store(checked.inventory, [...INVENTORY_SCHEMA, ...LEDGER_SCHEMA]);
   notificationStore = new Store(checked.notification as string, NOTIFICATIONS_SCHEMA);
   new Inventory(inventoryStore.db).open(100_000);
 });
@@ -119,8 +128,8 @@ test("an acknowledged order without a terminal state is lost, another is stuck",
 test("a confirmation that went out twice is doubled", () => {
   const id = honestOrder();
   notificationStore.db.run(
-    "INSERT INTO notifications (order_id, user_id, text, sent_at) VALUES (?, 'u1', '', '')",
-    [id],
+    `INSERT INTO notifications (order_id, user_id, text, sent_at)
+     SELECT order_id, user_id, text, sent_at FROM notifications`,
   );
   expect(violations(checkOrders(checked))).toEqual({ doubled: [id] });
 });
@@ -132,7 +141,7 @@ test("stock that a failed order holds is leaked", () => {
   });
   new Inventory(inventoryStore.db).reserve(order.order_id, "main", ITEMS);
   advance(order.order_id, "failed");
-  answer("failed", 504, order.order_id);
+  answer("failed", 504, order.order_id, { code: "inventory_timeout" });
   expect(violations(checkOrders(checked))).toEqual({
     leaked: [order.order_id],
   });
@@ -186,7 +195,6 @@ test("an order that nobody asked for is unexpected", () => {
   const twin = honestOrder();
   operations.pop();
   expect(violations(checkOrders(checked))).toEqual({ unexpected: [twin] });
-  expect(violations(checkOrders({ ...checked, others: 1 }))).toEqual({});
 });
 
 test("an acknowledgement without an order id is lost", () => {
@@ -206,12 +214,17 @@ test("an order whose message is in a dead queue is dead, which is neither lost n
   expect(verdict.dead).toEqual([acknowledged, unheard]);
 });
 
-test("metrics that don't agree with the orders are miscounted", () => {
+test("metrics that don't agree with the orders are miscounted, kitchen by kitchen", () => {
   honestOrder();
-  const metrics = { placed: 1, reserved: 0, failed: 0 };
-  expect(violations(checkOrders({ ...checked, metrics }))).toEqual({});
-  expect(checkOrders({ ...checked, metrics: { ...metrics, placed: 2 } }).miscounted).toEqual([
-    "placed: 2, not 1",
+  const found = (...kitchens: string[]) => {
+    const counters = kitchens.map((kitchen) => ({ kitchen, metric: "placed", bucket: "", n: 1 }));
+    const metrics = metricsOf(counters as Parameters<typeof metricsOf>[0]);
+    return checkOrders({ ...checked, metrics }).miscounted;
+  };
+  expect([found("main"), found("main", "main"), found("k01")]).toEqual([
+    [],
+    ["placed: 2, not 1", "main placed: 2, not 1"],
+    ["k01 placed: 1, not 0", "main placed: 0, not 1"],
   ]);
 });
 
@@ -242,7 +255,8 @@ test("tries without an answer under one key allow one order", () => {
 test("a refusal that says nothing of the order does not contradict it", () => {
   const id = honestOrder();
   answer("failed", 409, id, { code: "order_in_progress" });
-  answer("failed", 422, id, { code: "idempotency_key_reused" });
+  for (const operation of operations) operation.key = "k";
+  answer("failed", 422, id, { code: "idempotency_key_reused", key: "k", request: {} });
   expect(violations(checkOrders(checked))).toEqual({});
 });
 
@@ -275,11 +289,20 @@ test("what is stored must be what was asked for, and what is reserved what was s
 test("an order that fails for a reason that it doesn't explain is contradicted", () => {
   const { order } = new Orders(orderStore.db).placeOnce({ user_id: "u1", items: ITEMS });
   const { order_id: id } = order;
-  answer("failed", 504, id);
   new Orders(orderStore.db).advance(id, "failed", AT, "out_of_stock");
   const found = (reason: string, more: Partial<Checked> = {}) => {
+    answer("failed", 504, id, { id: 0, code: reason });
     orderStore.db.run("UPDATE orders SET reason = ?", [reason]);
-    return checkOrders({ ...checked, ...more }).contradicted;
+    inventoryStore.db.run("DELETE FROM reservations");
+    if (!reason.startsWith("inventory")) {
+      inventoryStore.db.run(
+        "INSERT INTO reservations VALUES (?, 'rejected', 'main', ?, ?, NULL, '')",
+        [id, JSON.stringify(ITEMS), reason],
+      );
+    }
+    const { contradicted } = checkOrders({ ...checked, ...more });
+    operations.pop();
+    return contradicted;
   };
   const { notification: _, ...streaming } = checked;
   expect([
@@ -309,6 +332,134 @@ test("an order that nobody has heard of must be one that was asked for", () => {
   answer("unknown", 0, undefined, { request: { user_id: "u2", items: ITEMS } });
   expect(violations(checkOrders(checked))).toEqual({ unexpected: ids.toSorted().slice(1) });
 });
+
+test("an order may run out of what was held at that moment, and of nothing else", () => {
+  const { order } = new Orders(orderStore.db).placeOnce({ user_id: "u1", items: ITEMS });
+  const { order_id: id } = order;
+  answer("failed", 409, id, { code: "out_of_stock" });
+  new Orders(orderStore.db).advance(id, "failed", AT, "out_of_stock");
+  inventoryStore.db.run(
+    "INSERT INTO reservations VALUES (?, 'rejected', 'main', ?, 'out_of_stock', NULL, '2026-01-02')",
+    [id, JSON.stringify(ITEMS)],
+  );
+  const found = (state: "reserved" | "released", at: string) => {
+    const held = newId();
+    inventoryStore.db.run("INSERT INTO reservations VALUES (?, ?, 'main', ?, NULL, NULL, ?)", [
+      held,
+      state,
+      JSON.stringify(ITEMS),
+      at,
+    ]);
+    const { contradicted } = checkOrders({ ...checked, openingStock: 3 });
+    inventoryStore.db.run("DELETE FROM reservations WHERE order_id = ?", [held]);
+    return contradicted;
+  };
+  expect([
+    found("reserved", "2026-01-01"),
+    found("reserved", "2026-01-03"),
+    found("released", "2026-01-01"),
+    found("released", "2026-01-03"),
+  ]).toEqual([[], [id], [id], []]);
+});
+
+test("a client that was told another reason than the order has is contradicted", () => {
+  const { order } = new Orders(orderStore.db).placeOnce({ user_id: "u1", items: ITEMS });
+  new Orders(orderStore.db).advance(order.order_id, "failed", AT, "inventory_error");
+  answer("failed", 504, order.order_id, { code: "inventory_timeout" });
+  expect(violations(checkOrders(checked))).toEqual({ contradicted: [order.order_id] });
+});
+
+test("one order for two clients that were answered is lost to one of them", () => {
+  const id = honestOrder();
+  answer("ok", 201, id);
+  expect(violations(checkOrders(checked))).toEqual({ lost: [id] });
+  for (const operation of operations) operation.key = "k";
+  expect(violations(checkOrders(checked))).toEqual({});
+  (operations[0] as Operation).key = "another";
+  expect(violations(checkOrders(checked))).toEqual({ lost: [id] });
+});
+
+test("a customer who is told of somebody else's order is contradicted", () => {
+  const id = honestOrder();
+  const found = (set: string) => {
+    notificationStore.db.run(`UPDATE notifications SET ${set}`);
+    return violations(checkOrders(checked)).contradicted;
+  };
+  expect([
+    found("text = 'Your order is being made by kitchen k07.'"),
+    found("text = 'by kitchen main', user_id = 'u2'"),
+    found("user_id = 'u1'"),
+  ]).toEqual([[id], [id], undefined]);
+});
+
+test("stock that is nowhere written down is unbalanced", () => {
+  honestOrder();
+  inventoryStore.db.run("DELETE FROM stock WHERE kitchen = 'main' AND sku = 'burger'");
+  expect(violations(checkOrders(checked))).toEqual({ unbalanced: ["main burger: -99998"] });
+});
+
+test("every dead letter of an order is seen, also of one that has ended", () => {
+  const id = honestOrder();
+  expect(checkOrders({ ...checked, dead: [id, id, newId()] }).dead).toEqual([id]);
+});
+
+/** The stores of the streaming model: `stream` places orders of a bulk stream, all of which end well. */
+function streaming() {
+  const { notification: _, ...rest } = checked;
+  const request = Value.Parse(BulkRequest, { count: 9, kitchens: 1 });
+  const orders = new Orders(orderStore.db);
+  const ledger = new Ledger(inventoryStore.db, "inventory", createLog("test", "error"));
+  const bulks = new Bulks(orderStore.db);
+  const { bulk_id } = bulks.begin(request);
+  const stream = (n: number) => {
+    const { order } = orders.placeOnce(bulkOrder({ ...request, failRate: 0 }, n));
+    const { items, kitchen, order_id, user_id } = order;
+    const placed = { order_id, user_id, kitchen, items };
+    const event = newEvent("OrderPlaced", "test", placed, childTrace(undefined));
+    new Outbox(orderStore.db).add(kitchen, event);
+    new Inventory(inventoryStore.db).reserve(order_id, kitchen, items);
+    ledger.once(event.id, () => "");
+    advance(order_id, "reserved");
+    bulks.advance(bulk_id, 1);
+    return order_id;
+  };
+  return { checked: { ...rest, model: "streaming-kafka" } as Checked, stream };
+}
+
+test("every order of a bulk stream must be there, and none besides", () => {
+  const { checked: streamed, stream } = streaming();
+  const [first, second] = [stream(0), stream(1)];
+  const verdict = checkOrders(streamed);
+  expect(violations(verdict)).toEqual({});
+  expect(verdict.recovered).toEqual([]);
+  const found = (placed: number) => {
+    orderStore.db.run("UPDATE bulks SET placed = ?", [placed]);
+    return violations(checkOrders(streamed));
+  };
+  expect(found(1)).toEqual({ unexpected: [second] });
+  expect(found(0)).toEqual({ unexpected: [first, second] });
+  expect(found(3).lost).toEqual([expect.stringContaining("of a stream: ")]);
+});
+
+test("an order that overtakes one of its kitchen is reordered", () => {
+  const { checked: streamed, stream } = streaming();
+  const [, second] = [stream(0), stream(1)];
+  inventoryStore.db.run("UPDATE ledger SET processed_at = '2026-01-01'");
+  expect(violations(checkOrders(streamed))).toEqual({});
+  inventoryStore.db.run("UPDATE ledger SET processed_at = '2025-12-31' WHERE event_id = ?", [
+    eventOf(second),
+  ]);
+  expect(violations(checkOrders(streamed))).toEqual({ reordered: [second] });
+});
+
+function eventOf(orderId: string): string {
+  const row = orderStore.db
+    .query<{ event_id: string }, [string]>(
+      "SELECT event_id FROM outbox WHERE body ->> 'subject' = ?",
+    )
+    .get(orderId);
+  return row!.event_id;
+}
 
 test("a replay that gives other metrics is unequal", () => {
   const replay = { generation: 2, digest_before: "a", digest_after: "a" };

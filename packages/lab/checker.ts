@@ -1,10 +1,11 @@
-import { read } from "./databases.ts";
-import type { OrderItem, OrderStatus, PlaceOrder } from "@lab/contracts/order";
+import type { PlaceOrder } from "@lab/contracts/order";
 import { DEFAULT_KITCHEN, KITCHENS, OPENING_STOCK, SKUS } from "@lab/workflow/menu";
+import { type Counter, type Metrics, metricsOf } from "@lab/workflow/metrics";
 import type { Model } from "./evidence.ts";
 import type { Operation } from "./history.ts";
+import { type Files, readStored, shelf, type Stored, type StoredOrder } from "./stored.ts";
 
-/** How often a message may be tried before it is dead, by model. */
+/** How often a message may be tried before it is dead: `DELIVERY_LIMIT` of topology.ts and once more, `MAX_ATTEMPTS` of inventory-consumer.ts. */
 const MOST_ATTEMPTS: Record<Model, number> = {
   "sync-rest": Infinity,
   "async-rabbitmq": 6,
@@ -12,7 +13,7 @@ const MOST_ATTEMPTS: Record<Model, number> = {
 };
 
 /** What an order may end as, by model. */
-const TERMINAL: Record<Model, readonly OrderStatus[]> = {
+const TERMINAL: Record<Model, readonly StoredOrder["status"][]> = {
   "sync-rest": ["confirmed", "failed"],
   "async-rabbitmq": ["confirmed", "failed"],
   "streaming-kafka": ["reserved", "failed"],
@@ -28,15 +29,15 @@ const GIVEN_UP: Record<Model, readonly string[]> = {
 /** Answers that refuse a request, and say nothing of what becomes of the order that they name. */
 const SAYS_NOTHING = ["order_in_progress", "idempotency_key_reused"];
 
-/** What is illegal in every model; each lists order ids, but `unbalanced`: kitchen, sku and units. */
+/** What is illegal in every model. Order ids, unless something else is said. */
 export interface Violations {
-  /** Acknowledged to the client, and without a terminal state. */
+  /** Acknowledged to the client, and without a terminal state, or answered with another client's order; in words where there is no id. */
   lost: string[];
   /** Stored, not acknowledged, and without a terminal state. */
   stuck: string[];
   /** An effect twice: more than one confirmation, more than one order for a client's key. */
   doubled: string[];
-  /** More reserved than there was. */
+  /** More reserved than there was: kitchen and sku. */
   oversold: string[];
   /** Stock held for an order that failed or was never stored. */
   leaked: string[];
@@ -44,9 +45,11 @@ export interface Violations {
   contradicted: string[];
   /** Failed, and then something else, or the other way round. */
   resurrected: string[];
+  /** Worked on before an order of the same kitchen that was placed earlier, where that is promised. */
+  reordered: string[];
   /** Stored, though the client knows nothing of it, and has no unknown outcome left that it could be. */
   unexpected: string[];
-  /** Opening stock is not what is left and what is reserved. */
+  /** Opening stock is not what is left and what is reserved: kitchen, sku and units. */
   unbalanced: string[];
   /** Analytics counts something else than the orders say: what, and both numbers. */
   miscounted: string[];
@@ -69,54 +72,33 @@ export interface Verdict extends Violations {
   failed: number;
   /** Given up, and their stock given back or never taken. */
   released: number;
-  /** Unknown to the client, and in a terminal state since: seen, and legal. */
+  /** Asked for without an answer, and in a terminal state since: seen, and legal. */
   recovered: string[];
-  /** Without a terminal state, because their message lies in a dead queue: seen, and kept. */
+  /** A message of theirs lies in a dead queue, so that they may lack a terminal state: seen, and kept. */
   dead: string[];
   stock_difference_units: number;
 }
 
-export interface Checked {
+export interface Checked extends Files {
   model: Model;
   /** The client's history: every operation of kind `place_order`. */
   operations: readonly Operation[];
-  /** Database files. */
-  orders: string;
-  inventory: string;
-  notification?: string;
   /** Ids of the orders whose message lies in a dead queue or topic. */
   dead?: readonly string[];
   /** What Analytics shows, where there is one. */
-  metrics?: { placed: number; reserved: number; failed: number };
+  metrics?: Counts;
   /** The last replay that has ended. */
   replay?: { generation: number; digest_before: string | null; digest_after: string | null };
   /** How often the message of an order was tried, as far as it had to be tried again. */
   attempts?: ReadonlyMap<string, number>;
-  /** Orders that did not come from this history: a bulk stream's. */
-  others?: number;
   /** Units of everything in every kitchen at the start. */
   openingStock?: number;
   /** What was still on its way, in words. */
   unfinished?: readonly string[];
 }
 
-interface OrderRow {
-  order_id: string;
-  user_id: string;
-  kitchen: string;
-  items: string;
-  status: OrderStatus;
-  reason: string | null;
-  steps: string;
-}
-
-interface ReservationRow {
-  order_id: string;
-  state: "reserved" | "rejected" | "released";
-  /** None where a release came before its order. */
-  kitchen: string | null;
-  items: string;
-}
+/** What Analytics counts, without what depends on time. */
+type Counts = Pick<Metrics, "placed" | "reserved" | "failed" | "kitchens" | "failures_by_reason">;
 
 /**
  * Holds what the client was told against what the services have stored, order
@@ -124,103 +106,16 @@ interface ReservationRow {
  * counts as lost.
  */
 export function checkOrders(checked: Checked): Verdict {
-  const stored = readOrders(checked.orders);
-  const reservations = readReservations(checked.inventory);
-  const told = readConfirmations(checked.notification);
   const verdict = emptyVerdict();
-  const terminal = (order: OrderRow | undefined) =>
-    order !== undefined && TERMINAL[checked.model].includes(order.status);
-  const dead = new Set(checked.dead);
-
-  const known = new Set<string>();
-  const byKey = ordersByKey(checked.operations);
-  /** What was asked for and not answered, once for a key. */
-  const unresolved = new Map<string | number, string>();
-  for (const operation of checked.operations) {
-    if (operation.kind !== "place_order") continue;
-    verdict.attempted += 1;
-    const { code = "", key, outcome, order_id: orderId } = operation;
-    if (outcome === "ok") verdict.acknowledged += 1;
-    if (outcome === "failed") verdict.refused += 1;
-    if (outcome === "unknown") verdict.unknown += 1;
-    // An answer to another try with the same key tells which order it was.
-    if (outcome === "unknown" && !byKey.has(key ?? "")) {
-      unresolved.set(key ?? operation.id, whatOf(operation.request as PlaceOrder));
-    }
-    if (orderId === undefined) {
-      if (outcome === "ok") verdict.lost.push(`operation ${operation.id}: no order id`);
-      continue;
-    }
-    const order = stored.get(orderId);
-    if (outcome !== "unknown") known.add(orderId);
-    if (outcome === "ok" && !terminal(order) && !dead.has(orderId)) verdict.lost.push(orderId);
-    // A key that came before with another body names that body's order.
-    if (order && code !== "idempotency_key_reused") {
-      if (orderedBy(order) !== whatOf(operation.request as PlaceOrder)) {
-        verdict.contradicted.push(orderId);
-      }
-    }
-    // 201 said that the order stands; any other answer with an id that it does not.
-    const stands = order?.status !== "failed";
-    if (operation.status === 201 && order && !stands) {
-      verdict.contradicted.push(orderId);
-    }
-    if (outcome === "failed" && order && stands && !SAYS_NOTHING.includes(code)) {
-      verdict.contradicted.push(orderId);
-    }
-  }
-
-  for (const [orderId, order] of stored) {
-    const steps = order.steps.split(",");
-    if (order.status === "reserved") verdict.reserved += 1;
-    if (order.status === "confirmed") verdict.confirmed += 1;
-    if (order.status === "failed") verdict.failed += 1;
-    if (!terminal(order) && dead.has(orderId)) verdict.dead.push(orderId);
-    else if (!known.has(orderId)) {
-      if (terminal(order)) verdict.recovered.push(orderId);
-      else verdict.stuck.push(orderId);
-    }
-    const stands = order.status === "reserved" || order.status === "confirmed";
-    if (steps.includes("failed") && steps.some((s) => s !== "placed" && s !== "failed")) {
-      verdict.resurrected.push(orderId);
-    }
-    if (stands && reservations.get(orderId)?.state !== "reserved") {
-      verdict.contradicted.push(orderId);
-    }
-    if (told && (order.status === "confirmed") !== told.has(orderId)) {
-      verdict.contradicted.push(orderId);
-    }
-  }
-  // What became of a timeout is stored, too; more than that nobody asked for.
-  const asked = Map.groupBy(unresolved.values(), (what) => what);
-  const unasked = [...stored.values()].filter(
-    (order) => !known.has(order.order_id) && asked.get(orderedBy(order))?.pop() === undefined,
-  );
-  if (unasked.length > (checked.others ?? 0)) {
-    verdict.unexpected.push(...unasked.map((order) => order.order_id));
-  }
-  for (const orderIds of byKey.values()) {
-    if (orderIds.size > 1) verdict.doubled.push(...orderIds);
-  }
-  for (const [orderId, count] of told ?? []) {
-    if (count > 1) verdict.doubled.push(orderId);
-    if (!stored.has(orderId)) verdict.contradicted.push(orderId);
-  }
-  for (const [orderId, { state }] of reservations) {
-    if (state === "released") verdict.released += 1;
-    const order = stored.get(orderId);
-    if (state === "reserved" && (!order || order.status === "failed")) {
-      verdict.leaked.push(orderId);
-    }
-  }
-  checkContents(checked, stored, reservations, verdict);
-  checkStock(checked, reservations, verdict);
-  const { reserved, failed } = verdict;
-  const counted = { placed: stored.size, reserved, failed };
-  for (const [name, count] of Object.entries(counted)) {
-    const shown = checked.metrics?.[name as keyof typeof counted] ?? count;
-    if (shown !== count) verdict.miscounted.push(`${name}: ${shown}, not ${count}`);
-  }
+  const stored = readStored(checked.model, checked);
+  checkAnswers(checked, stored, verdict);
+  checkOrigins(checked, stored, verdict);
+  checkSteps(checked, stored, verdict);
+  checkConfirmations(stored, verdict);
+  checkReservations(checked, stored, verdict);
+  checkStock(checked, stored, verdict);
+  checkSequence(stored, verdict);
+  checkMetrics(checked, stored, verdict);
   for (const [orderId, count] of checked.attempts ?? []) {
     if (count > MOST_ATTEMPTS[checked.model]) verdict.endless.push(orderId);
   }
@@ -243,62 +138,172 @@ function whatOf({ user_id, kitchen = DEFAULT_KITCHEN, items }: PlaceOrder): stri
   return JSON.stringify([user_id, kitchen, items.map(({ sku, qty }) => [sku, qty])]);
 }
 
-function orderedBy({ user_id, kitchen, items }: OrderRow): string {
-  return whatOf({ user_id, kitchen, items: JSON.parse(items) as OrderItem[] });
+function isPlaceOrder({ kind }: Operation): boolean {
+  return kind === "place_order";
 }
 
-/** What is reserved is what was ordered, and who fails has a reason that the order explains. */
-function checkContents(
-  { model, openingStock = OPENING_STOCK }: Checked,
-  stored: Map<string, OrderRow>,
-  reservations: Map<string, ReservationRow>,
+/** Who asks: a client with a key asks for one order, however often it tries. */
+function askerOf({ id, key }: Operation): string | number {
+  return key ?? id;
+}
+
+/** Each answer must be true of the order that it names, and of no other client's. */
+function checkAnswers(
+  { dead = [], model, operations }: Checked,
+  { orders }: Stored,
   verdict: Verdict,
 ): void {
-  // Stock only falls, but for what is given back: an order that found too little
-  // would find too little now, if nothing had been given back.
-  const taken = unitsOf(reservations, ["reserved", "released"]);
-  for (const [orderId, order] of stored) {
-    const { kitchen, reason, status, user_id } = order;
-    const items = JSON.parse(order.items) as OrderItem[];
-    const held = reservations.get(orderId);
-    if (held && held.kitchen !== null) {
-      const reserved = {
-        user_id,
-        kitchen: held.kitchen,
-        items: JSON.parse(held.items) as OrderItem[],
-      };
-      if (whatOf(reserved) !== orderedBy(order)) verdict.contradicted.push(orderId);
+  const askers = new Map<string, Set<string | number>>();
+  const answers = new Map<string, Set<string>>();
+  for (const operation of operations.filter(isPlaceOrder)) {
+    const { code = "", key, outcome, order_id: orderId, status } = operation;
+    verdict.attempted += 1;
+    if (outcome === "ok") verdict.acknowledged += 1;
+    if (outcome === "failed") verdict.refused += 1;
+    if (outcome === "unknown") verdict.unknown += 1;
+    if (orderId === undefined) {
+      if (outcome === "ok") verdict.lost.push(`operation ${operation.id}: no order id`);
+      continue;
     }
-    const known = KITCHENS.includes(kitchen);
-    const offMenu = isOffMenu({ user_id, kitchen, items });
+    if (key !== undefined) answers.set(key, (answers.get(key) ?? new Set()).add(orderId));
+    const order = orders.get(orderId);
+    const ended = order !== undefined && TERMINAL[model].includes(order.status);
+    if (outcome === "ok" && !ended && !dead.includes(orderId)) verdict.lost.push(orderId);
+    // A key that came before with another body names that body's order.
+    if (code === "idempotency_key_reused") continue;
+    askers.set(orderId, (askers.get(orderId) ?? new Set()).add(askerOf(operation)));
+    if (order === undefined) continue;
+    // 201 said that it stands. A refusal said that it doesn't, and why.
+    const failed = order.status === "failed";
+    const isTrue =
+      whatOf(order) === whatOf(operation.request as PlaceOrder) &&
+      (status !== 201 || !failed) &&
+      (outcome !== "failed" || SAYS_NOTHING.includes(code) || order.reason === code);
+    if (!isTrue) verdict.contradicted.push(orderId);
+  }
+  for (const [orderId, { size }] of askers) {
+    // One order for two that were answered: the other one is nowhere.
+    if (size > 1) verdict.lost.push(orderId);
+  }
+  for (const orderIds of answers.values()) {
+    if (orderIds.size > 1) verdict.doubled.push(...orderIds);
+  }
+}
+
+/** Every order was asked for: by an operation that names it, by a bulk stream, or by one that had no answer. */
+function checkOrigins(
+  { dead = [], model, operations }: Checked,
+  { orders, streamed }: Stored,
+  verdict: Verdict,
+): void {
+  const placing = operations.filter(isPlaceOrder);
+  const named = new Set(
+    placing.filter(({ outcome }) => outcome !== "unknown").map(({ order_id }) => order_id),
+  );
+  // An answer to another try with the same key tells which order it was.
+  const known = new Set(placing.filter(({ order_id }) => order_id !== undefined).map(askerOf));
+  const unresolved = new Map(
+    placing
+      .filter((operation) => operation.outcome === "unknown" && !known.has(askerOf(operation)))
+      .map((operation) => [askerOf(operation), whatOf(operation.request as PlaceOrder)]),
+  );
+  const ofStreams = Map.groupBy(streamed.map(whatOf), (what) => what);
+  const asked = Map.groupBy(unresolved.values(), (what) => what);
+  for (const [orderId, order] of orders) {
+    if (named.has(orderId)) continue;
+    const ended = TERMINAL[model].includes(order.status);
+    if (!ended && !dead.includes(orderId)) verdict.stuck.push(orderId);
+    const what = whatOf(order);
+    // What is of a stream must be there, what had no answer may be.
+    if (ofStreams.get(what)?.pop() !== undefined) continue;
+    if (asked.get(what)?.pop() === undefined) verdict.unexpected.push(orderId);
+    else if (ended) verdict.recovered.push(orderId);
+  }
+  for (const what of [...ofStreams.values()].flat()) verdict.lost.push(`of a stream: ${what}`);
+}
+
+/** How each order went. */
+function checkSteps({ dead = [] }: Checked, { orders }: Stored, verdict: Verdict): void {
+  verdict.dead.push(...new Set(dead.filter((orderId) => orders.has(orderId))));
+  for (const [orderId, { status, steps }] of orders) {
+    if (status === "reserved") verdict.reserved += 1;
+    if (status === "confirmed") verdict.confirmed += 1;
+    if (status === "failed") verdict.failed += 1;
+    if (steps.includes("failed") && steps.some((step) => step !== "placed" && step !== "failed")) {
+      verdict.resurrected.push(orderId);
+    }
+  }
+}
+
+/** Who is told: the customer of every confirmed order, once, and of their own order. */
+function checkConfirmations({ confirmations, orders }: Stored, verdict: Verdict): void {
+  if (confirmations === undefined) return;
+  for (const [orderId, { kitchen, status, user_id }] of orders) {
+    const told = confirmations.get(orderId) ?? [];
+    const isTrue =
+      (status === "confirmed") === told.length > 0 &&
+      told.every(({ text, user_id: whom }) => whom === user_id && text.includes(kitchen));
+    if (!isTrue) verdict.contradicted.push(orderId);
+  }
+  for (const [orderId, { length }] of confirmations) {
+    if (length > 1) verdict.doubled.push(orderId);
+    if (!orders.has(orderId)) verdict.contradicted.push(orderId);
+  }
+}
+
+/** What is held is what was ordered, and what was refused can be explained. */
+function checkReservations(
+  { model, openingStock = OPENING_STOCK }: Checked,
+  { orders, reservations }: Stored,
+  verdict: Verdict,
+): void {
+  const heldAt = holdings(reservations);
+  for (const [orderId, held] of reservations) {
+    const { at, items, kitchen, reason, state } = held;
+    const order = orders.get(orderId);
+    if (state === "released") verdict.released += 1;
+    if (state === "reserved" && (!order || order.status === "failed")) verdict.leaked.push(orderId);
+    const known = kitchen !== null && KITCHENS.includes(kitchen);
+    const offMenu = items.some(({ sku }) => !SKUS.includes(sku));
     const explained: Record<string, boolean> = {
       unknown_kitchen: !known,
       unknown_item: known && offMenu,
       out_of_stock:
-        known &&
-        items.some(({ sku, qty }) => openingStock - (taken.get(`${kitchen} ${sku}`) ?? 0) < qty),
+        known && items.some(({ sku, qty }) => openingStock - heldAt(shelf(kitchen, sku), at) < qty),
     };
-    if (status === "failed") {
-      const why = reason ?? "";
-      if (!explained[why] && !GIVEN_UP[model].includes(why)) verdict.contradicted.push(orderId);
-    } else if (status !== "placed" && offMenu) verdict.contradicted.push(orderId);
+    const isTrue =
+      (kitchen === null || !order || whatOf({ ...order, kitchen, items }) === whatOf(order)) &&
+      (state === "rejected" ? explained[reason ?? ""] : kitchen === null || (known && !offMenu));
+    if (!isTrue) verdict.contradicted.push(orderId);
+  }
+  for (const [orderId, { reason, status }] of orders) {
+    const held = reservations.get(orderId);
+    const isTrue: Record<StoredOrder["status"], boolean> = {
+      placed: true,
+      reserved: held?.state === "reserved",
+      confirmed: held?.state === "reserved",
+      failed:
+        GIVEN_UP[model].includes(reason ?? "") ||
+        (held?.state === "rejected" && held.reason === reason),
+    };
+    if (!isTrue[status]) verdict.contradicted.push(orderId);
   }
 }
 
-/** Units of the reservations in those states, by kitchen and sku. */
-function unitsOf(
-  reservations: Map<string, ReservationRow>,
-  states: readonly ReservationRow["state"][],
-): Map<string, number> {
-  const units = new Map<string, number>();
-  for (const { state, kitchen, items } of reservations.values()) {
-    if (!states.includes(state)) continue;
-    for (const { sku, qty } of JSON.parse(items) as OrderItem[]) {
-      const at = `${kitchen} ${sku}`;
-      units.set(at, (units.get(at) ?? 0) + qty);
-    }
-  }
-  return units;
+/** How many units of a shelf were held at a moment, at most: what was released may have been held until then. */
+function holdings(reservations: Stored["reservations"]): (shelf: string, at: string) => number {
+  const takings = [...reservations.values()]
+    .filter(({ state }) => state !== "rejected")
+    .flatMap(({ at, items, kitchen, state }) =>
+      items.map(({ sku, qty }) => ({
+        shelf: shelf(kitchen as string, sku),
+        held: (then: string) => (state === "reserved" ? at <= then : at >= then),
+        qty,
+      })),
+    );
+  const byShelf = Map.groupBy(takings, (taking) => taking.shelf);
+  return (where, then) =>
+    (byShelf.get(where) ?? []).reduce((sum, { held, qty }) => sum + (held(then) ? qty : 0), 0);
 }
 
 /** The violations that are there; `{}` when nothing illegal was found. */
@@ -310,63 +315,68 @@ export function violations(verdict: Verdict): Partial<Violations> {
   );
 }
 
-/** The orders that each of the clients' keys was answered with. */
-function ordersByKey(operations: readonly Operation[]): Map<string, Set<string>> {
-  const byKey = new Map<string, Set<string>>();
-  for (const { key, order_id: orderId } of operations) {
-    if (key === undefined || orderId === undefined) continue;
-    byKey.set(key, (byKey.get(key) ?? new Set()).add(orderId));
-  }
-  return byKey;
-}
-
+/** Nothing is made and nothing vanishes: what is left and what is held is what there was. */
 function checkStock(
-  { inventory, openingStock = OPENING_STOCK }: Checked,
-  reservations: Map<string, ReservationRow>,
+  { openingStock = OPENING_STOCK }: Checked,
+  { reservations, stock }: Stored,
   verdict: Verdict,
 ): void {
-  const held = unitsOf(reservations, ["reserved"]);
-  const left = read<{ kitchen: string; sku: string; quantity: number }>(
-    { database: inventory },
-    "SELECT * FROM stock",
-  );
-  for (const { kitchen, sku, quantity } of left) {
-    const at = `${kitchen} ${sku}`;
-    const reserved = held.get(at) ?? 0;
-    const difference = quantity + reserved - openingStock;
-    if (reserved > openingStock) verdict.oversold.push(at);
+  const held = new Map<string, number>();
+  for (const { items, kitchen, state } of reservations.values()) {
+    if (state !== "reserved") continue;
+    for (const { sku, qty } of items) {
+      const at = shelf(kitchen as string, sku);
+      held.set(at, (held.get(at) ?? 0) + qty);
+    }
+  }
+  const menu = new Set(KITCHENS.flatMap((kitchen) => SKUS.map((sku) => shelf(kitchen, sku))));
+  for (const at of new Set([...menu, ...stock.keys(), ...held.keys()])) {
+    const opening = menu.has(at) ? openingStock : 0;
+    const difference = (stock.get(at) ?? 0) + (held.get(at) ?? 0) - opening;
+    if ((held.get(at) ?? 0) > opening) verdict.oversold.push(at);
     if (difference === 0) continue;
     verdict.unbalanced.push(`${at}: ${difference}`);
     verdict.stock_difference_units += Math.abs(difference);
   }
 }
 
-function readOrders(path: string): Map<string, OrderRow> {
-  const rows = read<OrderRow>(
-    { database: path },
-    `SELECT order_id, user_id, kitchen, items, status, reason,
-       (SELECT group_concat(status) FROM order_steps s WHERE s.order_id = o.order_id) AS steps
-     FROM orders o`,
-  );
-  return new Map(rows.map((row) => [row.order_id, row]));
+/** Where that is promised, a kitchen's orders are worked on in the order in which they were placed. */
+function checkSequence({ worked }: Stored, verdict: Verdict): void {
+  const latest = new Map<string, string>();
+  for (const { at, kitchen, order_id } of worked) {
+    const before = latest.get(kitchen) ?? "";
+    if (at < before) verdict.reordered.push(order_id);
+    else latest.set(kitchen, at);
+  }
 }
 
-function readReservations(path: string): Map<string, ReservationRow> {
-  const rows = read<ReservationRow>(
-    { database: path },
-    "SELECT order_id, state, kitchen, items FROM reservations",
-  );
-  return new Map(rows.map((row) => [row.order_id, row]));
+/** Analytics must count what the orders say, kitchen by kitchen and reason by reason. */
+function checkMetrics({ metrics }: Checked, { orders }: Stored, verdict: Verdict): void {
+  if (metrics === undefined) return;
+  const counters = [...orders.values()].flatMap(({ kitchen, reason, status }): Counter[] => [
+    { metric: "placed", kitchen, bucket: "", n: 1 },
+    ...(status === "reserved" ? [{ metric: status, kitchen, bucket: "", n: 1 }] : []),
+    ...(status === "failed" ? [{ metric: status, kitchen, bucket: reason ?? "", n: 1 }] : []),
+  ]);
+  const shown = countsOf(metrics);
+  const right = countsOf(metricsOf(counters));
+  for (const name of new Set([...shown.keys(), ...right.keys()])) {
+    const [is, should] = [shown.get(name) ?? 0, right.get(name) ?? 0];
+    if (is !== should) verdict.miscounted.push(`${name}: ${is}, not ${should}`);
+  }
 }
 
-/** How often each customer was told; undefined where the model tells nobody. */
-function readConfirmations(path: string | undefined): Map<string, number> | undefined {
-  if (path === undefined) return undefined;
-  const rows = read<{ order_id: string; n: number }>(
-    { database: path },
-    "SELECT order_id, count(*) AS n FROM notifications GROUP BY order_id",
-  );
-  return new Map(rows.map(({ order_id, n }) => [order_id, n]));
+function countsOf({ failures_by_reason, kitchens, ...totals }: Counts): Map<string, number> {
+  const named = (of: Record<string, number>, prefix = "") =>
+    Object.entries(of).map(([name, n]) => [`${prefix}${name}`, n] as const);
+  const { failed, placed, reserved } = totals;
+  return new Map([
+    ...named({ failed, placed, reserved }),
+    ...named(failures_by_reason, "failed for "),
+    ...Object.entries(kitchens).flatMap(([kitchen, own]) =>
+      named({ failed: own.failed, placed: own.placed, reserved: own.reserved }, `${kitchen} `),
+    ),
+  ]);
 }
 
 function noViolations(): Violations {
@@ -378,6 +388,7 @@ function noViolations(): Violations {
     leaked: [],
     contradicted: [],
     resurrected: [],
+    reordered: [],
     unexpected: [],
     unbalanced: [],
     miscounted: [],

@@ -165,12 +165,6 @@ export class Trial implements AsyncDisposable {
     return broker;
   }
 
-  /** Orders of bulk streams so far, which are in no history. */
-  get bulkOrders(): number {
-    if (this.model !== "streaming-kafka") return 0;
-    return count(this.campus.order, "SELECT sum(placed) FROM bulks");
-  }
-
   /** The operations of this trial so far. */
   get operations() {
     return this.#options.history.operations.slice(this.#from);
@@ -214,7 +208,6 @@ export class Trial implements AsyncDisposable {
       orders: campus.order.database,
       inventory: campus.inventory.database,
       dead: await this.#dead(),
-      others: this.bulkOrders,
       attempts: attemptsIn(this.#options.folder),
       unfinished: this.#unfinished(),
       openingStock: Number(this.#options.env?.["OPENING_STOCK"] ?? OPENING_STOCK),

@@ -4,7 +4,6 @@ import type { Run } from "@lab/lab/experiment";
 import { post } from "@lab/lab/load";
 import { type Campus, startModel } from "@lab/lab/processes";
 import { fetchMetrics, type ShownMetrics } from "@lab/lab/replay";
-import { count } from "@lab/lab/databases";
 import { eventually } from "@lab/lab/waiting";
 import type { Bulk, BulkRequest } from "@lab/store/bulks";
 import { bulkOrder, OFF_MENU_SKU } from "@lab/workflow/bulk";
@@ -164,8 +163,6 @@ export function holdsClean(run: Run, { inventory, order }: Campus): Verdict {
     operations: run.history.operations,
     orders: order.database,
     inventory: inventory.database,
-    // Those of bulk streams are in nobody's history.
-    others: count(order, "SELECT sum(placed) FROM bulks"),
   });
   run.holds("the checker finds nothing illegal", violations(verdict), {});
   return verdict;

@@ -129,7 +129,7 @@ async function goThrough(
     problems.push(...illegalAnswers(trial.model, trial.operations.slice(from)));
     const found = Object.entries(violations(verdict));
     const illegal = found.map(([kind, list]) => `${list.length} ${kind}, such as ${list[0]}`);
-    const after = countsOf(trial, verdict);
+    const after = countsOf(verdict);
     if (after.acknowledged === before.acknowledged) problems.push("no order was acknowledged");
     visits.push({
       point,
@@ -156,13 +156,12 @@ interface Counts {
   recovered: number;
 }
 
-function countsOf(trial: Trial, verdict: Verdict): Counts {
+function countsOf(verdict: Verdict): Counts {
   return {
     orders: verdict.attempted,
     acknowledged: verdict.acknowledged,
     unknown: verdict.unknown,
-    // Those of a bulk stream nobody was waiting for.
-    recovered: verdict.recovered.length - trial.bulkOrders,
+    recovered: verdict.recovered.length,
   };
 }
 
