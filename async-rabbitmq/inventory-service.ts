@@ -15,7 +15,7 @@ import { Reservation, StockRow } from "@lab/contracts/order";
 import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs } from "@lab/runtime/faults";
 import { createApp } from "@lab/runtime/http";
-import { createLog, reasonOf } from "@lab/runtime/log";
+import { createLog } from "@lab/runtime/log";
 import { patiently } from "@lab/runtime/patience";
 import { OrderParams } from "@lab/runtime/requests";
 import { listen, runService, type Service } from "@lab/runtime/service";
@@ -28,7 +28,6 @@ import type { ConfirmChannel, ConsumeMessage } from "amqplib";
 import {
   acknowledge,
   AmqpUrl,
-  attemptOf,
   connectBroker,
   consumeBatches,
   type Consumer,
@@ -37,8 +36,8 @@ import {
   PREFETCH,
   Publisher,
   requeueLater,
-  topology,
-} from "./topology.ts";
+} from "./client.ts";
+import { topology } from "./topology.ts";
 
 export const Config = Type.Object({
   ...serviceKnobs({
@@ -95,35 +94,32 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
           log.warn("message_refused", decoded);
           faults.reached("refused-before-reject");
           channel.reject(message, false);
-          faults.reached("rejected");
+          await faults.sent("rejected");
           continue;
         }
         try {
           await faults.strike();
           work.push({ message, event: decoded.event });
         } catch (error) {
-          const attempt = attemptOf(message);
-          const order_id = decoded.event.subject;
-          log.warn("message_retried", { order_id, attempt, reason: reasonOf(error) });
           faults.reached("failed-before-requeue");
-          requeueLater(channel, message);
+          requeueLater(channel, { message, event: decoded.event }, error, log);
         }
       }
+      if (work.length === 0) return;
       const answers = await patiently(log, () =>
         store.commit(() => work.map(({ event }) => ledger.once(event.id, () => reserve(event)))),
       );
       faults.reached("stored-before-publish");
       const said = answers.map((answer) => publisher.publish(answer));
-      faults.reached("published-before-confirm");
+      await faults.sent("published-before-confirm");
       await Promise.all(said);
       faults.reached("confirmed-before-ack");
       acknowledge(channel, work);
-      faults.reached("acked");
+      await faults.sent("acked");
     } catch (error) {
       // The process ends, and what it had is delivered again.
       if (isBug(error)) throw error;
-      log.warn("message_retried", { reason: reasonOf(error) });
-      for (const { message } of work) requeueLater(channel, message);
+      for (const delivery of work) requeueLater(channel, delivery, error, log);
     }
   }
 

@@ -42,8 +42,8 @@ import {
   PREFETCH,
   Publisher,
   requeueLater,
-  topology,
-} from "./topology.ts";
+} from "./client.ts";
+import { topology } from "./topology.ts";
 
 export const Config = Type.Object({
   ...serviceKnobs({
@@ -142,7 +142,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       const rows = outbox.unsent(PUBLISH_BATCH);
       if (rows.length === 0) return;
       const said = rows.map((row) => through.publish(row.body));
-      faults.reached("published-before-confirm");
+      await faults.sent("published-before-confirm");
       const words = await Promise.allSettled(said);
       faults.reached("confirmed-before-mark");
       const sent = rows.filter((_, n) => words[n]?.status === "fulfilled");
@@ -172,9 +172,10 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
           log.warn("message_refused", decoded);
           faults.reached("refused-before-reject");
           channel.reject(message, false);
-          faults.reached("rejected");
+          await faults.sent("rejected");
         }
       }
+      if (work.length === 0) return;
       await patiently(log, () =>
         store.commit(() => {
           for (const { event } of work) {
@@ -188,12 +189,11 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       );
       faults.reached("advanced-before-ack");
       acknowledge(channel, work);
-      faults.reached("acked");
+      await faults.sent("acked");
     } catch (error) {
       // The process ends, and what it had is delivered again.
       if (isBug(error)) throw error;
-      log.warn("message_retried", { reason: reasonOf(error) });
-      for (const { message } of work) requeueLater(channel, message);
+      for (const delivery of work) requeueLater(channel, delivery, error, log);
     }
   }
 
@@ -230,6 +230,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       await consumer?.stop();
       faults.reached("consumer-stopped");
       await outboxSender.stop();
+      faults.reached("outbox-ended");
       await broker.close();
       faults.reached("broker-left");
       store.close();

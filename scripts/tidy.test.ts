@@ -83,24 +83,46 @@ function takesAway(text: string, name: string): boolean {
   );
 }
 
-test("every crash point of a service is visited, and every visited one is there", () => {
-  // The runtime's own points are visited in every service by packages/lab/proof/crash-points.ts.
-  const everywhere = read("packages/lab/proof/crash-points.ts").matchAll(/\[service, "([\w-]+)"/g);
-  expect([...everywhere].map(([, name]) => name!).sort()).toEqual(
-    pointsIn("packages/runtime/service.ts").sort(),
-  );
-  for (const model of MODELS) {
-    const services = files.filter(({ path }) => dirname(path) === model);
-    const declared = services.flatMap(({ path }) =>
-      pointsIn(path).map((point) => `${basename(path, ".ts")} ${point}`),
+test("every crash point is visited, and every visited one is there, once", () => {
+  const runtime = "packages/runtime/service.ts";
+  const outside = files
+    .filter(({ path }) => path !== runtime && !MODELS.includes(dirname(path)))
+    .filter(({ path, text }) => !path.endsWith(".test.ts") && pointsIn(text).length > 0)
+    .map(({ path }) => `${path}: a crash point that nobody would visit`);
+  // The runtime's own points are visited in every service.
+  const everywhere = "packages/lab/proof/crash-points.ts";
+  const visited = [...read(everywhere).matchAll(/\[service, "([\w-]+)"/g)].map(([, name]) => name!);
+  const wrong = MODELS.flatMap((model) => {
+    const table = `${model}/tests/proof/crash-points.test.ts`;
+    const rows = [...read(table).matchAll(/[[(]\s*"([\w-]+)",\s*"([\w-]+)"/g)].map(
+      ([, service, point]) => `${service} ${point}`,
     );
-    const table = read(`${model}/tests/proof/crash-points.test.ts`);
-    const visited = table.matchAll(/[[(]\s*"([\w-]+)",\s*"([\w-]+)"/g);
-    expect([...visited].map(([, service, point]) => `${service} ${point}`).sort(), model).toEqual(
-      declared.sort(),
-    );
-  }
+    const declared = files
+      .filter(({ path }) => dirname(path) === model)
+      .flatMap(({ path, text }) =>
+        pointsIn(text).map((point) => `${basename(path, ".ts")} ${point}`),
+      );
+    return unmatched(declared, rows, table);
+  });
+  expect([
+    ...outside,
+    ...unmatched(pointsIn(read(runtime)), visited, everywhere),
+    ...wrong,
+  ]).toEqual([]);
 });
+
+/** What the code declares and the table doesn't visit, the other way round, and what stands twice. */
+function unmatched(declared: string[], visited: string[], table: string): string[] {
+  const twice = (names: string[]) => names.filter((name, n) => names.indexOf(name) !== n);
+  return [
+    ...declared.filter((name) => !visited.includes(name)).map((name) => `${name}: not in ${table}`),
+    ...visited
+      .filter((name) => !declared.includes(name))
+      .map((name) => `${name}: only in ${table}`),
+    ...twice(declared).map((name) => `${name}: two gaps of one name`),
+    ...twice(visited).map((name) => `${name}: twice in ${table}`),
+  ];
+}
 
 test("every file is short enough to be read", () => {
   const budget = (path: string) =>
@@ -140,10 +162,9 @@ function read(path: string): string {
   return readFileSync(join(repoFolder, path), "utf8");
 }
 
-/** The names of its crash points, each once, in the order of the file. */
-function pointsIn(path: string): string[] {
-  const points = read(path).matchAll(/faults\.reached\("([\w-]+)"\)/g);
-  return [...new Set([...points].map(([, name]) => name!))];
+/** The names of the crash points that a file declares. */
+function pointsIn(text: string): string[] {
+  return [...text.matchAll(/faults\.(?:reached|sent)\("([\w-]+)"\)/g)].map(([, name]) => name!);
 }
 
 function importsOf(text: string): string[] {

@@ -268,6 +268,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       faults.reached("intake-ended");
       await bulkPlacer.stop();
       await outboxSender.stop();
+      faults.reached("outbox-ended");
       await connecting;
       await consumer.disconnect();
       faults.reached("group-left");

@@ -113,6 +113,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
     async stop() {
       faults.end();
       await app.stop();
+      faults.reached("intake-ended");
       store.close();
     },
   };

@@ -72,6 +72,7 @@ export async function startNotification(config: Static<typeof Config>): Promise<
     async stop() {
       faults.end();
       await app.stop();
+      faults.reached("intake-ended");
       store.close();
     },
   };

@@ -33,6 +33,7 @@ import { Releases, RELEASES_SCHEMA } from "@lab/store/releases";
 import { Store } from "@lab/store/store";
 import { type Static, Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
+import { neverArrived, posted, whyUnknown } from "./client.ts";
 
 export const Config = Type.Object({
   ...serviceKnobs({ port: 8001, database: ".lab/data/sync-rest/order.sqlite" }),
@@ -237,7 +238,9 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       const reserved = await askInventory(order, trace);
       faults.reached("asked-again-before-commit");
       if (reserved.kind === "reserved") {
-        await finish(order, reserved.at, await tellCustomer(order, trace));
+        const told = await tellCustomer(order, trace);
+        faults.reached("told-again-before-commit");
+        await finish(order, reserved.at, told);
       } else if (reserved.kind === "rejected") {
         await giveUp(order, reserved);
       } else break;
@@ -319,27 +322,6 @@ function confirmed(orderId: string, told: boolean) {
     status: told ? ("confirmed" as const) : ("reserved" as const),
     notification: told ? ("sent" as const) : ("pending" as const),
   };
-}
-
-function posted(body: unknown, traceparent: string, timeoutMs: number) {
-  return {
-    method: "POST",
-    headers: { "content-type": "application/json", traceparent },
-    body: JSON.stringify(body),
-    signal: AbortSignal.timeout(timeoutMs),
-  };
-}
-
-function whyUnknown(error: unknown): string {
-  return (error as Error).name === "TimeoutError"
-    ? "Inventory did not answer in time"
-    : "the connection to Inventory broke";
-}
-
-/** Errors after which the request surely was not executed. */
-function neverArrived(error: unknown): boolean {
-  const code = (error as { code?: string }).code ?? "";
-  return ["ConnectionRefused", "ECONNREFUSED", "ENOTFOUND"].includes(code);
 }
 
 function now(): string {

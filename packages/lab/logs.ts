@@ -21,5 +21,14 @@ export function attemptsIn(folder: string): Map<string, number> {
 
 /** Messages that came again after they had been processed, and were known by the ledger. */
 export function repeatedIn(folder: string): number {
-  return logsIn(folder).reduce((sum, log) => sum + log.split('"message_repeated"').length - 1, 0);
+  return logsIn(folder).reduce((sum, log) => sum + repeats(log), 0);
+}
+
+/** The same by one service. */
+export function repeatsIn(logFile: string): number {
+  return repeats(readFileSync(logFile, "utf8"));
+}
+
+function repeats(log: string): number {
+  return log.split('"message_repeated"').length - 1;
 }

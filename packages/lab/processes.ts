@@ -178,17 +178,23 @@ export class ServiceProcess implements AsyncDisposable {
     return startService({ model, service, folder, env: { ...shared, ...env } });
   }
 
-  /** Returns once `GET /health` answers 200. */
+  /** Returns once `GET /health` answers 200. Throws as soon as it has ended. */
   async healthy(): Promise<void> {
-    await eventually(
+    const { ended } = await eventually(
       `${this.name} is healthy`,
       async () => {
+        const body = this.#running();
+        if (body.hasEnded) return { ended: await body.exited };
         const answer = await fetch(`${this.url}/health`);
         if (!answer.ok) throw new Error(await answer.text());
-        return true;
+        return { ended: undefined };
       },
       // A dead group member is missed for seconds: asking more often would only cost.
       { everyMs: 25 },
+    );
+    if (ended === undefined) return;
+    throw new Error(
+      `${this.name} ended before it was healthy, with exit code ${ended}:\n${this.#logEnd()}`,
     );
   }
 

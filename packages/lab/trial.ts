@@ -52,6 +52,8 @@ export interface TrialOptions {
   env?: Record<string, string>;
   /** By service; the others get free ones. */
   ports?: Record<string, number>;
+  /** Only these. */
+  services?: readonly string[];
 }
 
 /**
@@ -65,7 +67,7 @@ export async function trialOf(
     broker,
     history,
     ...options
-  }: Partial<Pick<TrialOptions, "broker" | "env" | "history" | "ports">> = {},
+  }: Partial<Pick<TrialOptions, "broker" | "env" | "history" | "ports" | "services">> = {},
 ): Promise<Trial> {
   const { model } = run.evidence;
   return startTrial({
@@ -82,11 +84,12 @@ export async function trialOf(
 /** Starts the services of a model, with nothing sent yet. */
 export async function startTrial(options: TrialOptions): Promise<Trial> {
   refuseContainers();
-  const { broker, env, folder, model, namespace, ports = {} } = options;
+  const { broker, env, folder, model, namespace, ports = {}, services } = options;
   const campus = await startModel(model, {
     folder,
     namespace,
     ports,
+    ...(services && { services }),
     ...(broker?.name === "rabbitmq" ? { amqpUrl: broker.address } : {}),
     ...(broker?.name === "kafka" ? { kafkaBrokers: broker.address } : {}),
     env: { LAB_FAULTS: "on", ...ENV[model], ...env },

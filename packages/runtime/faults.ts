@@ -7,6 +7,8 @@ import { takeAway } from "./protections.ts";
 
 const MAX_MS = 600_000;
 const KEEP_ALIVE_MS = 500;
+/** Long after the turn in which amqplib writes to its socket. */
+const SENT_MS = 50;
 const NO_FAULTS = { delay_ms: 0, fail_rate: 0, hang: false, throttle_ms: 0 };
 
 /** Body of `PUT /faults`: what is left out is off. */
@@ -142,9 +144,20 @@ export class Faults {
    * `kill -9`: no handler runs, and nothing after this line.
    */
   reached(point: string): void {
-    if (point !== this.#crashPoint) return;
+    if (this.#isLastPass(point)) process.kill(process.pid, "SIGKILL");
+  }
+
+  /** The same behind a message that its client hands to the system in a later turn: it has left by then. */
+  async sent(point: string): Promise<void> {
+    if (!this.#isLastPass(point)) return;
+    await setTimeout(SENT_MS);
+    process.kill(process.pid, "SIGKILL");
+  }
+
+  #isLastPass(point: string): boolean {
+    if (point !== this.#crashPoint) return false;
     this.#passesLeft -= 1;
-    if (this.#passesLeft === 0) process.kill(process.pid, "SIGKILL");
+    return this.#passesLeft === 0;
   }
 }
 

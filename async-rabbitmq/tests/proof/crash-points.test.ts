@@ -1,10 +1,15 @@
 /** Every service of the asynchronous model killed in each of its gaps, under load. */
 import { DeadLetters, type SourceQueue } from "@lab/lab/dead-letters";
-import { type Situation, STARTING, stopping, testCrashPoints } from "@lab/lab/proof/crash-points";
+import {
+  type CrashSituation,
+  STARTING,
+  stopping,
+  testCrashPoints,
+} from "@lab/lab/proof/crash-points";
 import { Rabbitmq } from "@lab/lab/rabbitmq-tools";
 
 /** A message that can never be valid comes, and must be dead in the end: once. */
-function poisoned(queue: SourceQueue): Situation {
+function poisoned(queue: SourceQueue): CrashSituation {
   const body = `burger, please ${crypto.randomUUID()}`;
   return {
     title: "a message that is never valid",
@@ -26,6 +31,17 @@ testCrashPoints({
   ratePerS: 100,
   lanes: 6,
   env: { INVENTORY_FAIL_RATE: "0.05", NOTIFICATION_FAIL_RATE: "0.05" },
+  again: {
+    "order-service published-before-confirm": { "inventory-service": true },
+    "order-service confirmed-before-mark": { "inventory-service": true },
+    "order-service marked": { "inventory-service": false },
+    "inventory-service stored-before-publish": { "inventory-service": true },
+    "inventory-service published-before-confirm": { "inventory-service": true },
+    "inventory-service confirmed-before-ack": { "inventory-service": true },
+    "inventory-service acked": { "inventory-service": false },
+    "notification-service confirmed-before-ack": { "notification-service": true },
+    "notification-service acked": { "notification-service": false },
+  },
   points: [
     ["order-service", "placed-before-commit", 20],
     ["order-service", "stored-before-answer", 20],
@@ -40,6 +56,7 @@ testCrashPoints({
     ["order-service", "acked", 10],
     stopping("order-service", "intake-ended"),
     stopping("order-service", "consumer-stopped"),
+    stopping("order-service", "outbox-ended"),
     stopping("order-service", "broker-left"),
     ["inventory-service", "opened-before-listening", 1, STARTING],
     ["inventory-service", "declared-before-consuming", 1, STARTING],

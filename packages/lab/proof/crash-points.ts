@@ -1,4 +1,4 @@
-import { type Verdict, violations } from "../checker.ts";
+import { violations } from "../checker.ts";
 import type { Model, Table } from "../evidence.ts";
 import { experiment, type Run } from "../experiment.ts";
 import { History } from "../history.ts";
@@ -7,6 +7,7 @@ import { type Trial, trialOf } from "../trial.ts";
 import { eventually } from "../waiting.ts";
 import { illegalAnswers } from "./answers.ts";
 import { keepOrdering, noteRepeated } from "./common.ts";
+import { repeatsIn } from "../logs.ts";
 
 /** Orders before the crash, which lies in the middle, and after it. */
 const AROUND = 15;
@@ -16,7 +17,7 @@ const KILLED = 137;
 const REACHED_MS = 20_000;
 
 /** What has to happen besides load for a point to be reached, and what has to be right afterwards. */
-export interface Situation {
+export interface CrashSituation {
   title: string;
   /** Under load, before the service is started with its crash. */
   before?(trial: Trial, service: ServiceProcess): Promise<void>;
@@ -31,7 +32,7 @@ export type CrashPoint = readonly [
   service: string,
   point: string,
   pass: number,
-  situation?: Situation,
+  situation?: CrashSituation,
 ];
 
 interface Suite {
@@ -43,12 +44,17 @@ interface Suite {
   /** For every service. */
   env: Record<string, string>;
   points: readonly CrashPoint[];
+  /** By `service point`: which ledger must have met a message again, and which must not, for the point to lie where its name says. */
+  again?: Record<string, Record<string, boolean>>;
 }
 
-/** In a service's start, once: nothing has to lead there. */
-export const STARTING: Situation = { title: "it starts" };
+/** In a service's start: nothing has to lead there. Visited in its very first start, too. */
+export const STARTING: CrashSituation = { title: "it starts" };
 
-const STOPPING: Situation = {
+/** No database, no queue or topic is there yet. */
+const FIRST_START: CrashSituation = { title: "its very first start" };
+
+const STOPPING: CrashSituation = {
   title: "SIGTERM",
   happen: async (_, service) => void (await service.stop()),
 };
@@ -73,13 +79,16 @@ export function testCrashPoints(suite: Suite): void {
   const { env, lanes, model, ratePerS, timeoutS } = suite;
   const services = [...new Set(suite.points.map(([service]) => service))];
   const points = [...services.flatMap(everywhere), ...suite.points];
+  const firsts = points
+    .filter(([, , , situation]) => situation === STARTING)
+    .map(([service, point]): CrashPoint => [service, point, 1, FIRST_START]);
   experiment(
     {
       name: "crash-points",
       model,
       question:
         "A service dies in any gap between two of its effects: is anything lost or doubled?",
-      method: `Every gap has a name, and LAB_CRASH_AT makes a service kill itself (SIGKILL) when it passes it for the n-th time, in the middle of a load of ${ratePerS} orders/s in which some messages fail too. It is started again, all comes to rest, and the checker looks.`,
+      method: `Every gap has a name, and LAB_CRASH_AT makes a service kill itself (SIGKILL) when it passes it for the n-th time, in the middle of a load of ${ratePerS} orders/s in which some messages fail too. It is started again, all comes to rest, and the checker looks. The gaps of a start are visited in a service's very first start, too.`,
       disproof:
         "A point that isn't reached, an end by anything else than its own SIGKILL, anything that the checker calls illegal, a dead letter, an answer that the model may not give.",
       requirements: [],
@@ -88,65 +97,137 @@ export function testCrashPoints(suite: Suite): void {
     },
     async (run) => {
       const left = [...points];
+      const leftFirst = [...firsts];
       const visits: Visit[] = [];
       // One after the other: all at once they would keep each other from starting.
       let door: Promise<unknown> = Promise.resolve();
+      const enter = <T>(start: () => Promise<T>): Promise<T> => {
+        const started = door.then(start);
+        door = started.catch(() => {});
+        return started;
+      };
       await Promise.all(
         Array.from({ length: lanes }, async (_, n) => {
           for (let round = 0; left.length > 0; round += 1) {
             const name = `lane-${n}-${round}`;
             await using history = new History(`${run.folder}/${name}/history.jsonl`);
-            const started = door.then(() => trialOf(run, name, { history, env }));
-            door = started;
-            await using trial = await started;
-            visits.push(...(await goThrough(run, trial, ratePerS, left)));
+            await using trial = await enter(() => trialOf(run, name, { history, env }));
+            visits.push(...(await visitPoints(run, trial, suite, left)));
+          }
+          for (let point = leftFirst.shift(); point; point = leftFirst.shift()) {
+            visits.push(await visitFirstStart(run, suite, point, enter));
           }
         }),
       );
-      conclude(run, points, visits);
+      conclude(run, [...points, ...firsts], visits);
     },
   );
 }
 
 /** Takes points from the list and visits them, until it's empty or something illegal was found: the others shall begin with nothing broken. */
-async function goThrough(
+async function visitPoints(
   run: Run,
   trial: Trial,
-  ratePerS: number,
+  { again = {}, ratePerS }: Suite,
   left: CrashPoint[],
 ): Promise<Visit[]> {
   const visits: Visit[] = [];
-  let before: Counts = { orders: 0, acknowledged: 0, unknown: 0, recovered: 0 };
+  let before = NOTHING;
   for (let point = left.shift(); point; point = left.shift()) {
     const [service, name, , situation] = point;
+    const ledgers = again[`${service} ${name}`] ?? {};
     const from = trial.operations.length;
+    const seen = repeatsOf(trial);
     const { kills, problems } = await crashAt(trial, ratePerS, point);
-    await trial.settle();
-    const verdict = await trial.verdict();
+    const { after, visit } = await look(run, trial, { point, kills, problems, before, from });
+    visits.push(visit);
     problems.push(...((await situation?.wrong?.(trial)) ?? []));
-    // What a situation makes dead is no order.
-    if (verdict.dead.length > 0) problems.push(`${verdict.dead.length} dead orders`);
-    problems.push(...illegalAnswers(trial.model, trial.operations.slice(from)));
-    const found = Object.entries(violations(verdict));
-    const illegal = found.map(([kind, list]) => `${list.length} ${kind}, such as ${list[0]}`);
-    const after = countsOf(verdict);
-    if (after.acknowledged === before.acknowledged) problems.push("no order was acknowledged");
-    visits.push({
-      point,
-      kills,
-      orders: after.orders - before.orders,
-      acknowledged: after.acknowledged - before.acknowledged,
-      unknown: after.unknown - before.unknown,
-      recovered: after.recovered - before.recovered,
-      violations: found.flatMap(([, list]) => list).length,
-      illegal,
-      problems,
-    });
-    run.progress([`${service} ${name}`, ...illegal, ...problems].join("; "));
-    if (illegal.length + verdict.dead.length > 0) break;
+    for (const [ledger, must] of Object.entries(ledgers)) {
+      const repeats = repeatsOf(trial).get(ledger)! - seen.get(ledger)!;
+      if (repeats > 0 !== must) problems.push(`${ledger} met ${repeats} messages again`);
+    }
+    if (visit.illegal.length + after.dead > 0) break;
     before = after;
   }
   return visits;
+}
+
+/** Lets a service die there before it has ever been up, and then starts the whole model on what that left. */
+async function visitFirstStart(
+  run: Run,
+  { env, ratePerS }: Suite,
+  point: CrashPoint,
+  enter: <T>(start: () => Promise<T>) => Promise<T>,
+): Promise<Visit> {
+  const [service, name] = point;
+  const folder = `first-${service}-${name}`;
+  await using history = new History(`${run.folder}/${folder}/history.jsonl`);
+  const crash = { ...env, LAB_CRASH_AT: `${name}:1` };
+  const end = await enter(() =>
+    trialOf(run, folder, { history, env: crash, services: [service] }).then(
+      async (alive) => {
+        await alive[Symbol.asyncDispose]();
+        return "not reached";
+      },
+      (error: Error) => (hasKilledItself(error) ? undefined : error.message),
+    ),
+  );
+  await using trial = await enter(() => trialOf(run, folder, { history, env }));
+  const orders = keepOrdering(trial, ratePerS);
+  await orders.more(2 * AROUND);
+  await orders.stop();
+  const problems = end === undefined ? [] : [end];
+  const kills = 1 - problems.length;
+  return (await look(run, trial, { point, kills, problems, before: NOTHING, from: 0 })).visit;
+}
+
+/** How often each service's ledger knew a message that came again. */
+function repeatsOf({ campus }: Trial): Map<string, number> {
+  return new Map(campus.services.map(({ logFile, name }) => [name, repeatsIn(logFile)]));
+}
+
+/** What is there after a visit, once all is at rest. `problems` may grow still. */
+async function look(
+  run: Run,
+  trial: Trial,
+  {
+    before,
+    from,
+    point,
+    problems,
+    kills,
+  }: Pick<Visit, "point" | "kills" | "problems"> & { before: Counts; from: number },
+): Promise<{ visit: Visit; after: Counts }> {
+  await trial.settle();
+  const verdict = await trial.verdict();
+  // What a situation makes dead is no order.
+  if (verdict.dead.length > 0) problems.push(`${verdict.dead.length} dead orders`);
+  problems.push(...illegalAnswers(trial.model, trial.operations.slice(from)));
+  const found = Object.entries(violations(verdict));
+  const illegal = found.map(([kind, list]) => `${list.length} ${kind}, such as ${list[0]}`);
+  const after: Counts = {
+    orders: verdict.attempted,
+    acknowledged: verdict.acknowledged,
+    unknown: verdict.unknown,
+    recovered: verdict.recovered.length,
+    dead: verdict.dead.length,
+  };
+  if (after.acknowledged === before.acknowledged) problems.push("no order was acknowledged");
+  const [service, name] = point;
+  run.progress([`${service} ${name}`, ...illegal, ...problems].join("; "));
+  const visit: Visit = {
+    point,
+    kills,
+    orders: after.orders - before.orders,
+    acknowledged: after.acknowledged - before.acknowledged,
+    unknown: after.unknown - before.unknown,
+    recovered: after.recovered - before.recovered,
+    dead: after.dead - before.dead,
+    violations: found.flatMap(([, list]) => list).length,
+    illegal,
+    problems,
+  };
+  return { visit, after };
 }
 
 interface Counts {
@@ -154,16 +235,10 @@ interface Counts {
   acknowledged: number;
   unknown: number;
   recovered: number;
+  dead: number;
 }
 
-function countsOf(verdict: Verdict): Counts {
-  return {
-    orders: verdict.attempted,
-    acknowledged: verdict.acknowledged,
-    unknown: verdict.unknown,
-    recovered: verdict.recovered.length,
-  };
-}
+const NOTHING: Counts = { orders: 0, acknowledged: 0, unknown: 0, recovered: 0, dead: 0 };
 
 interface Visit extends Counts {
   point: CrashPoint;
@@ -217,8 +292,12 @@ async function startToDie(service: ServiceProcess, crashAt: string): Promise<voi
   try {
     await service.restart({ LAB_CRASH_AT: crashAt });
   } catch (error) {
-    if (!(error as Error).message.includes(`with exit code ${KILLED}`)) throw error;
+    if (!hasKilledItself(error as Error)) throw error;
   }
+}
+
+function hasKilledItself({ message }: Error): boolean {
+  return message.includes(`with exit code ${KILLED}`);
 }
 
 function conclude(run: Run, points: readonly CrashPoint[], visits: readonly Visit[]): void {
@@ -285,6 +364,6 @@ function visitsTable(visits: readonly Visit[]): Table {
         found,
       ];
     }),
-    note: "Each point says what was done last before the SIGKILL, most of them also what would have come next. Unknown: the client had no answer. Recovered: it had none, and its order has ended all the same.",
+    note: "Each point says what was done last before the SIGKILL, most of them also what would have come next. At its very first start a service finds no database, queue or topic. Unknown: the client had no answer. Recovered: it had none, and its order has ended all the same.",
   };
 }

@@ -1,10 +1,15 @@
 /** Every service of the streaming model killed in each of its gaps, under load. */
 import { produceRaw, readTopic } from "@lab/lab/kafka-tools";
-import { type Situation, STARTING, stopping, testCrashPoints } from "@lab/lab/proof/crash-points";
+import {
+  type CrashSituation,
+  STARTING,
+  stopping,
+  testCrashPoints,
+} from "@lab/lab/proof/crash-points";
 import { beginReplay } from "@lab/lab/replay";
 import { topics } from "../../topics.ts";
 
-const BULK: Situation = {
+const BULK: CrashSituation = {
   title: "a bulk stream is placed",
   async happen(_, service) {
     await fetch(`${service.url}/orders/bulk`, {
@@ -16,7 +21,7 @@ const BULK: Situation = {
   },
 };
 
-const REPLAY: Situation = {
+const REPLAY: CrashSituation = {
   title: "a replay",
   async happen(_, service) {
     await service.healthy();
@@ -26,7 +31,7 @@ const REPLAY: Situation = {
 };
 
 const POISON = `burger, please ${crypto.randomUUID()}`;
-const POISONED: Situation = {
+const POISONED: CrashSituation = {
   title: "a record that is never valid",
   async happen({ broker, namespace }) {
     const { orderEvents } = topics(namespace);
@@ -45,6 +50,12 @@ testCrashPoints({
   // Most of the time is spent waiting for the group to miss its dead member.
   lanes: 5,
   env: { INVENTORY_FAIL_RATE: "0.02" },
+  again: {
+    "order-producer sent-before-mark": { "inventory-consumer": true },
+    "order-producer marked": { "inventory-consumer": false },
+    "inventory-consumer stored-before-send": { "inventory-consumer": true },
+    "inventory-consumer sent-before-offset": { "inventory-consumer": true },
+  },
   points: [
     ["order-producer", "placed-before-commit", 20],
     ["order-producer", "stored-before-answer", 20],
@@ -58,11 +69,13 @@ testCrashPoints({
     ["order-producer", "advanced-before-offset", 5],
     ["order-producer", "offset-committed", 5],
     stopping("order-producer", "intake-ended"),
+    stopping("order-producer", "outbox-ended"),
     stopping("order-producer", "group-left"),
     ["inventory-consumer", "opened-before-listening", 1, STARTING],
     ["inventory-consumer", "declared-before-consuming", 1, STARTING],
     ["inventory-consumer", "failed-before-retry", 1],
     ["inventory-consumer", "refused-before-send", 1, POISONED],
+    ["inventory-consumer", "answered-before-dead-letters", 1, POISONED],
     ["inventory-consumer", "decided-before-commit", 20],
     ["inventory-consumer", "stored-before-send", 5],
     ["inventory-consumer", "sent-before-offset", 5],

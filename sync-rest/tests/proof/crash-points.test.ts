@@ -1,8 +1,13 @@
 /** Every service of the synchronous model killed in each of its gaps, under load. */
-import { type Situation, STARTING, stopping, testCrashPoints } from "@lab/lab/proof/crash-points";
+import {
+  type CrashSituation,
+  STARTING,
+  stopping,
+  testCrashPoints,
+} from "@lab/lab/proof/crash-points";
 
 /** Only an order that an earlier process has left half-way is asked for again. */
-const LEFT_HALF_WAY: Situation = {
+const LEFT_HALF_WAY: CrashSituation = {
   title: "after a crash at stored-before-reserve",
   async before(_, service) {
     await service.restart({ LAB_CRASH_AT: "stored-before-reserve:5" });
@@ -27,6 +32,7 @@ testCrashPoints({
     ["order-service", "told-before-commit", 20],
     ["order-service", "stored-before-answer", 20],
     ["order-service", "asked-again-before-commit", 1, LEFT_HALF_WAY],
+    ["order-service", "told-again-before-commit", 1, LEFT_HALF_WAY],
     ["order-service", "told-later-before-commit", 2],
     stopping("order-service", "intake-ended"),
     ["inventory-service", "opened-before-listening", 1, STARTING],
@@ -34,7 +40,9 @@ testCrashPoints({
     ["inventory-service", "decided-before-answer", 20],
     ["inventory-service", "released-before-commit", 2],
     ["inventory-service", "released-before-answer", 2],
+    stopping("inventory-service", "intake-ended"),
     ["notification-service", "told-before-commit", 20],
     ["notification-service", "told-before-answer", 20],
+    stopping("notification-service", "intake-ended"),
   ],
 });

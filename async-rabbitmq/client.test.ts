@@ -3,7 +3,7 @@ import { expect, test } from "bun:test";
 import { newEvent } from "@lab/contracts/events";
 import { newId } from "@lab/contracts/ids";
 import { type ConfirmChannel, IllegalOperationError } from "amqplib";
-import { isBug, Publisher } from "./topology.ts";
+import { isBug, Publisher } from "./client.ts";
 
 const BODY = JSON.stringify(
   newEvent("OrderPlaced", "test", {

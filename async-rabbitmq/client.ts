@@ -1,0 +1,286 @@
+/**
+ * How a client of RabbitMQ keeps its connection, publishes, takes deliveries in
+ * batches, acknowledges them and puts them back.
+ */
+import type { Socket } from "node:net";
+import { CONTENT_TYPE, type LabEvent } from "@lab/contracts/events";
+import { Batches } from "@lab/runtime/batches";
+import { type Log, reasonOf } from "@lab/runtime/log";
+import { mayPass } from "@lab/runtime/patience";
+import { without } from "@lab/runtime/protections";
+import { cutOff } from "@lab/runtime/service";
+import { Type } from "@sinclair/typebox";
+import {
+  type Channel,
+  type ChannelModel,
+  type ConfirmChannel,
+  connect,
+  type ConsumeMessage,
+  IllegalOperationError,
+} from "amqplib";
+import { declareTopology, ROUTING_KEYS, type Topology } from "./topology.ts";
+
+/** Where RabbitMQ is, with user and password if it wants one. */
+export const AmqpUrl = Type.String({
+  pattern: "^amqps?://[^\\s]+$",
+  default: "amqp://127.0.0.1:5672",
+});
+
+/**
+ * Deliveries outstanding at a consumer. Modest, because a message that crashes
+ * its consumer takes all that are outstanding a step towards their limit.
+ */
+export const PREFETCH = 300;
+
+/** A connection that comes back by itself. */
+export interface Broker {
+  connected(): boolean;
+  close(): Promise<void>;
+}
+
+/** How long a stop waits for a RabbitMQ that may be hung. */
+const GOODBYE_MS = 4_000;
+
+/** A connection that lived for so long was a good one. */
+const GOOD_AFTER_MS = 10_000;
+/** Most that a new one is watched before anything is delivered over it. */
+const WATCHED_MS = 2_000;
+
+/**
+ * A cut counts as a delivery of all that is outstanding: over a line that is cut
+ * every tenth of a second good messages would reach their limit within one. So
+ * with each cut in a row a new connection has to live for longer before it is used.
+ */
+function caution() {
+  let pauseMs = 0;
+  let usedSince = -Infinity;
+  return async () => {
+    const good = performance.now() - usedSince > GOOD_AFTER_MS;
+    pauseMs = good ? 0 : Math.min(WATCHED_MS, Math.max(100, pauseMs * 2));
+    await Bun.sleep(pauseMs);
+    usedSince = performance.now();
+  };
+}
+
+/**
+ * Connects, now or as soon as the broker is there, and again whenever the
+ * connection is lost; each time `setup` gets a fresh channel with the topology
+ * declared. Channels die with their connection, so keep none across `setup`.
+ */
+export async function connectBroker(options: {
+  url: string;
+  names: Topology;
+  log: Log;
+  setup: (channel: ConfirmChannel) => Promise<void>;
+}): Promise<Broker> {
+  const { url, names, log, setup } = options;
+  let connected = false;
+  const watched = caution();
+  let hangUp = () => {};
+  // Its outstanding confirms and closes then fail, as they do when RabbitMQ dies.
+  cutOff(GOODBYE_MS, () => hangUp());
+  const address = new URL(url);
+  // A broker that went silent is noticed after two of these, in seconds.
+  address.searchParams.set("heartbeat", "10");
+  const connection = await connect(address.href, {
+    timeout: 5000,
+    recovery: {
+      initialDelay: 100,
+      maxDelay: 2000,
+      factor: 2,
+      jitter: 0.2,
+      maxRetries: Infinity,
+      // Orders are accepted while the broker is down, so a start goes on too.
+      waitForConnect: false,
+      async setup(model: ChannelModel) {
+        const { stream } = model.connection as unknown as { stream: Socket };
+        hangUp = () => void stream.destroy();
+        model.on("error", (error: unknown) => {
+          log.warn("broker_disconnected", { reason: reasonOf(error) });
+        });
+        const channel = await model.createConfirmChannel();
+        channel.on("error", (error: unknown) => {
+          log.warn("broker_disconnected", { reason: reasonOf(error) });
+        });
+        // A channel that dies alone (406, a deleted queue) takes its connection
+        // along: one way to recover is enough.
+        channel.on("close", () => void model.close().catch(() => {}));
+        await declareTopology(channel, names);
+        await watched();
+        await setup(channel);
+      },
+    },
+  });
+  connection.on("connect", () => {
+    connected = true;
+    log.info("broker_connected");
+  });
+  connection.on("disconnect", (error) => {
+    connected = false;
+    log.warn("broker_disconnected", { reason: reasonOf(error) });
+  });
+  connection.on("connect-failed", (error) => {
+    log.warn("broker_disconnected", { reason: reasonOf(error) });
+  });
+  connection.on("error", (error) => {
+    log.warn("broker_disconnected", { reason: reasonOf(error) });
+  });
+  return { connected: () => connected, close: () => connection.close() };
+}
+
+/** RabbitMQ has not said that it stored the message: it may have, or not. */
+class Unconfirmed extends Error {}
+
+/** Whether neither RabbitMQ nor the database is to blame. Tried again, a bug would take the good messages of its batch along until they are dead. */
+export function isBug(error: unknown): boolean {
+  // The latter is what a closed channel throws.
+  const brokers = error instanceof Unconfirmed || error instanceof IllegalOperationError;
+  return !brokers && !mayPass(error);
+}
+
+/** Publishes on one channel; each message is settled by the broker's word. */
+export class Publisher {
+  readonly #channel: ConfirmChannel;
+  readonly #exchange: string;
+  readonly #returned = new Set<string>();
+
+  constructor(channel: ConfirmChannel, exchange: string) {
+    this.#channel = channel;
+    this.#exchange = exchange;
+    // An unroutable message is returned, and then confirmed all the same.
+    channel.on("return", (message) => this.#returned.add(message.properties.messageId));
+  }
+
+  /**
+   * Publishes an encoded event. Resolves once the broker has stored it in a queue. Rejects when it
+   * was returned, refused, or the channel closed: then it may be stored or not.
+   */
+  publish(body: string): Promise<void> {
+    const { id, type } = JSON.parse(body) as LabEvent;
+    const key = ROUTING_KEYS[type];
+    return new Promise((resolve, reject) => {
+      const settle = (error: unknown) => {
+        if (error) reject(new Unconfirmed((error as Error).message));
+        else if (this.#returned.delete(id)) {
+          reject(new Unconfirmed(`no queue for ${key}`));
+        } else resolve();
+      };
+      this.#channel.publish(
+        this.#exchange,
+        key,
+        Buffer.from(body),
+        {
+          mandatory: true,
+          persistent: !without("durable-queue"),
+          messageId: id,
+          contentType: CONTENT_TYPE,
+        },
+        settle,
+      );
+      if (without("confirms")) resolve();
+    });
+  }
+}
+
+/** A message that met its contract, and what it says. */
+export interface Delivery<E extends LabEvent> {
+  message: ConsumeMessage;
+  event: E;
+}
+
+/** A consumer that takes deliveries in batches. */
+export interface Consumer {
+  /** Takes no more, and resolves when what was taken is settled. */
+  stop(): Promise<void>;
+}
+
+/**
+ * For so long a stop leaves its channel open: a quorum queue notes an ack after the channel has taken
+ * it, says nothing when it has, and what a channel still holds when it closes is delivered again.
+ */
+const NOTED_MS = 300;
+
+/**
+ * Consumes a queue in batches: what arrives while one batch is worked on is
+ * the next. `work` acknowledges or rejects each message of its batch itself.
+ */
+export async function consumeBatches(
+  channel: ConfirmChannel,
+  queue: string,
+  limit: () => number,
+  work: (batch: ConsumeMessage[]) => Promise<void>,
+): Promise<Consumer> {
+  const batches = new Batches<ConsumeMessage>(limit, work);
+  // The broker takes its deliveries back with the channel.
+  channel.on("close", () => batches.clear());
+  const onArrival = without("ack-after-commit");
+  // RabbitMQ counts it as acknowledged, and would end the channel over a second time.
+  if (onArrival) Object.assign(channel, { ack() {}, reject() {} });
+  await channel.prefetch(PREFETCH);
+  const { consumerTag } = await channel.consume(
+    queue,
+    (message) => {
+      if (message) batches.push(message);
+      // Cancelled by the broker: the queue was deleted. Begin again.
+      else void channel.close().catch(() => {});
+    },
+    { noAck: onArrival },
+  );
+  return {
+    async stop() {
+      await channel.cancel(consumerTag).catch(() => {});
+      await batches.idle();
+      // Answered after every ack that was sent before. The close of the connection could overtake
+      // the acks, and their messages would be delivered again.
+      await channel.checkQueue(queue).catch(() => {});
+      await Bun.sleep(NOTED_MS);
+    },
+  };
+}
+
+/**
+ * Acknowledges a batch's work, in one word where that says nothing of others: a quorum queue is
+ * slow to note 300 words, and a channel that closes meanwhile forgets those that it still has.
+ */
+export function acknowledge(channel: Channel, work: readonly Delivery<LabEvent>[]): void {
+  // "All up to this one" would take those along that wait to be put back.
+  if (waitingToGoBack.get(channel)) for (const { message } of work) channel.ack(message);
+  else channel.ack(work.at(-1)!.message, true);
+}
+
+/** How many deliveries of a channel. */
+const waitingToGoBack = new WeakMap<Channel, number>();
+
+const RETRY_PAUSE_MS = 100;
+
+/**
+ * Puts a message back after a pause that doubles with each delivery. `reject`,
+ * not `nack`: on every broker version it counts towards the delivery limit,
+ * after which the message is dead.
+ */
+export function requeueLater(
+  channel: Channel,
+  { event, message }: Delivery<LabEvent>,
+  error: unknown,
+  log: Log,
+): void {
+  const attempt = attemptOf(message);
+  log.warn("message_retried", { order_id: event.subject, attempt, reason: reasonOf(error) });
+  const pauseMs = RETRY_PAUSE_MS * 2 ** Math.min(attempt - 1, 5);
+  const count = (more: number) =>
+    waitingToGoBack.set(channel, (waitingToGoBack.get(channel) ?? 0) + more);
+  count(+1);
+  setTimeout(() => {
+    count(-1);
+    try {
+      channel.reject(message, true);
+    } catch {
+      // The channel is gone, and the broker took the message back with it.
+    }
+  }, pauseMs).unref();
+}
+
+/** Which delivery of the message this is, from 1, as the broker counts. */
+function attemptOf({ properties }: ConsumeMessage): number {
+  return 1 + (Number(properties.headers?.["x-delivery-count"]) || 0);
+}
