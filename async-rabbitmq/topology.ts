@@ -14,7 +14,7 @@ export const ROUTING_KEYS: Record<EventType, string> = {
   ConfirmationSent: "notification.sent",
 };
 
-/** The names, each behind `namespace`, so that two labs can share a broker. */
+/** The names, each prefixed with `namespace`, so that two labs can share a broker. */
 export function topology(namespace: string) {
   return {
     exchange: `${namespace}orders`,

@@ -118,7 +118,7 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
     while (rest.length > 0 && isRunning() && !isStale()) {
       const replay = analytics.replaying();
       const target = replay?.targets[topic]?.[partition] ?? 0;
-      // A replay ends where the live metrics stood; what is behind comes after.
+      // A replay ends where the live metrics stood; what lies past it is folded after the swap.
       const ends = replay && !without("replay-end");
       const due = ends ? rest.filter(({ offset }) => Number(offset) < target) : rest;
       const slice = due.slice(0, faults.batchLimit(SEND_BATCH));

@@ -11,7 +11,7 @@ export const PARTITIONS = 6;
 /** Records sent at once. */
 export const SEND_BATCH = 1000;
 
-/** The names, each behind `namespace`, so that two labs can share a broker. */
+/** The names, each prefixed with `namespace`, so that two labs can share a broker. */
 export function topics(namespace: string) {
   return {
     orderEvents: `${namespace}order-events`,

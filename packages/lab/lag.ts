@@ -11,7 +11,7 @@ export interface LagRow {
   /** What the group has committed; null before its first commit. */
   current_offset: number | null;
   log_end_offset: number;
-  /** Records behind the committed offset; null before the first commit. */
+  /** Records after the committed offset; null before the first commit. */
   lag: number | null;
   /** The member that reads the partition; null when nobody does. */
   consumer_id: string | null;
@@ -19,7 +19,7 @@ export interface LagRow {
   client_id: string | null;
 }
 
-/** The consumer groups of the streaming model behind a namespace. */
+/** The consumer groups of the streaming model, each prefixed with `namespace`. */
 export function labGroups(namespace: string): string[] {
   return ["inventory", "analytics", "order-status"].map((name) => `${namespace}${name}`);
 }

@@ -168,7 +168,7 @@ export class Analytics {
 
   /**
    * Folds records of one partition, in offset order, `next` being the offset
-   * behind the last. What was folded before is ignored: by its offset when the
+   * after the last. What was folded before is ignored: by its offset when the
    * same record is read again, by its event id when the same event was written
    * twice.
    */
@@ -274,7 +274,7 @@ function generationOf(row: GenerationRow): Generation {
   };
 }
 
-/** Whether `positions` is at or behind every one of `targets`. */
+/** Whether `positions` is at or past every one of `targets`. */
 export function reached(positions: Positions, targets: Positions): boolean {
   return Object.entries(targets).every(([topic, partitions]) =>
     Object.entries(partitions).every(
