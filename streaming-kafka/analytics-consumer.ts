@@ -21,9 +21,9 @@ import { listen, runService, type Service } from "@lab/runtime/service";
 import {
   Analytics,
   ANALYTICS_SCHEMA,
+  covers,
   type Generation,
   type Positions,
-  reached,
 } from "@lab/store/analytics";
 import { Store } from "@lab/store/store";
 import { canonicalJson, digestOf, prometheusText } from "@lab/workflow/metrics";
@@ -205,10 +205,10 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
 
   /** Once every partition is where the old metrics stood: compare, and swap. */
   async function finishReplay({ generation, targets }: Generation) {
-    if (!reached(analytics.positions(generation), targets)) return;
+    if (!covers(analytics.positions(generation), targets)) return;
     faults.reached("replayed-before-swap");
     // A start and a batch may both find the end: the first of them swaps.
-    const done = await store.commit(() => analytics.replaying() && analytics.finishReplay());
+    const done = await store.commit(() => analytics.replaying() && analytics.swapIn());
     if (!done) return;
     faults.reached("swapped");
     log.info("replay_finished", { ...replayView(done) });

@@ -151,7 +151,7 @@ export class Analytics {
   }
 
   /** The replay takes the live generation's place, whose rows go. */
-  finishReplay(): Generation {
+  swapIn(): Generation {
     const replay = this.replaying() as Generation;
     const { generation: old } = this.live();
     this.#db.run("UPDATE generations SET state = 'retired' WHERE generation = ?", [old]);
@@ -275,7 +275,7 @@ function generationOf(row: GenerationRow): Generation {
 }
 
 /** Whether `positions` is at or past every one of `targets`. */
-export function reached(positions: Positions, targets: Positions): boolean {
+export function covers(positions: Positions, targets: Positions): boolean {
   return Object.entries(targets).every(([topic, partitions]) =>
     Object.entries(partitions).every(
       ([partition, target]) => (positions[topic]?.[Number(partition)] ?? 0) >= target,

@@ -85,7 +85,7 @@ export class Inventory {
   }
 
   /** Reserves what an event asks for, and gives the event that `consumer` says of it. */
-  answer(placed: OrderPlaced, consumer: string): InventoryReserved | InventoryFailed {
+  reserveFor(placed: OrderPlaced, consumer: string): InventoryReserved | InventoryFailed {
     const { order_id, user_id, kitchen, items } = placed.data;
     const order = { order_id, user_id, kitchen };
     const decision = this.reserve(order_id, kitchen, items);

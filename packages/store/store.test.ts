@@ -215,7 +215,7 @@ test("a fold ignores offsets and events that it had, and a replay finds the same
     ],
     2,
   );
-  const done = analytics.finishReplay();
+  const done = analytics.swapIn();
   expect(done.digest_after).toBe(done.digest_before);
   expect(analytics.live().generation).toBe(done.generation);
 });
