@@ -126,7 +126,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
   /** Decides, and returns the answer as it will be stored and said. */
   function reserve(event: OrderPlaced): string {
     const answer = inventory.reserveFor(event, "inventory-service");
-    log.debug("stock_reserved", { order_id: answer.subject, says: answer.type });
+    log.debug("stock_decided", { order_id: answer.subject, says: answer.type });
     faults.reached("decided-before-commit");
     return encodeEvent(answer);
   }

@@ -82,7 +82,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
       return first;
     });
     faults.reached("decided-before-answer");
-    log.debug("stock_reserved", { order_id, ...decision });
+    log.debug("stock_decided", { order_id, ...decision });
     switch (decision.kind) {
       case "reserved":
         return { order_id, state: "reserved" as const };

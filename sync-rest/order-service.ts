@@ -134,7 +134,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     } catch (error) {
       // Its end can't be stored. The order is: the repair ends it, so "no" would be a lie.
       if (!mayPass(error)) throw error;
-      log.warn("call_failed", { order_id: order.order_id, reason: reasonOf(error) });
+      log.warn("store_unavailable", { order_id: order.order_id, reason: reasonOf(error) });
       return { order_id: order.order_id, status: "placed" as const };
     } finally {
       inFlight.delete(order.order_id);

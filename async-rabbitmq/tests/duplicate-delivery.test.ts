@@ -178,5 +178,5 @@ async function race(
 /** How many orders that process has decided itself, of all its life. */
 async function decisions({ logFile }: ServiceProcess): Promise<number> {
   const log = await Bun.file(logFile).text();
-  return log.split('"event":"stock_reserved"').length - 1;
+  return log.split('"event":"stock_decided"').length - 1;
 }

@@ -26,7 +26,7 @@ export async function patiently<T>(log: Log, commit: () => Promise<T>): Promise<
       return await commit();
     } catch (error) {
       if (stopping || !mayPass(error)) throw error;
-      log.warn("call_failed", { reason: reasonOf(error) });
+      log.warn("store_unavailable", { reason: reasonOf(error) });
       await Bun.sleep(PAUSE_MS);
     }
   }

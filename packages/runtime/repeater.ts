@@ -39,7 +39,7 @@ export class Repeater {
         await this.#work();
       } catch (error) {
         if (!mayPass(error)) throw error;
-        this.#log.warn("call_failed", { reason: reasonOf(error) });
+        this.#log.warn("store_unavailable", { reason: reasonOf(error) });
       }
       if (this.#stopped) return;
       const timer = setTimeout(() => this.wake(), this.#everyMs);
