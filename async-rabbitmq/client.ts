@@ -239,8 +239,8 @@ export async function consumeBatches(
 }
 
 /**
- * Acknowledges a batch's work, in one word where that says nothing of others: a quorum queue is
- * slow to note 300 words, and a channel that closes meanwhile forgets those that it still has.
+ * Acknowledges a batch's work, with one multiple-ack unless other deliveries of the channel wait to be
+ * requeued: a quorum queue is slow to note 300 acks, and a channel that closes meanwhile forgets some.
  */
 export function acknowledge(channel: Channel, work: readonly Delivery<LabEvent>[]): void {
   // "All up to this one" would take those along that wait to be put back.

@@ -3,7 +3,7 @@ import type { EventType } from "@lab/contracts/events";
 import { without } from "@lab/runtime/protections";
 import type { Channel } from "amqplib";
 
-/** A message is delivered this often at most, and once more: then it is dead. */
+/** Redeliveries before a message is dead: it is delivered six times in all. */
 export const DELIVERY_LIMIT = 5;
 
 /** How each event is addressed on the topic exchange. */

@@ -133,8 +133,8 @@ class NativeBroker implements Broker {
     const told = await eventually(
       `${this.name} answers`,
       async () => {
-        const runs = await nativePid(this.#plan.folder);
-        if (runs === undefined) return "ended";
+        const pid = await nativePid(this.#plan.folder);
+        if (pid === undefined) return "ended";
         return this.#greet(this.#plan);
       },
       { timeoutMs: startTimeoutMs },

@@ -155,7 +155,7 @@ export class ServiceProcess implements AsyncDisposable {
     this.#body = await this.#spawn({ ...this.#env, ...env });
     this.#onSpawn?.(this.pid);
     this.#willCrash = "LAB_CRASH_AT" in { ...this.#env, ...env };
-    // Who is to crash is wanted to end from the start.
+    // A service that was started with LAB_CRASH_AT is expected to end.
     this.#endWanted = this.#willCrash;
     try {
       const url = await this.#untilReady(this.#body, logStart);

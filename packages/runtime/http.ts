@@ -24,7 +24,7 @@ const MAX_ARRIVING = 10_000;
 
 /** A request must have arrived within this time: half of one is held for no longer. */
 const ARRIVAL_S = 10;
-/** A handler that runs counts as idle. The longest there is; a hang that was asked for may be longer, and is cut then. */
+/** A handler that runs counts as idle. 255 s is the longest idle timeout that Bun takes; a hang that was asked for may be longer, and is cut then. */
 const HANDLER_S = 255;
 
 const PROBLEM_TYPE = "application/problem+json";
@@ -70,7 +70,7 @@ export function createApp(service: string, { model, faults, log, health }: AppOp
       }
       inFlight += 1;
       try {
-        // Sooner or later, though its type says sooner.
+        // May be a promise, though its type says that it is none.
         return await Promise.resolve(handle(request));
       } finally {
         inFlight -= 1;

@@ -33,7 +33,7 @@ export function cutOff(afterMs: number, cut: () => void): void {
 
 /** Binds the app and gives its URL; port 0 takes a free one. */
 export function listen(
-  // biome-ignore lint: any app will do
+  // Any app will do, whatever its routes.
   app: Elysia<any, any, any, any, any, any, any>,
   { host, port }: { host: string; port: number },
 ): string {
