@@ -69,7 +69,7 @@ export async function start(name: string, lasting: boolean): Promise<Started> {
   const host = process.env["HOST"] || "127.0.0.1";
   const campus = await startModel(model, {
     folder,
-    detached: lasting,
+    lasting,
     ports,
     env: settings(),
     ...(broker?.name === "rabbitmq" ? { amqpUrl: broker.address } : {}),
@@ -106,7 +106,7 @@ export async function revive(name: string): Promise<string[] | undefined> {
   if (services.length > 0) {
     await startModel(model, {
       folder: join(upFolder, model),
-      detached: true,
+      lasting: true,
       services,
       ports: Object.fromEntries(ours.map((one) => [one.name, Number(new URL(one.url).port)])),
       env: settings(),

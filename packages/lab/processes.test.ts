@@ -81,7 +81,7 @@ test("a service that has ended by itself can't be killed, stopped or brought bac
   }
 });
 
-test("a service that is started with a crash ahead is wanted to end, that once", async () => {
+test("a service that is started with a crash ahead is expected to end, that once", async () => {
   const service = await inventory({ LAB_FAULTS: "on" });
   await service.restart({ LAB_CRASH_AT: "stopping:1" });
   expect(await service.stop()).toBe(137);
@@ -138,12 +138,12 @@ test("when one of a model's services doesn't start, none stays", async () => {
 });
 
 /** A script that starts a service, prints its pid, and stays. */
-function parent(options: { detached: boolean; extra: string }) {
+function parent(options: { lasting: boolean; extra: string }) {
   const data = mkdtempSync(join(folder, "parent-"));
   const script = `
     import { startService } from ${JSON.stringify(join(import.meta.dir, "processes.ts"))};
     const service = await startService({ model: "sync-rest", service: "inventory-service",
-      folder: ${JSON.stringify(data)}, detached: ${options.detached} });
+      folder: ${JSON.stringify(data)}, lasting: ${options.lasting} });
     ${options.extra};
     console.log(service.pid);
     setInterval(() => {}, 1_000);`;
@@ -159,7 +159,7 @@ test.each(["SIGKILL", "SIGINT", "SIGTERM"] as const)(
   "no service outlives a parent that ends by %s, not even a paused one",
   async (signal) => {
     for (const extra of ["", "await service.pause()"]) {
-      await using starter = parent({ detached: false, extra });
+      await using starter = parent({ lasting: false, extra });
       const pid = await firstLine(starter.stdout);
       expect(isAlive(pid)).toBe(true);
       starter.kill(signal);
@@ -168,8 +168,8 @@ test.each(["SIGKILL", "SIGINT", "SIGTERM"] as const)(
   },
 );
 
-test("a detached service outlives its parent, in a session of its own", async () => {
-  await using starter = parent({ detached: true, extra: "" });
+test("a lasting service outlives its parent, in a session of its own", async () => {
+  await using starter = parent({ lasting: true, extra: "" });
   const pid = await firstLine(starter.stdout);
   starter.kill("SIGINT");
   await starter.exited;

@@ -26,7 +26,7 @@ export interface ServiceOptions {
   /** Where its database and its log go. */
   folder: string;
   /** Goes on after the caller's end, as `lab up` wants it. */
-  detached?: boolean;
+  lasting?: boolean;
   /** Called with each process's id at once, long before it is ready. */
   onSpawn?: (pid: number) => void;
   /** Starts it as something else than a process of this machine. */
@@ -268,7 +268,8 @@ export interface ModelOptions {
   kafkaBrokers?: string;
   /** Prefix of queues, topics and groups. */
   namespace?: string;
-  detached?: boolean;
+  /** As in `ServiceOptions`. */
+  lasting?: boolean;
   /** Called with a service's name and process id at once, long before it is ready. */
   onSpawn?: (service: string, pid: number) => void;
 }
@@ -288,7 +289,7 @@ export async function startModel(model: Model, options: ModelOptions): Promise<C
         model,
         service,
         folder: options.folder,
-        detached: options.detached ?? false,
+        lasting: options.lasting ?? false,
         env: env(service),
         onSpawn: (pid) => options.onSpawn?.(service, pid),
         ...(containers && {

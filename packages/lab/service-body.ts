@@ -16,7 +16,7 @@ export interface Body {
   signal(name: "SIGTERM" | "SIGKILL" | "SIGSTOP" | "SIGCONT"): Promise<void>;
 }
 
-/** Kills every service that this process has started and that isn't detached; gives the names of those that still ran. */
+/** Kills every service that this process has started, lasting ones excepted; gives the names of those that still ran. */
 export function killServices(): string[] {
   const names = [...children.values()];
   for (const child of children.keys()) child.kill("SIGKILL");
@@ -52,7 +52,7 @@ function spawnChild(
     name: string;
     env: Record<string, string>;
     log: number;
-    detached: boolean;
+    lasting: boolean;
   },
 ): Child {
   const { PATH = "/usr/bin:/bin", HOME, TMPDIR } = process.env;
@@ -66,13 +66,13 @@ function spawnChild(
       BUN_CONFIG_MAX_HTTP_REQUESTS: "4096",
       ...options.env,
     },
-    stdin: options.detached ? "ignore" : "pipe",
+    stdin: options.lasting ? "ignore" : "pipe",
     stdout: options.log,
     stderr: options.log,
     // A session of its own: Ctrl-C in the terminal reaches the lab alone, which stops them in order.
     detached: true,
   });
-  if (options.detached) {
+  if (options.lasting) {
     child.unref();
     return child;
   }
@@ -82,7 +82,7 @@ function spawnChild(
 
 /** A service as a process of this machine, its output appended to that file. */
 export function spawnService(
-  { detached = false, model, service }: { model: Model; service: string; detached?: boolean },
+  { lasting = false, model, service }: { model: Model; service: string; lasting?: boolean },
   logFile: string,
   env: Record<string, string>,
 ): Body {
@@ -92,7 +92,7 @@ export function spawnService(
     // A .env file is for people who start a service by hand.
     child = spawnChild(
       [process.execPath, "--no-env-file", join(repoFolder, model, `${service}.ts`)],
-      { name: service, env: detached ? env : { ...env, LAB_LIFELINE: "stdin" }, log, detached },
+      { name: service, env: lasting ? env : { ...env, LAB_LIFELINE: "stdin" }, log, lasting },
     );
   } finally {
     closeSync(log);
@@ -126,7 +126,7 @@ function spawnGuard(pid: number): Child {
       name: `guard of ${pid}`,
       env: {},
       log,
-      detached: false,
+      lasting: false,
     });
   } finally {
     closeSync(log);
