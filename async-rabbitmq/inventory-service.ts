@@ -79,7 +79,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
       response: { 200: Reservation },
     });
 
-  /** 2. Reserve stock: one transaction for the batch, then the answers, then the acks. */
+  // 2. Reserve stock: one transaction for the batch, then the answers, then the acks.
   async function onOrderPlaced(
     channel: ConfirmChannel,
     publisher: Publisher,
@@ -155,6 +155,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
     faults,
     async stop() {
       faults.end();
+      // The consumer is the intake here: it goes first.
       await consumer?.stop();
       faults.reached("consumer-stopped");
       await broker.close();

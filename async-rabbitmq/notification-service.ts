@@ -72,7 +72,7 @@ export async function startNotification(config: Static<typeof Config>): Promise<
     response: { 200: NotificationPage },
   });
 
-  /** 3. Tell the customer: one transaction for the batch, then the events, then the acks. */
+  // 3. Tell the customer: one transaction for the batch, then the events, then the acks.
   async function onInventoryReserved(
     channel: ConfirmChannel,
     publisher: Publisher,
@@ -149,6 +149,7 @@ export async function startNotification(config: Static<typeof Config>): Promise<
     faults,
     async stop() {
       faults.end();
+      // The consumer is the intake here: it goes first.
       await consumer?.stop();
       faults.reached("consumer-stopped");
       await broker.close();

@@ -157,7 +157,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     }
   });
 
-  /** 2. and 3. are done elsewhere: follow what became of the orders. */
+  // 2. and 3. are done elsewhere: follow what became of the orders.
   async function onOutcomes(channel: ConfirmChannel, batch: ConsumeMessage[]) {
     const work: Delivery<InventoryReserved | InventoryFailed | ConfirmationSent>[] = [];
     try {

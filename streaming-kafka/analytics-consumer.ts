@@ -255,8 +255,9 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
     database: config.database,
     faults,
     async stop() {
-      faults.end();
       stopping = true;
+      faults.end();
+      // The consumer is the intake here: it goes first.
       await connecting;
       await consumer.disconnect();
       faults.reached("group-left");

@@ -84,7 +84,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
       response: { 200: Reservation },
     });
 
-  /** 2. Reserve stock: one transaction for the slice, then the answers, then the offset. */
+  // 2. Reserve stock: one transaction for the slice, then the answers, then the offset.
   async function onOrderPlaced(payload: EachBatchPayload): Promise<void> {
     const { batch, heartbeat, isRunning, isStale, resolveOffset } = payload;
     let rest = batch.messages;
@@ -211,8 +211,9 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
     database: config.database,
     faults,
     async stop() {
-      faults.end();
       stopping = true;
+      faults.end();
+      // The consumer is the intake here: it goes first.
       await connecting;
       await consumer.disconnect();
       faults.reached("group-left");

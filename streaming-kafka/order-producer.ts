@@ -202,7 +202,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     }
   });
 
-  /** 2. is done elsewhere: follow what became of the orders. */
+  // 2. is done elsewhere: follow what became of the orders.
   async function onOutcomes(payload: EachBatchPayload): Promise<void> {
     const { batch, resolveOffset, heartbeat } = payload;
     const events: (InventoryReserved | InventoryFailed)[] = [];
@@ -216,11 +216,10 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     }
     await store.commit(() => {
       for (const event of events) {
+        const { type, time, data } = event;
+        const reason = type === "InventoryFailed" ? event.data.reason : undefined;
         // A step that is known changes nothing, so this needs no ledger.
-        if (event.type === "InventoryFailed") {
-          const { order_id, reason } = event.data;
-          orders.advance(order_id, "failed", event.time, reason);
-        } else orders.advance(event.data.order_id, "reserved", event.time);
+        orders.advance(data.order_id, STATUS_AFTER[type], time, reason);
       }
       faults.reached("advanced-before-commit");
     });
@@ -262,8 +261,8 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     database: config.database,
     faults,
     async stop() {
-      faults.end();
       stopping = true;
+      faults.end();
       await app.stop();
       faults.reached("intake-ended");
       await bulkPlacer.stop();
@@ -278,5 +277,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     },
   };
 }
+
+const STATUS_AFTER = { InventoryReserved: "reserved", InventoryFailed: "failed" } as const;
 
 if (import.meta.main) await runService(startOrder, Config);

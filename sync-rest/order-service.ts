@@ -111,9 +111,9 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     try {
       faults.reached("stored-before-reserve");
       const trace = childTrace(traceparent);
-      const reserved = await askInventory(order, trace);
 
       // 2. Reserve stock: yes, no, or not known, and each is told apart.
+      const reserved = await askInventory(order, trace);
       if (reserved.kind !== "reserved") {
         faults.reached("refused-before-commit");
         await giveUp(order, reserved);
