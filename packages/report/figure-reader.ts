@@ -1,6 +1,6 @@
 import type { Evidence } from "@lab/lab/evidence";
 import { experiments } from "./experiments.ts";
-import { FIGURES, type ExperimentName, type FigureName } from "./figures.ts";
+import { FIGURES, type ExperimentName, type FigureName, kindOf } from "./figures.ts";
 import { formatFigure } from "./format.ts";
 
 /** "slow-inventory/delay_ms": a figure's full name. */
@@ -46,7 +46,8 @@ export class Figures {
     const value = this.#evidence.get(experiment)?.figures[name];
     if (value === null || value === undefined) return undefined;
     const fits =
-      typeof value === kindOf(name) && (typeof value !== "number" || Number.isFinite(value));
+      typeof value === kindOf(experiment, name) &&
+      (typeof value !== "number" || Number.isFinite(value));
     return fits ? new Figure(name, value) : undefined;
   }
 
@@ -68,11 +69,6 @@ export class Figures {
       return names.length > 0 ? [`${experiment}: no figure ${names.join(", ")}`] : [];
     });
   }
-}
-
-function kindOf(name: string): "string" | "boolean" | "number" {
-  if (name.includes("digest")) return "string";
-  return name === "live_reset_refused" ? "boolean" : "number";
 }
 
 function listFigures(keys: FigureKey[]): string {

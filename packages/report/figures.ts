@@ -1,7 +1,7 @@
 /**
  * Every number that the report's reasoning, the comparison and the READMEs stand on: experiment, name (unit
- * last), and what it is. An experiment leaves each of its names in `evidence.figures`; one that is missing
- * is said to be missing in the report, and counts as a shortfall.
+ * last), what it is, and its kind unless that is a number. An experiment leaves each of its names in
+ * `evidence.figures`; one that is missing is said to be missing in the report, and counts as a shortfall.
  */
 export const FIGURES = {
   "baseline-latency": {
@@ -155,21 +155,30 @@ export const FIGURES = {
   replay: {
     events_replayed: "records folded again, both topics",
     replay_s: "from POST /replay to the swap",
-    digest_before: "SHA-256 of the canonical metrics before the replay",
-    digest_at_reset: "SHA-256 right after the reset, nothing folded yet",
-    digest_after: "SHA-256 after the replay",
+    digest_before: ["SHA-256 of the canonical metrics before the replay", "string"],
+    digest_at_reset: ["SHA-256 right after the reset, nothing folded yet", "string"],
+    digest_after: ["SHA-256 after the replay", "string"],
     orders_before: "orders counted before the replay",
     orders_after: "orders counted after the replay",
     orders_per_minute_before: "busiest minute by event time before the replay, orders",
     orders_per_minute_after: "busiest minute by event time after the replay, orders",
     processing_rate_before_per_min: "orders per minute by processing time before the replay",
     processing_rate_after_per_min: "orders per minute by processing time after the replay",
-    live_reset_refused: "true: resetting the offsets of a live group was refused",
-    killed_digest_before: "SHA-256 before the second replay, with Inventory killed during its run",
-    killed_digest_after: "SHA-256 after that second replay",
+    live_reset_refused: ["true: resetting the offsets of a live group was refused", "boolean"],
+    killed_digest_before: ["SHA-256 before the second replay, Inventory killed before", "string"],
+    killed_digest_after: ["SHA-256 after that second replay", "string"],
     killed_duplicates: "repeated event ids that the killed Inventory left in inventory-events",
   },
-} as const satisfies Record<string, Record<string, string>>;
+} as const satisfies Record<string, Record<string, Declaration>>;
+
+type Declaration = string | readonly [is: string, kind: "string" | "boolean"];
 
 export type ExperimentName = keyof typeof FIGURES;
 export type FigureName<E extends ExperimentName> = keyof (typeof FIGURES)[E] & string;
+
+/** What that figure's value has to be. */
+export function kindOf(experiment: string, name: string): "number" | "string" | "boolean" {
+  const all: Record<string, Record<string, Declaration>> = FIGURES;
+  const declared = all[experiment]?.[name];
+  return typeof declared === "object" ? declared[1] : "number";
+}

@@ -2,7 +2,7 @@ import type { Evidence, Scalar, Series } from "@lab/lab/evidence";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { experiments } from "./experiments.ts";
-import { FIGURES, type ExperimentName } from "./figures.ts";
+import { FIGURES, type ExperimentName, kindOf } from "./figures.ts";
 
 /** Evidence with invented numbers, for this package's tests and for looking at the report's design. */
 export function inventEvidence(experiment: ExperimentName): Evidence {
@@ -86,9 +86,8 @@ export function inventAll(): Evidence[] {
 function defaults(experiment: ExperimentName): Record<string, Scalar> {
   return Object.fromEntries(
     Object.keys(FIGURES[experiment]).map((name, i): [string, Scalar] => {
-      if (name.includes("digest")) return [name, "0f1e2d3c4b5a69788796"];
-      if (name === "live_reset_refused") return [name, true];
-      return [name, 100 + i];
+      const values = { string: "0f1e2d3c4b5a69788796", boolean: true, number: 100 + i };
+      return [name, values[kindOf(experiment, name)]];
     }),
   );
 }
