@@ -82,7 +82,7 @@ export function composeReport(evidence: Evidence[], layout: Layout): Block[] {
         ]
       : []),
     heading(2, "requirements", "Where each line of the assignment is answered"),
-    { kind: "table", table: requirementsTable(ordered, "") },
+    { kind: "table", table: requirementsTable(evidence, { report: "", proof: "proof.md" }) },
     heading(2, "setting", "What was run, and on what"),
     ...settingBlocks(ordered),
     ...models.flatMap(({ model }) => composeModel(model, ordered, figures, layout)),
@@ -117,8 +117,11 @@ export function summaryTable(evidence: Evidence[], figures: Figures, report: str
   };
 }
 
-/** A line for each line of the assignment, with links to what answers it. `report` is the link to the report. */
-export function requirementsTable(evidence: Evidence[], report: string): ShownTable {
+/** A line for each line of the assignment, with links to what answers it. `report` and `proof` are the links to the pages. */
+export function requirementsTable(
+  evidence: Evidence[],
+  { report, proof }: { report: string; proof: string },
+): ShownTable {
   return {
     title: "The assignment's lines",
     columns: ["Line", "What it asks for", "Answered in"].map((name) => ({
@@ -130,7 +133,7 @@ export function requirementsTable(evidence: Evidence[], report: string): ShownTa
         ...(elsewhere ? [elsewhere] : []),
         ...inOrder(evidence)
           .filter((one) => one.requirements.includes(id))
-          .map((one) => `[${one.experiment}](${report}#${anchorOf(one)})`),
+          .map((one) => `[${one.experiment}](${isProof(one) ? proof : report}#${anchorOf(one)})`),
         ...sections.map(([anchor, title]) => `[${title}](${report}#${anchor})`),
       ];
       return [id, text, answers.join(", ") || "**nothing in this report**"];

@@ -165,7 +165,7 @@ export const FIGURES = {
     processing_rate_before_per_min: "orders per minute by processing time before the replay",
     processing_rate_after_per_min: "orders per minute by processing time after the replay",
     live_reset_refused: ["true: resetting the offsets of a live group was refused", "boolean"],
-    killed_digest_before: ["SHA-256 before the second replay, Inventory killed before", "string"],
+    killed_digest_before: ["SHA-256 before the second replay, after Inventory's SIGKILL", "string"],
     killed_digest_after: ["SHA-256 after that second replay", "string"],
     killed_duplicates: "repeated event ids that the killed Inventory left in inventory-events",
   },

@@ -96,7 +96,8 @@ function scrolling(label: string, html: string): string {
 /** Inline Markdown as HTML. Text without markup is only escaped, so that "1. x" doesn't become a list. */
 function inline(text: string): string {
   if (!/[\\`*_[\]<>&~]/.test(text)) return escape(text);
-  const html = Bun.markdown.html(text).trim();
+  // A page of the report links to its neighbour's HTML from its own.
+  const html = Bun.markdown.html(text.replace(/(?<=\]\(\w+)\.md(?=#)/g, ".html")).trim();
   return /^<p>(?:(?!<p>)[^])*<\/p>$/.test(html) ? html.slice(3, -4) : escape(text);
 }
 

@@ -67,8 +67,10 @@ test("a run is published, and what was changed by hand afterwards is found", asy
 
   await Bun.write(file, filled.replace("7.40 s", "0.10 s"));
   expect(await checkPublished(root)).toEqual([
-    "README.md: results:figure/backlog-drain/drain_s isn't what the published results give; run scripts/lab publish",
+    "README.md: results:figure/backlog-drain/drain_s isn't what the published results give; run scripts/lab publish --again",
   ]);
+  expect((await publish(undefined, root)).written).toContain("README.md");
+  expect(await Bun.file(file).text()).toBe(filled);
 });
 
 test("what did not hold isn't published, and the earlier result stays", async () => {
@@ -91,6 +93,11 @@ test("a block that names nothing, or has no end, is said to be wrong", async () 
   expect(await check("<!-- results:speed -->\n<!-- /results -->")).toEqual([
     "README.md: <!-- results:speed --> names nothing that the lab publishes",
   ]);
+  for (const name of ["sync-rest/replay", "crash-points", "figure/storm/orders"]) {
+    expect(await check(`<!-- results:${name} --><!-- /results -->`)).toEqual([
+      `README.md: <!-- results:${name} --> names nothing that the lab publishes`,
+    ]);
+  }
   expect(await check("<!-- results:latency -->")).toEqual([
     "README.md: 1 results blocks are opened, but 0 are complete: each ends with <!-- /results -->",
   ]);

@@ -19,18 +19,19 @@ const readmes = ["README.md", ...models.map(({ model }) => `${model}/README.md`)
 
 /**
  * Publishes a run: the evidence of each experiment that held goes to `<model>/results/<experiment>.json`,
- * redacted; what the run doesn't have, or what didn't hold, stays as it was published before. From all that
- * is published then: `<model>/results/results.md` and `charts/*.svg`, the whole report in
+ * redacted; what the run doesn't have, or what didn't hold, stays as it was published before. Without a run
+ * only what is made of the evidence is made anew, after a change of the report's texts. From all that is
+ * published then: `<model>/results/results.md` and `charts/*.svg`, the whole report in
  * `packages/report/published/`, and the blocks in the READMEs. Returns the written files, and the experiments
  * that were left out with the reason. Throws when the run can't be read or a README has a block of unknown name.
  */
 export async function publish(
-  runFolder: string,
+  runFolder: string | undefined,
   root: string = repoFolder,
 ): Promise<{ written: string[]; leftOut: string[] }> {
-  const run = await readRun(runFolder);
-  const held = run.evidence.filter((one) => one.held);
-  const leftOut = run.evidence
+  const run = runFolder === undefined ? [] : (await readRun(runFolder)).evidence;
+  const held = run.filter((one) => one.held);
+  const leftOut = run
     .filter((one) => !one.held)
     .map((one) => `${one.model}/${one.experiment} did not hold`);
   const traces = tracesOfThisMachine();
@@ -89,7 +90,7 @@ export async function checkPublished(root: string = repoFolder): Promise<string[
       problems.push(
         ...stale.map(
           (name) =>
-            `${readme}: results:${name} isn't what the published results give; run scripts/lab publish`,
+            `${readme}: results:${name} isn't what the published results give; run scripts/lab publish --again`,
         ),
       );
     } catch (error) {
@@ -135,6 +136,7 @@ function publishedFrom(readme: string, evidence: Evidence[]): Published {
   return {
     evidence,
     report: posix.relative(folder, `${reportFolder}/report.md`),
+    proof: posix.relative(folder, `${reportFolder}/proof.md`),
     chart: layoutFrom(folder).chart,
   };
 }

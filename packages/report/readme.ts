@@ -10,6 +10,7 @@ import {
 } from "./compose.ts";
 import { type ShownTable, showTable } from "./document.ts";
 import { experiments, models } from "./experiments.ts";
+import type { ExperimentName } from "./figures.ts";
 import { Figures } from "./figure-reader.ts";
 import { formatFigure } from "./format.ts";
 import { chartToMarkdown, tableToMarkdown } from "./markdown.ts";
@@ -18,8 +19,9 @@ import { proofSummary } from "./proof.ts";
 /** Published results, and where a README finds them from its own folder. */
 export interface Published {
   evidence: Evidence[];
-  /** Relative link to the full report (report.md). */
+  /** Relative links to the pages. */
   report: string;
+  proof: string;
   chart: (evidence: Evidence, seriesId: string) => string;
 }
 
@@ -39,6 +41,8 @@ const block = /(<!-- results:(?<name>\S+) -->)(?<body>[^]*?)(<!-- \/results -->)
  * - `<model>/<experiment>/<table id>`: one table
  * - `<model>/<experiment>/chart/<series id>`: one chart
  * - `figure/<experiment>/<figure>`: one figure, within a sentence (not at the start of a line)
+ *
+ * An experiment is never a proof here, since most proofs have several models.
  *
  * Throws for a name that isn't one of these, and for an opening mark without a closing one.
  */
@@ -89,16 +93,14 @@ function resultsFor(name: string, published: Published): string {
   const { evidence, report } = published;
   const figures = new Figures(evidence);
   const path = name.split("/");
-  const [first = "", second = "", third = ""] = path;
-  if (first === "figure") return figureOf(evidence, second, third);
-
+  const [first = "", second = ""] = path;
   const ofModel = evidence.filter(({ model }) => model === second);
   const tables: Record<string, () => ShownTable> = {
     summary: () => summaryTable(evidence, figures, report),
     ...Object.fromEntries(
       models.map(({ model }) => [`summary/${model}`, () => summaryTable(ofModel, figures, report)]),
     ),
-    requirements: () => requirementsTable(evidence, report),
+    requirements: () => requirementsTable(evidence, published),
     proof: () => proofSummary(evidence),
     comparison: () => comparisonTable(figures),
     promises: () => promisesTable(),
@@ -108,15 +110,16 @@ function resultsFor(name: string, published: Published): string {
   const table = tables[name]?.();
   if (table) return table.rows.length > 0 ? tableToMarkdown(table) : notYet;
 
-  const [experiment = "", ...parts] = models.some(({ model }) => model === first)
-    ? path.slice(1)
-    : path;
-  if (!Object.hasOwn(experiments, experiment)) {
+  const namesModel = models.some(({ model }) => model === first);
+  const [experiment = "", ...parts] = namesModel || first === "figure" ? path.slice(1) : path;
+  const known = Object.hasOwn(experiments, experiment);
+  if (!known || (namesModel && experiments[experiment as ExperimentName] !== first)) {
     throw new Error(`<!-- results:${name} --> names nothing that the lab publishes`);
   }
   const found = evidence.find((one) => one.experiment === experiment);
   if (!found) return notYet;
   const [part, id] = parts;
+  if (first === "figure") return figureOf(found, part);
   if (part === undefined) return tableToMarkdown(figuresTable(found));
   if (part !== "chart") return tableOf(found, part);
   const series = found.series.find((one) => one.id === id);
@@ -139,9 +142,7 @@ function latencyTable(evidence: Evidence[]): ShownTable {
   return showTable({ ...first, rows });
 }
 
-function figureOf(evidence: Evidence[], experiment: string, figure: string): string {
-  const found = evidence.find((one) => one.experiment === experiment);
-  if (!found) return notYet;
+function figureOf(found: Evidence, figure = ""): string {
   const value = found.figures[figure];
   if (value !== undefined) return formatFigure(figure, value);
   const known = Object.keys(found.figures).map((id) => ({ id }));

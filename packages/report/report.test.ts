@@ -48,12 +48,18 @@ test("proofs have a page of their own, with the sums over all of them", async ()
   const proof = (model: Evidence["model"], kills: number): Evidence => ({
     ...inventEvidence("replay"),
     experiment: "crash-points",
+    requirements: [],
     model,
     figures: { orders: 100, kills, violations: 0 },
   });
-  const proofs = [proof("sync-rest", 3), proof("streaming-kafka", 4)];
+  const lostReply = {
+    ...inventEvidence("hanging-inventory"),
+    experiment: "lost-reply",
+    figures: {},
+  };
+  const proofs = [proof("sync-rest", 3), proof("streaming-kafka", 4), lostReply];
   const run = await writeInventedRun(join(folder, "proofs"), [...inventAll(), ...proofs]);
-  const { markdown, shortfalls } = await writeReport(run, join(folder, "with-proof"));
+  const { html, markdown, shortfalls } = await writeReport(run, join(folder, "with-proof"));
   expect(shortfalls).toEqual([]);
   const report = await Bun.file(markdown).text();
   expect(report).toContain("[proof.md](proof.md)");
@@ -61,6 +67,9 @@ test("proofs have a page of their own, with the sums over all of them", async ()
   const page = await Bun.file(join(folder, "with-proof", "proof.md")).text();
   expect(page).toMatch(/\*\*all\*\* +\| +\| +200 \| +– \| +– \| +– \| +– \| +7 \| +– \| +0 \|/);
   expect(page).toContain("SIGKILL at every point: C. A stream: Kafka");
+  expect(page).toContain('<a id="sync-rest-lost-reply"></a>');
+  expect(report).toContain("[lost-reply](proof.md#sync-rest-lost-reply)");
+  expect(await Bun.file(html).text()).toContain('href="proof.html#sync-rest-lost-reply"');
 });
 
 test("the page needs nothing from elsewhere", () => {

@@ -1,16 +1,25 @@
 import { repoFolder } from "@lab/lab/folders";
 import { publish } from "@lab/report/publish";
 import { relative } from "node:path";
-import type { Command } from "../command.ts";
+import { type Command, UsageError } from "../command.ts";
 import { chosenRun } from "../runs.ts";
 import { say } from "../say.ts";
 
 export const command: Command = {
   summary: "put a run's results into the repository: results/ and the READMEs",
-  usage: "[RUN]",
-  details: "RUN is a folder, or its name in .lab/runs; without it, the newest run.",
-  async run({ words }) {
-    const { leftOut, written } = await publish(await chosenRun(words));
+  usage: "[RUN|--again]",
+  details: `RUN is a folder, or its name in .lab/runs; without it, the newest run. What a README shows of it
+stands between <!-- results:NAME --> and <!-- /results -->; packages/report/readme.ts lists the names.`,
+  options: {
+    again: {
+      type: "boolean",
+      summary: "no run: make reports and READMEs anew, after their texts have changed",
+    },
+  },
+  async run({ options, words }) {
+    const again = options["again"] === true;
+    if (again && words.length > 0) throw new UsageError("--again takes no run");
+    const { leftOut, written } = await publish(again ? undefined : await chosenRun(words));
     for (const file of written) console.log(relative(repoFolder, file));
     for (const experiment of leftOut) {
       say(`left out, it didn't hold: ${experiment}`);
