@@ -69,7 +69,7 @@ export function reasonAboutRest(figures: Figures): Block[] {
             "answers an error",
             "502",
             figures.tell(["failing-inventory/all_fail_p50_ms"], String),
-            "not reserved",
+            "**unknown**: released until Inventory answers",
           ],
           [
             "is dead",
@@ -81,7 +81,7 @@ export function reasonAboutRest(figures: Figures): Block[] {
             "hangs",
             "504",
             figures.tell(["hanging-inventory/hung_p50_ms"], String),
-            "**unknown**: it may have reserved",
+            "**unknown**: released until Inventory answers",
           ],
         ],
       },
@@ -359,7 +359,7 @@ export function understanding(figures: Figures): Block[] {
       ),
     ),
     paragraph(
-      "**Failed and unknown.** A refused connection or a 4xx/5xx answer is a _failure_: nothing was done. A timeout or a connection that breaks is _unknown_: it may have been done, and only the answer got lost. The checks count unknown apart from failed and look up later what became of it.",
+      "**Failed and unknown.** A refused connection or a 4xx/5xx answer is a _failure_ to the customer: the answer is no, and no order comes of it. (Behind a 502 or a 504 Inventory may have reserved all the same, so OrderService sends it a release until it has answered.) A timeout, or a connection that breaks, is _unknown_: the order may have been taken, and only the answer got lost. The checks count unknown apart from failed and look up later what became of it.",
     ),
     paragraph(
       "**Lost and doubled.** _Lost_: answered 201 or 202, but never reached its end. _Doubled_: its effect happened more than once. Both have to be 0 in every experiment, whatever was killed. _Held_ means that every check of an experiment came out as expected; durations are reported, but no check asks for a duration's upper bound.",
