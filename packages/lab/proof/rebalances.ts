@@ -8,7 +8,7 @@ import { type Trial, trialOf } from "../trial.ts";
 import { eventually } from "../waiting.ts";
 import { illegalAnswers } from "./answers.ts";
 import { count } from "../databases.ts";
-import { keepOrdering, noteCounts, type Ordering, timed } from "./common.ts";
+import { keepOrdering, noteCounts, timed } from "./common.ts";
 
 const RATE_PER_S = 100;
 /** Units of everything in every kitchen: it lasts, and it runs out. */
@@ -20,7 +20,7 @@ export interface RebalancePlan {
   model: Model;
   /** Processes that the broker takes for consumers, and gives work to. */
   consumers(trial: Trial): Promise<number>;
-  /** How often the one that was paused did again, when it woke, what others had done meanwhile. */
+  /** How often a service has found so far that others have done its work. */
   lateWork(trial: Trial, zombie: ServiceProcess): Promise<number>;
 }
 
@@ -79,15 +79,16 @@ async function oneThreeOne(
 
   run.progress(`${name}: one is killed, one paused, while they wait to commit`);
   await whileLocked(inventory, async () => {
-    await inHand(orders);
+    await waitToCommit([inventory, second, third]);
     await Promise.all([second.kill(), third.pause()]);
   });
+  const lateBefore = await plan.lateWork(trial, third);
   const missed = await timed(() => become(1));
   await orders.more(50);
   await third.resume();
   const late = await eventually(
     "the zombie does its work again",
-    async () => (await plan.lateWork(trial, third)) || undefined,
+    async () => (await plan.lateWork(trial, third)) - lateBefore || undefined,
   );
   await become(2);
   run.progress(`${name}: it is back; then it stops`);
@@ -108,7 +109,7 @@ async function oneThreeOne(
   };
 }
 
-/** Nobody can commit meanwhile; shorter than the 2 s after which a service gives up. */
+/** Nobody can commit meanwhile. */
 async function whileLocked(
   { database }: { database: string },
   work: () => Promise<void>,
@@ -123,9 +124,19 @@ async function whileLocked(
   }
 }
 
-/** Enough orders for each of three to have some. */
-function inHand(orders: Ordering): Promise<void> {
-  return orders.more(60);
+/** Long for an answer on the same machine. */
+const BLOCKED_MS = 200;
+
+/** Returns when each has work in its hand: who waits for SQLite's lock answers nobody. */
+async function waitToCommit(services: readonly ServiceProcess[]): Promise<void> {
+  await eventually("all of them wait to commit", async () => {
+    const answers = await Promise.allSettled(
+      services.map(({ url }) =>
+        fetch(`${url}/health`, { signal: AbortSignal.timeout(BLOCKED_MS) }),
+      ),
+    );
+    return answers.every(({ status }) => status === "rejected");
+  });
 }
 
 function conclude(run: Run, seen: readonly Seen[]): void {

@@ -1,6 +1,7 @@
 /** One Inventory, three, and one again, on one database. */
-import { eventsOf, readTopic, withAdmin } from "@lab/lab/kafka-tools";
+import { withAdmin } from "@lab/lab/kafka-tools";
 import { describeGroup } from "@lab/lab/lag";
+import { repeatsIn } from "@lab/lab/logs";
 import { testRebalances } from "@lab/lab/proof/rebalances";
 import { PARTITIONS, topics } from "../../topics.ts";
 
@@ -14,8 +15,5 @@ testRebalances({
     return readers.length === PARTITIONS ? new Set(readers).size : 0;
   },
   // Nothing keeps it from saying again, under the same ids, what others have said.
-  async lateWork({ broker, namespace }) {
-    const said = await readTopic(broker.address, topics(namespace).inventoryEvents);
-    return eventsOf(said).duplicates;
-  },
+  lateWork: async (_, { logFile }) => repeatsIn(logFile),
 });
