@@ -194,10 +194,7 @@ export interface Consumer {
   stop(): Promise<void>;
 }
 
-/**
- * For so long a stop leaves its channel open: a quorum queue notes an ack after the channel has taken
- * it, says nothing when it has, and what a channel still holds when it closes is delivered again.
- */
+/** Long for a quorum queue to note acks; it doesn't say when it has. */
 const NOTED_MS = 300;
 
 /**
@@ -233,14 +230,16 @@ export async function consumeBatches(
       // Answered after every ack that was sent before. The close of the connection could overtake
       // the acks, and their messages would be delivered again.
       await channel.checkQueue(queue).catch(() => {});
-      await Bun.sleep(NOTED_MS);
+      if (waitingToGoBack.get(channel)) await Bun.sleep(NOTED_MS);
     },
   };
 }
 
 /**
  * Acknowledges a batch's work, with one multiple-ack unless other deliveries of the channel wait to be
- * requeued: a quorum queue is slow to note 300 acks, and a channel that closes meanwhile forgets some.
+ * requeued. Of single acks RabbitMQ's channel keeps back what goes beyond 32 that a quorum queue has
+ * yet to note (the soft limit of rabbit_fifo_client.erl), and forgets them when it closes: the stop of
+ * a busy consumer would have its work delivered again.
  */
 export function acknowledge(channel: Channel, work: readonly Delivery<LabEvent>[]): void {
   // "All up to this one" would take those along that wait to be put back.
