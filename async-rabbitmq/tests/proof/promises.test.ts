@@ -16,9 +16,19 @@ testPromises({
     };
     return {
       async repeat(orderId) {
-        for (const { body, id, key } of spy.messages.filter((one) => one.body.includes(orderId))) {
-          for (const queue of queues[key] ?? []) await rabbit.put(queue, body, { messageId: id });
-        }
+        const own = spy.messages.filter(({ body }) => body.includes(orderId));
+        const repeats = own.flatMap((one) =>
+          (queues[one.key] ?? []).map((queue) => ({ ...one, queue })),
+        );
+        for (const { body, id, queue } of repeats) await rabbit.put(queue, body, { messageId: id });
+        return repeats.length;
+      },
+      async ordersWaitIn(count) {
+        await eventually(
+          "all orders are in the queue",
+          async () => (await rabbit.ready(inventoryQueue)) === count,
+        );
+        return "its queue";
       },
       async sendInvalid() {
         await rabbit.put(inventoryQueue, "{}");

@@ -3,6 +3,7 @@ import { KITCHENS, SKUS } from "@lab/workflow/menu";
 import type { Model } from "../evidence.ts";
 import { experiment, type Run } from "../experiment.ts";
 import type { Outcome } from "../history.ts";
+import { repeatsIn } from "../logs.ts";
 import { DIFFERENCES, PROMISES, type Promises } from "../promises.ts";
 import { type Trial, trialOf } from "../trial.ts";
 import { eventually, settled } from "../waiting.ts";
@@ -18,8 +19,10 @@ const IMPATIENT_MS = 200;
 
 /** What only the model itself can do. */
 interface Hands extends AsyncDisposable {
-  /** Has the services hear of the order once more, as after a lost reply or ack. */
-  repeat(orderId: string): Promise<void>;
+  /** Has the services hear of the order once more, as after a lost reply or ack; gives how many requests or messages that were. */
+  repeat(orderId: string): Promise<number>;
+  /** Returns once all orders that were placed with Inventory dead are where they wait: there. */
+  ordersWaitIn?(count: number): Promise<Promises["ordersWaitIn"]>;
   /** Sends Inventory what can never be valid; returns once it is where it belongs: there. */
   sendInvalid(): Promise<Promises["invalidGoesTo"]>;
   /** Order ids of a kitchen as Inventory has worked on them, where order is promised. */
@@ -37,6 +40,7 @@ interface Subject {
   trial: Trial;
   hands: Hands;
   its: Promises;
+  struck: { kills: number; faults: number };
 }
 
 /** What was seen, and what should have been. */
@@ -59,15 +63,16 @@ export function testPromises({ model, hands: open }: Plan): void {
       await using trial = await trialOf(run, "promises", { env });
       await using hands = await open(trial);
       const its = PROMISES[model];
+      const struck = { kills: 0, faults: 0 };
       const kept = new Map<string, Kept>();
       for (const [title, keep] of Object.entries(SUITE)) {
         run.progress(title);
-        const seen = await keep({ trial, hands, its });
+        const seen = await keep({ trial, hands, its, struck });
         if (seen !== undefined) kept.set(title, seen);
       }
       table(run, its, kept);
       for (const [title, [seen, promised]] of kept) run.holds(title, seen, promised);
-      await judge(run, trial, { kills: trial.campus.services.length, faults: 1 });
+      await judge(run, trial, struck);
     },
   );
 }
@@ -165,11 +170,18 @@ const SUITE: Record<string, (subject: Subject) => Promise<Kept | undefined>> = {
     const from = shelf();
     const { order_id = "" } = await trial.place(orderOf(from));
     await ended(trial, order_id);
-    await hands.repeat(order_id);
+    const before = knownByLedger(trial);
+    const repeated = await hands.repeat(order_id);
     await trial.settle();
+    const byLedger = knownByLedger(trial) > before;
     return [
-      { left: left(trial, from), told: told(subject, order_id) },
-      { left: STOCK - 1, told: its.tellsCustomer ? 1 : 0 },
+      { repeated: repeated > 0, left: left(trial, from), told: told(subject, order_id), byLedger },
+      {
+        repeated: true,
+        left: STOCK - 1,
+        told: its.tellsCustomer ? 1 : 0,
+        byLedger: its.repeatKnownBy !== "order id",
+      },
     ];
   },
 
@@ -204,9 +216,11 @@ const SUITE: Record<string, (subject: Subject) => Promise<Kept | undefined>> = {
   },
 
   "an unknown outcome is resolved, and asking again under its key is no second order": async ({
+    struck,
     trial,
   }) => {
     const { inventory, order } = trial.campus;
+    struck.faults += 1;
     const hung = trial.model === "sync-rest" ? inventory : order;
     await setFaults(hung, { hang: true });
     const orders = Array.from({ length: CLIENTS }, (_, n) => ({
@@ -227,26 +241,38 @@ const SUITE: Record<string, (subject: Subject) => Promise<Kept | undefined>> = {
     ];
   },
 
-  "while Inventory is dead orders wait, or are refused at once": async ({ its, trial }) => {
+  "while Inventory is dead orders wait, or are refused at once": async ({
+    hands,
+    its,
+    struck,
+    trial,
+  }) => {
     const { inventory, order } = trial.campus;
     await inventory.kill();
+    struck.kills += 1;
     const answers = await atOnce(() => trial.place(orderOf(shelf())));
     const waits = its.ordersWaitIn !== null;
     const statusOf = ({ order_id = "" }: Outcome) => look(order.url, order_id);
     const orders = await settled("the orders", () => Promise.all(answers.map(statusOf)));
+    const where = (await hands.ordersWaitIn?.(answers.length)) ?? null;
     return [
-      [answers.map(({ status }) => status), orders.map(({ status }) => status)],
-      [answers.map(() => (waits ? 202 : 503)), answers.map(() => (waits ? "placed" : "failed"))],
+      [answers.map(({ status }) => status), orders.map(({ status }) => status), where],
+      [
+        answers.map(() => (waits ? 202 : 503)),
+        answers.map(() => (waits ? "placed" : "failed")),
+        its.ordersWaitIn,
+      ],
     ];
   },
 
-  "what was acknowledged survives SIGKILL of every service at once": async ({ trial }) => {
+  "what was acknowledged survives SIGKILL of every service at once": async ({ struck, trial }) => {
     const { inventory, services } = trial.campus;
     // It was killed just before, or whoever reads for it would have to be missed twice.
     const others = services.filter((service) => service !== inventory);
     const load = keepOrdering(trial, 200);
     await load.more(50);
     await Promise.all(others.map((service) => service.kill()));
+    struck.kills += others.length;
     await load.stop();
     await Promise.all(services.map((service) => service.restart()));
     await trial.settle();
@@ -340,6 +366,10 @@ function stored({ campus }: Trial) {
     orders: count(campus.order, "SELECT count(*) FROM orders"),
     units: count(campus.inventory, "SELECT sum(quantity) FROM stock"),
   };
+}
+
+function knownByLedger({ campus }: Trial): number {
+  return campus.services.reduce((sum, { logFile }) => sum + repeatsIn(logFile), 0);
 }
 
 function told({ its, trial }: Subject, orderId: string): number {

@@ -1,5 +1,6 @@
 /** What the streaming model promises, and whether it keeps it. */
-import { eventsOf, produceRaw, readTopic } from "@lab/lab/kafka-tools";
+import { eventsOf, produceRaw, readTopic, withAdmin } from "@lab/lab/kafka-tools";
+import { describeGroup, totalLag } from "@lab/lab/lag";
 import { testPromises } from "@lab/lab/proof/promises";
 import { beginReplay, fetchReplay } from "@lab/lab/replay";
 import { eventually } from "@lab/lab/waiting";
@@ -8,9 +9,10 @@ import { topics } from "../../topics.ts";
 testPromises({
   model: "streaming-kafka",
   async hands({ broker: { address }, campus, namespace }) {
-    const { deadLetters, inventoryEvents, orderEvents } = topics(namespace);
+    const { deadLetters, inventoryEvents, inventoryGroup, orderEvents } = topics(namespace);
     return {
       async repeat(orderId) {
+        let repeats = 0;
         for (const topic of [orderEvents, inventoryEvents]) {
           const records = await readTopic(address, topic);
           const own = records.filter(({ value }) => value?.includes(orderId));
@@ -19,7 +21,18 @@ testPromises({
             topic,
             own.map(({ partition, value }) => ({ partition, value })),
           );
+          repeats += own.length;
         }
+        return repeats;
+      },
+      async ordersWaitIn(count) {
+        await eventually("all orders are in the log, unread", () =>
+          withAdmin(
+            address,
+            async (admin) => totalLag(await describeGroup(admin, inventoryGroup)) === count,
+          ),
+        );
+        return "the log";
       },
       async sendInvalid() {
         await produceRaw(address, orderEvents, [{ partition: 0, value: "{}" }]);
