@@ -76,6 +76,7 @@ export async function connectBroker(options: {
   const { url, names, log, setup } = options;
   let connected = false;
   const watched = caution();
+  const note = (error: unknown) => log.warn("broker_disconnected", { reason: reasonOf(error) });
   let hangUp = () => {};
   // Its outstanding confirms and closes then fail, as they do when RabbitMQ dies.
   cutOff(GOODBYE_MS, () => hangUp());
@@ -95,13 +96,9 @@ export async function connectBroker(options: {
       async setup(model: ChannelModel) {
         const { stream } = model.connection as unknown as { stream: Socket };
         hangUp = () => void stream.destroy();
-        model.on("error", (error: unknown) => {
-          log.warn("broker_disconnected", { reason: reasonOf(error) });
-        });
+        model.on("error", note);
         const channel = await model.createConfirmChannel();
-        channel.on("error", (error: unknown) => {
-          log.warn("broker_disconnected", { reason: reasonOf(error) });
-        });
+        channel.on("error", note);
         // A channel that dies alone (406, a deleted queue) takes its connection
         // along: one way to recover is enough.
         channel.on("close", () => void model.close().catch(() => {}));
@@ -117,14 +114,10 @@ export async function connectBroker(options: {
   });
   connection.on("disconnect", (error) => {
     connected = false;
-    log.warn("broker_disconnected", { reason: reasonOf(error) });
+    note(error);
   });
-  connection.on("connect-failed", (error) => {
-    log.warn("broker_disconnected", { reason: reasonOf(error) });
-  });
-  connection.on("error", (error) => {
-    log.warn("broker_disconnected", { reason: reasonOf(error) });
-  });
+  connection.on("connect-failed", note);
+  connection.on("error", note);
   return { connected: () => connected, close: () => connection.close() };
 }
 
