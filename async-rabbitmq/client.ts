@@ -163,7 +163,7 @@ export class Publisher {
         key,
         Buffer.from(body),
         {
-          mandatory: true,
+          mandatory: !without("mandatory"),
           persistent: !without("durable-queue"),
           messageId: id,
           contentType: CONTENT_TYPE,
@@ -236,7 +236,8 @@ export async function consumeBatches(
  */
 export function acknowledge(channel: Channel, work: readonly Delivery<LabEvent>[]): void {
   // "All up to this one" would take those along that wait to be put back.
-  if (waitingToGoBack.get(channel)) for (const { message } of work) channel.ack(message);
+  const othersWait = waitingToGoBack.get(channel) && !without("ack-own-work");
+  if (othersWait) for (const { message } of work) channel.ack(message);
   else channel.ack(work.at(-1)!.message, true);
 }
 

@@ -16,6 +16,10 @@ export const PROTECTIONS = [
   "tombstone",
   /** What an earlier process left half-way is finished. */
   "recovery",
+  /** An order that a request works on is nobody else's. */
+  "in-flight",
+  /** No more is taken than there is. */
+  "stock-check",
   /** Stock is taken once for an order id. */
   "idempotent-reserve",
   /** A customer is told once of an order id. */
@@ -24,16 +28,22 @@ export const PROTECTIONS = [
   "outbox",
   /** Published is what the broker has confirmed. */
   "confirms",
+  /** What no queue takes comes back, and is sent again. */
+  "mandatory",
   /** Queues and messages survive their broker. */
   "durable-queue",
   /** A message is acknowledged, or its offset committed, after the work. */
   "ack-after-commit",
+  /** An ack says nothing of the messages that wait to be put back. */
+  "ack-own-work",
   /** A processed message is known by its id. */
   "ledger",
   /** An order's status never goes back. */
   "forward-only",
   /** A message is tried so often, and not for ever. */
   "delivery-limit",
+  /** A database that can't be written for a while costs a message no attempt. */
+  "patience",
   /** What is given up is kept, where somebody can look at it. */
   "dead-letter",
   /** The fold ignores what lies before its own offset. */

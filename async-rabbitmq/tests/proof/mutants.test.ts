@@ -1,30 +1,35 @@
 /** Each protection of the asynchronous model taken away, in a situation that needs it: does the checker find what that breaks? */
+import { Database } from "bun:sqlite";
 import { count } from "@lab/lab/databases";
 import {
   alike,
   ASKED_TWICE,
+  dieAt,
   kill,
   killedUnderLoad,
+  type MutantSituation,
   OUTBOX_DEPTH,
   publishSome,
   restartBroker,
+  SCARCE,
   sendSome,
   setFaults,
-  type Situation,
   SOME,
   testMutants,
   triedInVain,
 } from "@lab/lab/proof/mutants";
-import { Rabbitmq } from "@lab/lab/rabbitmq-tools";
+import { openChannel, Rabbitmq } from "@lab/lab/rabbitmq-tools";
 import { eventually, outage } from "@lab/lab/waiting";
 import { DELIVERY_LIMIT, topology } from "../../topology.ts";
 
 /** The longest pause before a message is put back, and some time to do it. */
 const LAST_PAUSE_S = 4;
+/** Six attempts, each of which waits 2 s for the lock, the pauses between them, and some time. */
+const LOCKED_S = 18;
 /** A quorum queue of RabbitMQ 3.10 that is killed a moment after it was declared doesn't come back. */
 const YOUNG_S = 5;
 
-const KILLED_WITHOUT_BROKER: Situation = {
+const KILLED_WITHOUT_BROKER: MutantSituation = {
   title: "RabbitMQ can't be reached, and Order is killed",
   happen: alike(async (subject) => {
     const { order } = subject.trial.campus;
@@ -34,29 +39,96 @@ const KILLED_WITHOUT_BROKER: Situation = {
     await kill(subject, order);
     await order.restart();
   }),
-  mutants: [{ without: "outbox", breaks: ["lost"] }],
+  mutants: [{ without: "outbox", breaks: { lost: SOME } }],
 };
 
-const KILLED_WITH_MESSAGES: Situation = {
-  title: "Inventory is killed with messages in hand",
+/** An order for which that service has a message. */
+const STATUS_AT = { Inventory: "placed", Notification: "reserved" };
+
+function killedWithMessages(who: keyof typeof STATUS_AT): MutantSituation {
+  return {
+    title: `${who} is killed with messages in hand`,
+    happen: alike(async (subject) => {
+      const { trial } = subject;
+      const { inventory, order, third } = trial.campus;
+      const { inventoryQueue, notificationQueue } = topology(trial.namespace);
+      const [service, queue] =
+        who === "Inventory" ? [inventory, inventoryQueue] : [third, notificationQueue];
+      await using rabbit = new Rabbitmq(trial.broker);
+      await setFaults(subject, service, { hang: true });
+      await sendSome(subject);
+      await eventually(`${who} has all of them`, async () => {
+        const there = count(order, IN_STATUS, STATUS_AT[who]) === SOME;
+        return there && count(order, OUTBOX_DEPTH) + (await rabbit.ready(queue)) === 0;
+      });
+      await kill(subject, service);
+      await service.restart();
+    }),
+    mutants: [{ without: "ack-after-commit", breaks: { lost: SOME } }],
+  };
+}
+
+/** Only the last message of an order is missed: another may take it further. */
+const DIES_OF_CONFIRMATIONS: MutantSituation = {
+  title: "Order dies with confirmations in hand",
+  happen: alike(async (subject) => {
+    const { order, third: notification } = subject.trial.campus;
+    await setFaults(subject, notification, { hang: true });
+    await sendSome(subject);
+    await eventually("all are reserved", () => count(order, IN_STATUS, "reserved") === SOME);
+    await dieAt(subject, order, "advanced-before-commit", () =>
+      setFaults(subject, notification, {}),
+    );
+  }),
+  // Their customers have been told, and Order doesn't know.
+  mutants: [{ without: "ack-after-commit", breaks: { lost: "any", contradicted: "any" } }],
+};
+
+const IN_STATUS = "SELECT count(*) FROM orders WHERE status = ?";
+
+const FAILS_AT_TIMES: MutantSituation = {
+  title: "Inventory fails at some messages, and does others meanwhile",
+  happen: alike(async (subject) => {
+    const { inventory } = subject.trial.campus;
+    await setFaults(subject, inventory, { fail_rate: 0.5 });
+    await sendSome(subject);
+    await triedInVain(subject, 1);
+    await setFaults(subject, inventory, {});
+  }),
+  mutants: [{ without: "ack-own-work", breaks: { lost: "any" } }],
+};
+
+const QUEUE_GONE: MutantSituation = {
+  title: "Inventory and its queue are gone for a while",
   happen: alike(async (subject) => {
     const { trial } = subject;
-    const { inventory, order } = trial.campus;
-    await using rabbit = new Rabbitmq(trial.broker);
-    await setFaults(subject, inventory, { hang: true });
-    await sendSome(subject);
-    await eventually("Inventory has all of them", async () => {
-      const waiting = await rabbit.ready(topology(trial.namespace).inventoryQueue);
-      return count(order, OUTBOX_DEPTH) + waiting === 0;
-    });
+    const { inventory } = trial.campus;
     await kill(subject, inventory);
+    const { channel, model } = await openChannel(trial.broker.address, () => {});
+    await channel.deleteQueue(topology(trial.namespace).inventoryQueue);
+    await model.close();
+    subject.struck.faults += 1;
+    await publishSome(subject);
     await inventory.restart();
   }),
-  mutants: [{ without: "ack-after-commit", breaks: ["lost"] }],
+  mutants: [{ without: "mandatory", breaks: { lost: SOME } }],
+};
+
+const LOCKED: MutantSituation = {
+  title: "Inventory's database is locked for longer than a message's attempts take",
+  happen: alike(async (subject) => {
+    using db = new Database(subject.trial.campus.inventory.database);
+    db.run("BEGIN IMMEDIATE");
+    subject.struck.faults += 1;
+    // One alone: of several, each batch would wait for the lock by itself.
+    await subject.trial.send();
+    await outage(LOCKED_S);
+  }),
+  mutants: [{ without: "patience", breaks: { dead: 1 } }],
 };
 
 /** As a publisher does that has missed the broker's word, and a broker that has missed an ack. */
-const DELIVERED_TWICE: Situation = {
+const DELIVERED_TWICE: MutantSituation = {
   title: "every message is delivered twice",
   happen: alike(async (subject) => {
     const { trial } = subject;
@@ -79,17 +151,18 @@ const DELIVERED_TWICE: Situation = {
     await again(names.orderQueue, "inventory.reserved");
   }),
   mutants: [
-    { without: "ledger", breaks: [], heldBy: "idempotent-reserve and idempotent-send" },
-    { without: "idempotent-reserve", breaks: [], heldBy: "ledger" },
-    { without: "ledger,idempotent-reserve", breaks: ["unbalanced"] },
-    { without: "idempotent-send", breaks: [], heldBy: "ledger" },
-    { without: "ledger,idempotent-send", breaks: ["doubled"] },
-    { without: "forward-only", breaks: ["lost", "contradicted"] },
+    { without: "ledger", breaks: {}, heldBy: "idempotent-reserve and idempotent-send" },
+    { without: "idempotent-reserve", breaks: {}, heldBy: "ledger" },
+    { without: "ledger,idempotent-reserve", breaks: { unbalanced: SOME } },
+    { without: "idempotent-send", breaks: {}, heldBy: "ledger" },
+    { without: "ledger,idempotent-send", breaks: { doubled: SOME } },
+    { without: "forward-only", breaks: { lost: SOME, contradicted: SOME } },
   ],
 };
 
-const FAILS_FOR_EVER: Situation = {
+const FAILS_FOR_EVER: MutantSituation = {
   title: "Inventory fails at every message",
+  dead: SOME,
   happen: alike(async (subject) => {
     await setFaults(subject, subject.trial.campus.inventory, { fail_rate: 1 });
     await sendSome(subject);
@@ -97,12 +170,12 @@ const FAILS_FOR_EVER: Situation = {
     await outage(LAST_PAUSE_S);
   }),
   mutants: [
-    { without: "delivery-limit", breaks: ["lost", "endless"] },
-    { without: "dead-letter", breaks: ["lost"] },
+    { without: "delivery-limit", breaks: { lost: SOME, endless: SOME } },
+    { without: "dead-letter", breaks: { lost: SOME } },
   ],
 };
 
-const BROKER_KILLED: Situation = {
+const BROKER_KILLED: MutantSituation = {
   title: "RabbitMQ is killed with messages in its queues and on their way",
   async happen(subjects, broker) {
     await outage(YOUNG_S);
@@ -116,8 +189,8 @@ const BROKER_KILLED: Situation = {
     await alike(({ trial }) => trial.campus.inventory.restart())(subjects);
   },
   mutants: [
-    { without: "confirms", breaks: ["lost"] },
-    { without: "durable-queue", breaks: ["lost"] },
+    { without: "confirms", breaks: { lost: SOME } },
+    { without: "durable-queue", breaks: { lost: SOME } },
   ],
 };
 
@@ -125,12 +198,20 @@ testMutants({
   model: "async-rabbitmq",
   timeoutS: 300,
   lanes: [
-    [FAILS_FOR_EVER, ASKED_TWICE],
+    [LOCKED, FAILS_AT_TIMES, QUEUE_GONE, SCARCE],
+    [
+      FAILS_FOR_EVER,
+      ASKED_TWICE,
+      DIES_OF_CONFIRMATIONS,
+      killedUnderLoad("Inventory", { contradicted: "any" }),
+      killedUnderLoad("Notification", { contradicted: "any" }),
+    ],
     [
       DELIVERED_TWICE,
-      KILLED_WITH_MESSAGES,
+      killedWithMessages("Inventory"),
+      killedWithMessages("Notification"),
       KILLED_WITHOUT_BROKER,
-      killedUnderLoad(["lost", "leaked", "contradicted"]),
+      killedUnderLoad("Order", { lost: "any", leaked: "any", contradicted: "any" }),
     ],
   ],
   afterwards: [BROKER_KILLED],

@@ -23,9 +23,18 @@ const LEGAL: Record<Model, readonly string[]> = {
   "streaming-kafka": ["ok 202"],
 };
 
-/** The answers that no client may get: each kind, and how often. A bug's 500 is one everywhere. */
-export function illegalAnswers(model: Model, operations: readonly Operation[]): string[] {
-  const illegal = operations.filter((one) => one.kind === "place_order" && !isLegal(model, one));
+/**
+ * The answers that no client may get, but for those that are legal `here`: each kind, and how often.
+ * A bug's 500 is one everywhere.
+ */
+export function illegalAnswers(
+  model: Model,
+  operations: readonly Operation[],
+  here: readonly string[] = [],
+): string[] {
+  const illegal = operations.filter(
+    (one) => one.kind === "place_order" && !isLegal(model, one) && !here.includes(answerOf(one)),
+  );
   return [...Map.groupBy(illegal, answerOf)].map(([answer, { length }]) => `${length} ${answer}`);
 }
 

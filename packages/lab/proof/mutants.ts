@@ -1,11 +1,11 @@
+import type { PlaceOrder } from "@lab/contracts/order";
+import { KITCHENS } from "@lab/workflow/menu";
 import { setFaults as setFaultsOf } from "../set-faults.ts";
-import { bulkOrder } from "@lab/workflow/bulk";
 import type { Broker } from "../brokers.ts";
 import { type Verdict, type Violations, violations } from "../checker.ts";
 import type { Model, Table } from "../evidence.ts";
 import { experiment, type Run } from "../experiment.ts";
 import { History, type Outcome } from "../history.ts";
-import { placeOrder } from "../load.ts";
 import type { ServiceProcess } from "../processes.ts";
 import { startTrial, type Trial } from "../trial.ts";
 import { eventually, settled } from "../waiting.ts";
@@ -21,7 +21,7 @@ const MOST_ROUNDS = 5;
  * for its session's 6 s.
  */
 const STUCK_MS = { "sync-rest": 3_000, "async-rabbitmq": 4_000, "streaming-kafka": 7_000 };
-/** Orders of a situation. */
+/** Orders that a situation places at once. */
 export const SOME = 12;
 
 /** One model in a situation, whole or with something taken away. */
@@ -41,10 +41,14 @@ export const OUTBOX_DEPTH = "SELECT count(*) FROM outbox WHERE sent_at IS NULL";
 export const DECIDED = "SELECT count(*) FROM reservations";
 
 /** What may happen to a model, and which protections it needs then. */
-export interface Situation {
+export interface MutantSituation {
   title: string;
   env?: Record<string, string>;
-  /** Whether all services start with every protection, and `happen` takes them away. */
+  /** Answers to an order that are legal here and nowhere else. */
+  answers?: string[];
+  /** Dead letters that it makes of a model with every protection: none, unless it says so. */
+  dead?: number;
+  /** Whether every service starts with every protection: `happen` takes them away, from one alone. */
   startsWhole?: boolean;
   /** Makes it happen to each of them; afterwards every service runs. */
   happen: (subjects: Subject[], broker: Broker) => Promise<void>;
@@ -55,30 +59,34 @@ interface Mutant {
   /** As in LAB_WITHOUT. */
   without: string;
   /** What the checker has to find, and nothing else. */
-  breaks: (keyof Violations)[];
+  breaks: Breaks;
   /** What holds in its place, where nothing breaks. */
   heldBy?: string;
 }
+
+/** Dead letters are no violation, but where a situation makes none they are found, too. */
+type Kind = keyof Violations | "dead";
+
+/** How many of each kind: a number where the situation leaves no other, `any` where luck has a say. */
+type Breaks = Partial<Record<Kind, number | "any">>;
 
 interface Suite {
   model: Model;
   timeoutS: number;
   /** Lists of situations; the lists go side by side. */
-  lanes: Situation[][];
+  lanes: MutantSituation[][];
   /** Those that hurt the broker, which the lists share. */
-  afterwards?: Situation[];
+  afterwards?: MutantSituation[];
 }
 
 /** What was found of a mutant, or of the model as it is. */
 interface Finding {
   situation: string;
   mutant: Mutant;
-  found: Partial<Violations>;
+  found: Partial<Record<Kind, string[]>>;
   rounds: number;
   orders: number;
 }
-
-const WHOLE: Mutant = { without: "", breaks: [] };
 
 /** Takes each protection away in a situation that needs it, and sees whether the checker finds what that breaks. */
 export function testMutants({ model, timeoutS, lanes, afterwards = [] }: Suite): void {
@@ -89,7 +97,7 @@ export function testMutants({ model, timeoutS, lanes, afterwards = [] }: Suite):
       question: "Does the checker find what it is there to find?",
       method: `Each protection is taken away by name (LAB_WITHOUT), in a situation that needs it; the same situation with all protections is the control. Every round has a model of its own, started anew, and up to ${MOST_ROUNDS} rounds are made of each.`,
       disproof:
-        "A protection taken away, and the checker finds nothing, or something else than what it protects from; or a violation, or an answer that the model may not give, with every protection in place.",
+        "A protection taken away, and the checker finds nothing, less, more or something else than what it protects from; or, with every protection in place, a violation, a dead letter that the situation doesn't make, or an answer that the model may not give.",
       requirements: [],
       timeoutS,
     },
@@ -98,7 +106,7 @@ export function testMutants({ model, timeoutS, lanes, afterwards = [] }: Suite):
         model === "sync-rest"
           ? undefined
           : await ownBroker(run, model === "async-rabbitmq" ? "rabbitmq" : "kafka");
-      const proof = new Proof(run, own?.broker);
+      const proof = new MutantProof(run, own?.broker);
       await Promise.all(
         lanes.map(async (lane) => {
           for (const situation of lane) await proof.prove(situation);
@@ -110,7 +118,7 @@ export function testMutants({ model, timeoutS, lanes, afterwards = [] }: Suite):
   );
 }
 
-class Proof {
+class MutantProof {
   readonly #run: Run;
   readonly #broker: Broker | undefined;
   readonly #findings: Finding[] = [];
@@ -134,27 +142,24 @@ class Proof {
   }
 
   /** One situation: the control beside all its mutants, then again beside those that have shown too little. */
-  async prove(situation: Situation): Promise<void> {
-    const { title } = situation;
+  async prove(situation: MutantSituation): Promise<void> {
+    const { dead, title } = situation;
+    const whole: Mutant = { without: "", breaks: dead === undefined ? {} : { dead } };
     let open = situation.mutants;
     for (let rounds = 1; open.length > 0; rounds += 1) {
-      const [control, ...verdicts] = await this.#round(situation, [WHOLE, ...open]);
+      const [control, ...verdicts] = await this.#round(situation, [whole, ...open]);
       this.#findings.push({
         situation: rounds === 1 ? title : `${title}, round ${rounds}`,
-        mutant: WHOLE,
-        found: violations(control as Verdict),
+        mutant: whole,
+        found: foundIn(control as Verdict),
         rounds,
         orders: (control as Verdict).attempted,
       });
       open = open.filter((mutant, n) => {
         const verdict = verdicts[n] as Verdict;
-        const found = violations(verdict);
-        const kinds = Object.keys(found) as (keyof Violations)[];
+        const found = foundIn(verdict);
         // Too little may be bad luck; what isn't expected is final.
-        const tooLittle =
-          kinds.length < mutant.breaks.length &&
-          kinds.every((kind) => mutant.breaks.includes(kind));
-        if (tooLittle && rounds < MOST_ROUNDS) return true;
+        if (isTooLittle(found, mutant.breaks) && rounds < MOST_ROUNDS) return true;
         this.#findings.push({ situation: title, mutant, found, rounds, orders: verdict.attempted });
         return false;
       });
@@ -162,8 +167,8 @@ class Proof {
   }
 
   /** The control comes first. */
-  async #round(situation: Situation, mutants: Mutant[]): Promise<Verdict[]> {
-    const { title } = situation;
+  async #round(situation: MutantSituation, mutants: Mutant[]): Promise<Verdict[]> {
+    const { answers, title } = situation;
     this.#run.progress(`${title}; without ${mutants.map(nameOf).join(", without ")}`);
     const started = await Promise.allSettled(
       mutants.map(({ without }) => this.#start(situation, without)),
@@ -178,8 +183,8 @@ class Proof {
       );
       for (const [n, verdict] of verdicts.entries()) this.#add(subjects[n] as Subject, verdict);
       const { model, operations } = (subjects[0] as Subject).trial;
-      const illegal = illegalAnswers(model, operations);
-      this.#illegalAnswers.push(...illegal.map((answers) => `${title}: ${answers}`));
+      const illegal = illegalAnswers(model, operations, answers);
+      this.#illegalAnswers.push(...illegal.map((some) => `${title}: ${some}`));
       return verdicts;
     } catch (error) {
       throw new Error(title, { cause: error });
@@ -188,7 +193,7 @@ class Proof {
     }
   }
 
-  async #start({ env = {}, startsWhole }: Situation, without: string): Promise<Subject> {
+  async #start({ env = {}, startsWhole }: MutantSituation, without: string): Promise<Subject> {
     const { evidence, folder, namespace, seed } = this.#run;
     const name = `m${(this.#trials += 1)}`;
     const history = new History(`${folder}/${name}/history.jsonl`);
@@ -228,31 +233,60 @@ class Proof {
 
   conclude(): void {
     const run = this.#run;
-    const controls = this.#findings.filter(({ mutant }) => mutant === WHOLE);
-    const mutants = this.#findings.filter(({ mutant }) => mutant !== WHOLE);
+    const controls = this.#findings.filter(({ mutant }) => mutant.without === "");
+    const mutants = this.#findings.filter(({ mutant }) => mutant.without !== "");
     run.table(mutantsTable(mutants));
     run.table(controlsTable(controls));
     const illegal = this.#findings.flatMap(({ mutant: { breaks }, found }) =>
-      Object.entries(found).filter(([kind]) => !breaks.includes(kind as keyof Violations)),
+      Object.entries(found).filter(([kind]) => kind !== "dead" && !(kind in breaks)),
     );
     for (const [name, value] of Object.entries(this.#totals)) run.figure(name, value);
     run.figure("violations", illegal.flatMap(([, list]) => list).length);
     noteRepeated(run);
-    run.figure("mutants", mutants.filter(({ mutant }) => mutant.breaks.length > 0).length);
+    run.figure(
+      "mutants",
+      mutants.filter(({ mutant }) => Object.keys(mutant.breaks).length > 0).length,
+    );
     run.figure("controls", controls.length);
-    for (const { situation, found } of controls) {
-      run.holds(`${situation}: nothing illegal with every protection`, found, {});
+    for (const { situation, mutant, found } of controls) {
+      const { dead = [], ...illegal } = found;
+      run.holds(`${situation}: nothing illegal with every protection`, illegal, {});
+      run.holds(
+        `${situation}: dead letters with every protection`,
+        dead.length,
+        mutant.breaks.dead ?? 0,
+      );
     }
     run.holds("no answer was illegal with every protection", this.#illegalAnswers, []);
     run.holds("orders were acknowledged", this.#totals.acknowledged > 0, true);
     for (const { situation, mutant, found } of mutants) {
-      run.holds(
-        `${situation}: without ${nameOf(mutant)}`,
-        Object.keys(found).toSorted(),
-        mutant.breaks.toSorted(),
-      );
+      const label = `${situation}: without ${nameOf(mutant)}`;
+      run.holds(label, countsOf(found, mutant.breaks), mutant.breaks);
     }
   }
+}
+
+function foundIn(verdict: Verdict): Finding["found"] {
+  const { dead } = verdict;
+  return { ...violations(verdict), ...(dead.length > 0 ? { dead } : {}) };
+}
+
+/** How many of each kind were found; `any` where it breaks any. */
+function countsOf(found: Finding["found"], breaks: Breaks): Breaks {
+  const kinds = Object.entries(found) as [Kind, string[]][];
+  return Object.fromEntries(
+    kinds.map(([kind, list]) => [kind, breaks[kind] === "any" ? "any" : list.length]),
+  );
+}
+
+/** Whether less was found than it breaks, and nothing else. */
+function isTooLittle(found: Finding["found"], breaks: Breaks): boolean {
+  const counts = countsOf(found, breaks);
+  const kinds = Object.keys(counts) as Kind[];
+  const noMore = kinds.every(
+    (kind) => counts[kind] === breaks[kind] || counts[kind]! < breaks[kind]!,
+  );
+  return noMore && !Bun.deepEquals(counts, breaks);
 }
 
 function nameOf({ without }: Mutant): string {
@@ -285,7 +319,7 @@ function mutantsTable(findings: Finding[]): Table {
       { name: "rounds" },
     ],
     rows,
-    note: "Where nothing broke, two protections do the same work: one of them may go. Both may not: see the row with the two names.",
+    note: "Where nothing broke, another protection does the same work: one of them may go. All of them may not: see the row with all their names.",
   };
 }
 
@@ -293,17 +327,23 @@ function controlsTable(findings: Finding[]): Table {
   return {
     id: "controls",
     title: "The same situations with every protection",
-    columns: [{ name: "situation" }, { name: "orders" }, { name: "violations" }],
-    rows: findings.map(({ situation, orders, found }) => [
+    columns: [
+      { name: "situation" },
+      { name: "orders" },
+      { name: "violations" },
+      { name: "dead letters" },
+    ],
+    rows: findings.map(({ situation, orders, found: { dead = [], ...illegal } }) => [
       situation,
       orders,
-      Object.values(found).flat().length,
+      Object.values(illegal).flat().length,
+      dead.length,
     ]),
   };
 }
 
 async function judged({ trial }: Subject, { breaks }: Mutant): Promise<Verdict> {
-  const loses = breaks.includes("lost") || breaks.includes("stuck");
+  const loses = "lost" in breaks || "stuck" in breaks;
   await trial.settle(120_000, loses ? STUCK_MS[trial.model] : undefined);
   return trial.verdict();
 }
@@ -315,9 +355,16 @@ export function alike(happen: (subject: Subject) => Promise<void>) {
   };
 }
 
+/** Each of another kitchen, so that what is wrong with one is seen beside the others. */
+const ORDERS: PlaceOrder[] = KITCHENS.slice(0, SOME).map((kitchen) => ({
+  user_id: "u1",
+  kitchen,
+  items: [{ sku: "burger", qty: 1 }],
+}));
+
 /** Places the situation's orders at once. */
 export function sendSome({ trial }: Subject): Promise<Outcome[]> {
-  return Promise.all(Array.from({ length: SOME }, () => trial.send()));
+  return Promise.all(ORDERS.map((order) => trial.place(order)));
 }
 
 /** SIGKILL of the broker, which the subjects share, and its start. */
@@ -331,6 +378,20 @@ export async function restartBroker(subjects: Subject[], broker: Broker): Promis
 export async function kill({ struck }: Subject, service: ServiceProcess): Promise<void> {
   struck.kills += 1;
   await service.kill();
+}
+
+/** Has a service die in that gap, with what `work` gave it in its hand, and starts it again. */
+export async function dieAt(
+  { struck }: Subject,
+  service: ServiceProcess,
+  point: string,
+  work: () => Promise<void>,
+): Promise<void> {
+  await service.restart({ LAB_CRASH_AT: `${point}:1` });
+  await work();
+  await eventually(`${service.name} dies at ${point}`, () => service.exited.then(() => true));
+  struck.kills += 1;
+  await service.restart();
 }
 
 /** Sets the faults of a service; what is left out is off. */
@@ -363,41 +424,56 @@ export async function publishSome(subject: Subject): Promise<void> {
 }
 
 /** Every client asks twice under its key, as it does when no answer came in time. */
-export const ASKED_TWICE: Situation = {
+export const ASKED_TWICE: MutantSituation = {
   title: "each client asks twice under one idempotency key",
-  happen: alike(async ({ trial, history }) => {
-    for (let n = 0; n < SOME; n += 1) {
-      const order = bulkOrder({ seed: 1, kitchens: 25, failRate: 0 }, n);
-      const headers = { "idempotency-key": `key-${n}` };
-      await placeOrder(trial.campus.order.url, order, { history, headers });
-      await placeOrder(trial.campus.order.url, order, { history, headers });
+  happen: alike(async ({ trial }) => {
+    for (const order of ORDERS) {
+      await trial.place(order, { key: `key-${order.kitchen}` });
+      await trial.place(order, { key: `key-${order.kitchen}` });
     }
   }),
-  mutants: [{ without: "idempotency-key", breaks: ["doubled"] }],
+  mutants: [{ without: "idempotency-key", breaks: { doubled: 2 * SOME } }],
 };
 
-/** What Order has answered must be there when it comes back. */
-export function killedUnderLoad(breaks: Mutant["breaks"]): Situation {
+/** All want the same, and only some can have it. */
+export const SCARCE: MutantSituation = {
+  title: "more is ordered than there is",
+  env: { OPENING_STOCK: "5" },
+  answers: ["failed 409 out_of_stock"],
+  happen: alike(async ({ trial }) => {
+    await Promise.all(ORDERS.map((order) => trial.place({ ...order, kitchen: "main" })));
+  }),
+  mutants: [{ without: "stock-check", breaks: { oversold: 1 } }],
+};
+
+/** Orders that have come to an end, or as far as Notification. */
+const RESERVED = "SELECT count(*) FROM orders WHERE status IN ('reserved', 'confirmed')";
+
+/** What a service has said must be there when it comes back. */
+export function killedUnderLoad(
+  who: "Order" | "Inventory" | "Notification",
+  breaks: Breaks,
+): MutantSituation {
   return {
-    title: "Order is killed under load",
-    // Only Order answers ahead of its commits: the others' would be read too early.
+    title: `${who} is killed under load`,
+    // What is answered ahead of its commit isn't in the file, and others' files are read here.
     startsWhole: true,
     happen: alike(async (subject) => {
-      const { inventory, order } = subject.trial.campus;
-      if (subject.without !== "") await order.restart({ LAB_WITHOUT: subject.without });
-      await order.healthy();
-      const load = keepOrdering(subject.trial, 200);
-      // Until others know orders that Order hasn't committed yet: Inventory and the client.
-      const { trial } = subject;
+      const { trial, without } = subject;
+      const { inventory, order, third } = trial.campus;
+      const service = { Order: order, Inventory: inventory, Notification: third }[who];
+      if (without !== "") await service.restart({ LAB_WITHOUT: without });
+      await service.healthy();
+      const load = keepOrdering(trial, 200);
+      // Until others know what it hasn't committed yet.
       const told = () => trial.operations.filter(({ outcome }) => outcome === "ok").length;
-      await eventually(
-        "Inventory and the client know some",
-        () => count(inventory, DECIDED) >= 2 * SOME && told() >= SOME,
-        { everyMs: 10 },
-      );
-      await kill(subject, order);
+      const known = () => (who === "Order" ? count(inventory, DECIDED) : count(order, RESERVED));
+      await eventually("others know some", () => known() >= 2 * SOME && told() >= SOME, {
+        everyMs: 10,
+      });
+      await kill(subject, service);
       await load.stop();
-      await order.restart();
+      await service.restart();
     }),
     mutants: [{ without: "commit-before-answer", breaks }],
   };

@@ -4,13 +4,17 @@ import { describeGroup, totalLag } from "@lab/lab/lag";
 import {
   alike,
   ASKED_TWICE,
+  dieAt,
   kill,
   killedUnderLoad,
+  type MutantSituation,
   publishSome,
   restartBroker,
+  SCARCE,
   sendSome,
   setFaults,
-  type Situation,
+  SOME,
+  type Subject,
   testMutants,
 } from "@lab/lab/proof/mutants";
 import { beginReplay, fetchReplay } from "@lab/lab/replay";
@@ -18,49 +22,85 @@ import type { Trial } from "@lab/lab/trial";
 import { eventually, settled } from "@lab/lab/waiting";
 import { topics } from "../../topics.ts";
 
-const KILLED_WITH_RECORDS: Situation = {
-  title: "Inventory is killed with records in hand",
+const KILLED_WITH_RECORDS: MutantSituation = {
+  title: "Inventory and Analytics are killed with records in hand",
   happen: alike(async (subject) => {
-    const { inventory } = subject.trial.campus;
-    await setFaults(subject, inventory, { hang: true });
+    const { trial } = subject;
+    const { inventory, third: analytics } = trial.campus;
+    const { analyticsGroup, inventoryGroup } = topics(trial.namespace);
+    for (const service of [inventory, analytics]) await setFaults(subject, service, { hang: true });
     await publishSome(subject);
-    await eventually("Inventory has what it gets", () =>
-      settled("its lag", () => inventoryLag(subject.trial)),
+    await eventually("both have what they get", () =>
+      settled("their lag", () =>
+        Promise.all([lagOf(trial, inventoryGroup), lagOf(trial, analyticsGroup)]),
+      ),
     );
-    await kill(subject, inventory);
-    await inventory.restart();
+    for (const service of [inventory, analytics]) {
+      await kill(subject, service);
+      await service.restart();
+    }
   }),
-  mutants: [{ without: "ack-after-commit", breaks: ["lost"] }],
+  // A consumer that commits first has one batch of each partition that it works on in its hand.
+  mutants: [{ without: "ack-after-commit", breaks: { lost: "any", miscounted: "any" } }],
 };
 
-/** As a producer does that has missed the broker's word. */
-const WRITTEN_TWICE: Situation = {
+const DIES_OF_OUTCOMES: MutantSituation = {
+  title: "Order dies with outcomes in hand",
+  happen: alike(async (subject) => {
+    const { inventory, order } = subject.trial.campus;
+    await setFaults(subject, inventory, { hang: true });
+    await publishSome(subject);
+    await dieAt(subject, order, "advanced-before-commit", () => setFaults(subject, inventory, {}));
+  }),
+  // Analytics counts those that Order never hears of.
+  mutants: [{ without: "ack-after-commit", breaks: { lost: "any", miscounted: 1 } }],
+};
+
+const WRITTEN_TWICE: MutantSituation = {
   title: "every record is written twice",
   happen: alike(async (subject) => {
     const { trial } = subject;
-    const { address } = trial.broker;
-    const names = topics(trial.namespace);
+    const { inventoryEvents, orderEvents } = topics(trial.namespace);
     await sendSome(subject);
     await trial.settle();
-    for (const topic of [names.orderEvents, names.inventoryEvents]) {
-      const records = await readTopic(address, topic);
-      subject.struck.faults += records.length;
-      await produceRaw(
-        address,
-        topic,
-        records.map(({ partition, value }) => ({ partition, value })),
-      );
-    }
+    for (const topic of [orderEvents, inventoryEvents]) await writeAgain(subject, topic);
   }),
   mutants: [
-    { without: "ledger", breaks: [], heldBy: "idempotent-reserve" },
-    { without: "idempotent-reserve", breaks: [], heldBy: "ledger" },
-    { without: "ledger,idempotent-reserve", breaks: ["unbalanced"] },
-    { without: "deduplication", breaks: ["miscounted"] },
+    { without: "ledger", breaks: {}, heldBy: "idempotent-reserve" },
+    { without: "idempotent-reserve", breaks: {}, heldBy: "ledger" },
+    { without: "ledger,idempotent-reserve", breaks: { unbalanced: SOME } },
+    { without: "deduplication", breaks: { miscounted: 2 } },
   ],
 };
 
-const READ_TWICE: Situation = {
+const SOLD_OUT_MEANWHILE: MutantSituation = {
+  title: "every order is written twice, and the second time there is nothing left",
+  env: { OPENING_STOCK: "1" },
+  happen: alike(async (subject) => {
+    const { trial } = subject;
+    await sendSome(subject);
+    await trial.settle();
+    await writeAgain(subject, topics(trial.namespace).orderEvents);
+  }),
+  mutants: [
+    { without: "forward-only", breaks: {}, heldBy: "ledger and idempotent-reserve" },
+    {
+      without: "ledger,idempotent-reserve,forward-only",
+      breaks: { resurrected: SOME, contradicted: SOME, unbalanced: SOME, miscounted: 2 },
+    },
+  ],
+};
+
+/** As a producer does that has missed the broker's word. */
+async function writeAgain({ struck, trial }: Subject, topic: string): Promise<void> {
+  const { address } = trial.broker;
+  const records = await readTopic(address, topic);
+  struck.faults += records.length;
+  const again = records.map(({ partition, value }) => ({ partition, value }));
+  await produceRaw(address, topic, again);
+}
+
+const READ_TWICE: MutantSituation = {
   title: "Analytics' group is forgotten, and reads all again",
   happen: alike(async (subject) => {
     const { trial } = subject;
@@ -75,13 +115,13 @@ const READ_TWICE: Situation = {
     await analytics.restart();
   }),
   mutants: [
-    { without: "stored-offset", breaks: [], heldBy: "deduplication" },
-    { without: "deduplication", breaks: [], heldBy: "stored-offset" },
-    { without: "stored-offset,deduplication", breaks: ["miscounted"] },
+    { without: "stored-offset", breaks: {}, heldBy: "deduplication" },
+    { without: "deduplication", breaks: {}, heldBy: "stored-offset" },
+    { without: "stored-offset,deduplication", breaks: { miscounted: 2 } },
   ],
 };
 
-const REPLAYED_LATER: Situation = {
+const REPLAYED_LATER: MutantSituation = {
   title: "the log is replayed in another minute, while orders come",
   happen: alike(async (subject) => {
     const { third: analytics } = subject.trial.campus;
@@ -98,29 +138,34 @@ const REPLAYED_LATER: Situation = {
     await setFaults(subject, analytics, {});
   }),
   mutants: [
-    { without: "event-time", breaks: ["unequal"] },
-    { without: "replay-end", breaks: ["unequal"] },
+    { without: "event-time", breaks: { unequal: 1 } },
+    { without: "replay-end", breaks: { unequal: 1 } },
   ],
 };
 
-const FAILS_FOR_EVER: Situation = {
+const FAILS_FOR_EVER: MutantSituation = {
   title: "Inventory fails at every record",
+  dead: SOME,
   happen: alike(async (subject) => {
-    const { inventory } = subject.trial.campus;
+    const { trial } = subject;
+    const { inventory } = trial.campus;
     await setFaults(subject, inventory, { fail_rate: 1 });
     await sendSome(subject);
     await eventually("all are given up, or one is not", async () => {
       const log = await Bun.file(inventory.logFile).text();
-      return log.includes('"attempt":6') || (await inventoryLag(subject.trial)) === 0;
+      return (
+        log.includes('"attempt":6') ||
+        (await lagOf(trial, topics(trial.namespace).inventoryGroup)) === 0
+      );
     });
   }),
   mutants: [
-    { without: "delivery-limit", breaks: ["lost", "endless"] },
-    { without: "dead-letter", breaks: ["lost"] },
+    { without: "delivery-limit", breaks: { lost: SOME, endless: "any" } },
+    { without: "dead-letter", breaks: { lost: SOME } },
   ],
 };
 
-const BROKER_KILLED: Situation = {
+const BROKER_KILLED: MutantSituation = {
   title: "Kafka is killed with records on their way, and Order as well",
   async happen(subjects, broker) {
     // With the first orders the producer learns where the topic is.
@@ -135,15 +180,13 @@ const BROKER_KILLED: Situation = {
     await alike(({ trial }) => trial.campus.order.restart())(subjects);
   },
   mutants: [
-    { without: "outbox", breaks: ["lost", "miscounted"] },
-    { without: "confirms", breaks: ["lost", "miscounted"] },
+    { without: "outbox", breaks: { lost: SOME, miscounted: 1 } },
+    { without: "confirms", breaks: { lost: SOME, miscounted: 1 } },
   ],
 };
 
-function inventoryLag({ broker, namespace }: Trial): Promise<number> {
-  return withAdmin(broker.address, async (admin) =>
-    totalLag(await describeGroup(admin, topics(namespace).inventoryGroup)),
-  );
+function lagOf({ broker }: Trial, group: string): Promise<number> {
+  return withAdmin(broker.address, async (admin) => totalLag(await describeGroup(admin, group)));
 }
 
 testMutants({
@@ -152,7 +195,18 @@ testMutants({
   lanes: [
     [REPLAYED_LATER],
     [KILLED_WITH_RECORDS, FAILS_FOR_EVER],
-    [WRITTEN_TWICE, READ_TWICE, ASKED_TWICE, killedUnderLoad(["lost", "leaked", "miscounted"])],
+    [
+      DIES_OF_OUTCOMES,
+      SOLD_OUT_MEANWHILE,
+      SCARCE,
+      killedUnderLoad("Inventory", { contradicted: "any" }),
+    ],
+    [
+      WRITTEN_TWICE,
+      READ_TWICE,
+      ASKED_TWICE,
+      killedUnderLoad("Order", { lost: "any", leaked: "any", miscounted: "any" }),
+    ],
   ],
   afterwards: [BROKER_KILLED],
 });

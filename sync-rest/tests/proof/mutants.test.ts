@@ -6,15 +6,16 @@ import {
   DECIDED,
   kill,
   killedUnderLoad,
+  type MutantSituation,
+  SCARCE,
   sendSome,
   setFaults,
-  type Situation,
   SOME,
   testMutants,
 } from "@lab/lab/proof/mutants";
 import { eventually } from "@lab/lab/waiting";
 
-const LATE_INVENTORY: Situation = {
+const LATE_INVENTORY: MutantSituation = {
   title: "Inventory reserves after Order has given up",
   env: { INVENTORY_TIMEOUT_MS: "300" },
   happen: alike(async (subject) => {
@@ -28,12 +29,12 @@ const LATE_INVENTORY: Situation = {
     await setFaults(subject, inventory, {});
   }),
   mutants: [
-    { without: "release", breaks: ["leaked"] },
-    { without: "tombstone", breaks: ["leaked"] },
+    { without: "release", breaks: { leaked: SOME } },
+    { without: "tombstone", breaks: { leaked: SOME } },
   ],
 };
 
-const LATE_NOTIFICATION: Situation = {
+const LATE_NOTIFICATION: MutantSituation = {
   title: "Notification sends after Order has stopped waiting",
   env: { NOTIFICATION_TIMEOUT_MS: "300" },
   happen: alike(async (subject) => {
@@ -42,10 +43,27 @@ const LATE_NOTIFICATION: Situation = {
     await sendSome(subject);
     await setFaults(subject, notification, {});
   }),
-  mutants: [{ without: "idempotent-send", breaks: ["doubled"] }],
+  mutants: [{ without: "idempotent-send", breaks: { doubled: SOME } }],
 };
 
-const KILLED_BEFORE_RESERVE: Situation = {
+const REPAIRED_MEANWHILE: MutantSituation = {
+  title: "Inventory is silent until the requests have given up, and the repair comes by",
+  // It comes within that time of the requests, and must wait for Inventory longer than they do.
+  env: { RETRY_EVERY_MS: "400" },
+  happen: alike(async (subject) => {
+    const { inventory } = subject.trial.campus;
+    await setFaults(subject, inventory, { hang: true });
+    await sendSome(subject);
+    await setFaults(subject, inventory, {});
+  }),
+  mutants: [
+    { without: "in-flight", breaks: { contradicted: SOME } },
+    { without: "forward-only", breaks: {}, heldBy: "in-flight" },
+    { without: "in-flight,forward-only", breaks: { contradicted: SOME, resurrected: SOME } },
+  ],
+};
+
+const KILLED_BEFORE_RESERVE: MutantSituation = {
   title: "Order is killed while it waits for Inventory",
   env: { INVENTORY_TIMEOUT_MS: "30000" },
   happen: alike(async (subject) => {
@@ -58,10 +76,10 @@ const KILLED_BEFORE_RESERVE: Situation = {
     await setFaults(subject, inventory, {});
     await order.restart();
   }),
-  mutants: [{ without: "recovery", breaks: ["stuck"] }],
+  mutants: [{ without: "recovery", breaks: { stuck: SOME } }],
 };
 
-const KILLED_AFTER_RESERVE: Situation = {
+const KILLED_AFTER_RESERVE: MutantSituation = {
   title: "Order is killed while it waits for Notification",
   env: { NOTIFICATION_TIMEOUT_MS: "30000" },
   happen: alike(async (subject) => {
@@ -74,7 +92,7 @@ const KILLED_AFTER_RESERVE: Situation = {
     await setFaults(subject, notification, {});
     await order.restart();
   }),
-  mutants: [{ without: "idempotent-reserve", breaks: ["unbalanced"] }],
+  mutants: [{ without: "idempotent-reserve", breaks: { unbalanced: SOME } }],
 };
 
 const ORDERS = "SELECT count(*) FROM orders";
@@ -83,11 +101,13 @@ testMutants({
   model: "sync-rest",
   timeoutS: 120,
   lanes: [
-    [LATE_INVENTORY, ASKED_TWICE, LATE_NOTIFICATION],
+    [LATE_INVENTORY, ASKED_TWICE, LATE_NOTIFICATION, SCARCE, REPAIRED_MEANWHILE],
     [
       KILLED_BEFORE_RESERVE,
       KILLED_AFTER_RESERVE,
-      killedUnderLoad(["lost", "leaked", "contradicted"]),
+      killedUnderLoad("Order", { lost: "any", leaked: "any", contradicted: "any" }),
+      killedUnderLoad("Inventory", { contradicted: "any" }),
+      killedUnderLoad("Notification", { contradicted: "any" }),
     ],
   ],
 });
