@@ -446,7 +446,7 @@ export const SCARCE: MutantSituation = {
   mutants: [{ without: "stock-check", breaks: { oversold: 1 } }],
 };
 
-/** Orders that have come to an end, or as far as Notification. */
+/** Orders that Order knows to be reserved. */
 const RESERVED = "SELECT count(*) FROM orders WHERE status IN ('reserved', 'confirmed')";
 
 /** What a service has said must be there when it comes back. */
@@ -456,7 +456,7 @@ export function killedUnderLoad(
 ): MutantSituation {
   return {
     title: `${who} is killed under load`,
-    // What is answered ahead of its commit isn't in the file, and others' files are read here.
+    // Who answers ahead of its commits shows nothing in its file, and the others' are read here.
     startsWhole: true,
     happen: alike(async (subject) => {
       const { trial, without } = subject;
