@@ -10,7 +10,7 @@ testStop({
   repeats: "a customer told twice",
   watch: async (trial) => ({
     async afterStop(service) {
-      if (service !== trial.campus.order) return [];
+      if (service !== trial.campus.order) return undefined;
       const open = count(service, "SELECT count(*) FROM orders WHERE status = 'placed'");
       return open === 0 ? [] : [`${open} orders without an end`];
     },
