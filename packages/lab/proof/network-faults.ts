@@ -10,6 +10,7 @@ import type { Trial } from "../trial.ts";
 import { eventually, nowUs, outage } from "../waiting.ts";
 import { count, read } from "../databases.ts";
 import { answerOf } from "../history.ts";
+import { repeatedIn } from "../logs.ts";
 
 const RATE_PER_S = 100;
 /** A good network between two faults, so long. */
@@ -30,6 +31,8 @@ export interface NetworkFault {
   answers?: string[];
   /** The slowest order must take this long to its end, or the fault wasn't felt. */
   delaysMs?: number;
+  /** Messages must come again because of it. */
+  repeats?: true;
 }
 
 /** The definition that the three models have in common. */
@@ -52,60 +55,68 @@ export function networkFaults(
   };
 }
 
+/** What a toxic is called, the toxic, and what shows that it was felt; for both directions of a line. */
+export type EachWay = [
+  words: string,
+  ToxicRequest,
+  felt: Pick<NetworkFault, "answers" | "delaysMs">,
+];
+
+/** Each of them upstream, and then downstream. */
+export function eachWay(
+  proxy: FaultProxy,
+  lastsS: number,
+  toxics: readonly EachWay[],
+): NetworkFault[] {
+  return toxics.flatMap(([words, toxic, felt]) =>
+    (["upstream", "downstream"] as const).map((stream) => ({
+      name: `${words}, ${stream}`,
+      proxy,
+      toxics: [{ ...toxic, stream }],
+      lastsS,
+      ...felt,
+    })),
+  );
+}
+
 /**
  * What a bad line to a broker does, for both models that have one. `mildMs`: by how much latency
  * and a cut in the middle must delay the slowest order at least.
  */
 export function faultsOfABrokersLine(proxy: FaultProxy, mildMs: number): NetworkFault[] {
   return [
-    {
-      name: "latency, 80 ± 20 ms each way",
-      proxy,
-      toxics: [
-        { type: "latency", stream: "upstream", attributes: { latency: 80, jitter: 20 } },
-        { type: "latency", stream: "downstream", attributes: { latency: 80, jitter: 20 } },
+    ...eachWay(proxy, 1.5, [
+      [
+        "latency, 160 ± 20 ms",
+        { type: "latency", attributes: { latency: 160, jitter: 20 } },
+        { delaysMs: mildMs },
       ],
-      lastsS: 1.5,
-      delaysMs: mildMs,
-    },
-    {
-      name: "bandwidth, 30 KB/s each way",
-      proxy,
-      toxics: [
-        { type: "bandwidth", stream: "upstream", attributes: { rate: 30 } },
-        { type: "bandwidth", stream: "downstream", attributes: { rate: 30 } },
+      ["bandwidth, 30 KB/s", { type: "bandwidth", attributes: { rate: 30 } }, { delaysMs: 500 }],
+      ["cut again and again (reset_peer)", { type: "reset_peer" }, { delaysMs: 1_000 }],
+      [
+        "cut in the middle (limit_data, 5,000 bytes)",
+        { type: "limit_data", attributes: { bytes: 5_000 } },
+        { delaysMs: mildMs },
       ],
-      lastsS: 1.5,
-      delaysMs: 500,
-    },
+    ]),
     {
-      name: "cut again and again (reset_peer upstream)",
+      name: "silence (timeout), upstream: what is published is lost",
       proxy,
-      toxics: [{ type: "reset_peer", stream: "upstream" }],
+      toxics: [{ type: "timeout", stream: "upstream" }],
       lastsS: 1.5,
       delaysMs: 1_000,
     },
     {
-      name: "cut in the middle (limit_data, 5,000 bytes downstream)",
+      name: "silence (timeout), downstream: the word that it is stored is lost",
       proxy,
-      toxics: [{ type: "limit_data", attributes: { bytes: 5_000 } }],
+      toxics: [{ type: "timeout", stream: "downstream" }],
       lastsS: 1.5,
-      delaysMs: mildMs,
+      delaysMs: 1_000,
+      // It is stored, and published again for want of that word.
+      repeats: true,
     },
-    {
-      name: "down",
-      proxy,
-      toxics: "down",
-      lastsS: 5,
-      delaysMs: 4_000,
-    },
-    {
-      name: "half-open",
-      proxy,
-      toxics: "half-open",
-      lastsS: 1,
-      delaysMs: 5_000,
-    },
+    { name: "down", proxy, toxics: "down", lastsS: 5, delaysMs: 4_000 },
+    { name: "half-open", proxy, toxics: "half-open", lastsS: 1, delaysMs: 5_000 },
   ];
 }
 
@@ -116,6 +127,8 @@ interface Seen {
   beganUs: number;
   endedUs: number;
   recoveredUs: number;
+  /** Messages that had come again when it began. */
+  repeated: number;
 }
 
 /** Goes through the faults under load, and holds what was seen against what each may do. */
@@ -140,7 +153,8 @@ export async function goThrough(
     for (const fault of faults) {
       run.progress(fault.name);
       await outage(GOOD_S);
-      seen.push({ fault, ...(await strike(trial, fault)) });
+      const repeated = repeatedIn(run.folder);
+      seen.push({ fault, repeated, ...(await strike(trial, fault)) });
     }
     await outage(GOOD_S);
   } finally {
@@ -191,8 +205,10 @@ function report(run: Run, trial: Trial, seen: readonly Seen[], verdict: Verdict)
   const lost = new Set([...verdict.lost, ...verdict.stuck]);
   const doubled = new Set(verdict.doubled);
   const good = GOOD_ANSWERS[trial.model];
-  const told = seen.map(({ fault: { answers = [], delaysMs = 0, name }, ...at }, n) => {
+  const told = seen.map(({ fault, ...at }, n) => {
+    const { answers = [], delaysMs = 0, name, repeats = false } = fault;
     const nextUs = seen[n + 1]?.beganUs ?? Number.POSITIVE_INFINITY;
+    const repeated = (seen[n + 1]?.repeated ?? repeatedIn(run.folder)) - at.repeated;
     // Under way at some time of it, or on their way to their end when it had passed.
     const struck = trial.operations.filter(
       ({ ended_us, started_us }) => started_us <= at.recoveredUs && ended_us >= at.beganUs,
@@ -220,9 +236,16 @@ function report(run: Run, trial: Trial, seen: readonly Seen[], verdict: Verdict)
         wrong: [...answersOf(struck).keys()].filter((one) => ![...good, ...answers].includes(one)),
         answered: answers.filter((one) => answersOf(struck).has(one)).length > 0,
         delayed: slowestMs >= delaysMs,
+        repeated: repeats && repeated > 0,
         bad_afterwards: [...answersOf(after).keys()].filter((one) => !good.includes(one)),
       },
-      expected: { wrong: [], answered: answers.length > 0, delayed: true, bad_afterwards: [] },
+      expected: {
+        wrong: [],
+        answered: answers.length > 0,
+        delayed: true,
+        repeated: repeats,
+        bad_afterwards: [],
+      },
     };
   });
   run.table({

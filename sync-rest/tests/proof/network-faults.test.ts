@@ -1,7 +1,13 @@
 /** A bad network between the order service and its two neighbours. */
 import { experiment } from "@lab/lab/experiment";
 import { freePorts } from "@lab/lab/ports";
-import { goThrough, type NetworkFault, networkFaults } from "@lab/lab/proof/network-faults";
+import {
+  type EachWay,
+  eachWay,
+  goThrough,
+  type NetworkFault,
+  networkFaults,
+} from "@lab/lab/proof/network-faults";
 import { type FaultProxy, startProxy } from "@lab/lab/proxy";
 import { trialOf } from "@lab/lab/trial";
 
@@ -60,48 +66,31 @@ experiment(
   },
 );
 
-/** All but `down`; `broken` is what comes of those after which no answer arrives. */
+/** What goes each way; `broken` is what comes of those after which no answer arrives. */
 function faultsOf(
   proxy: FaultProxy,
   neighbour: string,
   broken: Pick<NetworkFault, "answers" | "delaysMs">,
 ): NetworkFault[] {
-  const fault = (
-    name: string,
-    toxics: NetworkFault["toxics"],
-    felt: Pick<NetworkFault, "answers" | "delaysMs">,
-  ): NetworkFault => ({
-    name: `order - ${neighbour}: ${name}`,
-    proxy,
-    toxics,
-    lastsS: LASTS_S,
-    ...felt,
-  });
-  const late = { type: "latency", attributes: { latency: 80, jitter: 20 } } as const;
-  return [
-    fault(
-      "latency, 80 ± 20 ms each way",
-      [
-        { ...late, stream: "upstream" },
-        { ...late, stream: "downstream" },
-      ],
+  const toxics: EachWay[] = [
+    [
+      "latency, 160 ± 20 ms",
+      { type: "latency", attributes: { latency: 160, jitter: 20 } },
       { delaysMs: 120 },
-    ),
-    fault("bandwidth, 2 KB/s downstream", [{ type: "bandwidth", attributes: { rate: 2 } }], {
-      delaysMs: 50,
-    }),
-    fault(
-      "timeout upstream, the request vanishes",
-      [{ type: "timeout", stream: "upstream" }],
+    ],
+    ["bandwidth, 2 KB/s", { type: "bandwidth", attributes: { rate: 2 } }, { delaysMs: 50 }],
+    // Upstream the request is lost, downstream the answer.
+    ["silence (timeout)", { type: "timeout" }, broken],
+    ["cut again and again (reset_peer)", { type: "reset_peer" }, broken],
+    [
+      "cut in the middle (limit_data, 20 bytes)",
+      { type: "limit_data", attributes: { bytes: 20 } },
       broken,
-    ),
-    fault("timeout downstream, the reply vanishes", [{ type: "timeout" }], broken),
-    fault("reset_peer upstream", [{ type: "reset_peer", stream: "upstream" }], broken),
-    fault("reset_peer downstream", [{ type: "reset_peer" }], broken),
-    fault(
-      "limit_data, 20 bytes downstream",
-      [{ type: "limit_data", attributes: { bytes: 20 } }],
-      broken,
-    ),
+    ],
   ];
+  return eachWay(
+    proxy,
+    LASTS_S,
+    toxics.map(([words, ...rest]) => [`order - ${neighbour}: ${words}`, ...rest]),
+  );
 }
