@@ -46,3 +46,11 @@ test("a storm of half an hour strikes every target, and with all that there is",
     for (const one of [...expected, ...broker]) expect(kinds).toContain(one);
   }
 });
+
+test("every toxic spoils both directions", () => {
+  const ways = Map.groupBy(Object.values(TOXICS).flat(), ({ type }) => type);
+  for (const [type, toxics] of ways) {
+    const streams = toxics.map(({ stream }) => stream).sort();
+    expect(streams, type).toEqual(["downstream", "upstream"]);
+  }
+});

@@ -34,11 +34,14 @@ const OF_LINK: Weather = {
   every_s: 8,
   kinds: [
     ["latency", 1, 5],
-    ["bandwidth", 1, 5],
+    ["bandwidth upstream", 1, 5],
+    ["bandwidth downstream", 1, 5],
     ["timeout upstream", 0.5, 4],
     ["timeout downstream", 0.5, 4],
-    ["reset_peer", 0.2, 1.5],
-    ["limit_data", 0.2, 1.5],
+    ["reset_peer upstream", 0.2, 1.5],
+    ["reset_peer downstream", 0.2, 1.5],
+    ["limit_data upstream", 0.2, 1.5],
+    ["limit_data downstream", 0.2, 1.5],
     ["down", 0.5, 5],
   ],
 };
@@ -63,12 +66,19 @@ export const TOXICS: Record<string, ToxicRequest[]> = {
     { type: "latency", stream: "upstream", attributes: { latency: 80, jitter: 60 } },
     { type: "latency", stream: "downstream", attributes: { latency: 80, jitter: 60 } },
   ],
-  bandwidth: [{ type: "bandwidth", attributes: { rate: 20 } }],
-  "timeout upstream": [{ type: "timeout", stream: "upstream" }],
-  "timeout downstream": [{ type: "timeout" }],
-  reset_peer: [{ type: "reset_peer" }],
-  limit_data: [{ type: "limit_data", attributes: { bytes: 2_000 } }],
+  ...eachWay({ type: "bandwidth", attributes: { rate: 20 } }),
+  ...eachWay({ type: "timeout" }),
+  ...eachWay({ type: "reset_peer" }),
+  ...eachWay({ type: "limit_data", attributes: { bytes: 2_000 } }),
 };
+
+/** One kind for each direction. */
+function eachWay(toxic: ToxicRequest): Record<string, ToxicRequest[]> {
+  return {
+    [`${toxic.type} upstream`]: [{ ...toxic, stream: "upstream" }],
+    [`${toxic.type} downstream`]: [{ ...toxic, stream: "downstream" }],
+  };
+}
 
 /** Nothing begins in a storm's last seconds, so that the last strike too is under load when it ends. */
 const CALM_S = 3;
