@@ -19,13 +19,13 @@ const CLEAR_WITHOUT = [...CLEAR, "failed connection_refused", "unknown connectio
 interface BrokerFault {
   name: string;
   strike(): Promise<void>;
-  /** What happens while it lasts. */
-  meanwhile(orders: Ordering): Promise<void>;
+  /** What happens while it lasts, where the services don't stop. */
+  meanwhile?(orders: Ordering): Promise<void>;
   lift(): Promise<void>;
   /** Whether it is the broker's SIGKILL. */
   kills?: boolean;
-  /** Whether the services are stopped meanwhile; the order service answers nothing then. */
-  stops?: boolean;
+  /** So many orders are answered, then every service stops; the order service answers nothing then. */
+  stopsAfter?: number;
 }
 
 interface BrokerFaultsPlan {
@@ -46,7 +46,7 @@ export function testBrokerFaults({ model, broker: name, own, ownMethod }: Broker
       question: "The broker dies, hangs or takes nothing any more, under load: is anything lost?",
       method: `${RATE_PER_S} orders/s all along. SIGKILL of the broker and a start on its data after ${DEAD_S} s; SIGSTOP for ${PAUSED_S} s; SIGSTOP, and a stop of every service while confirms are outstanding${ownMethod ?? ""}. Nobody touches the services otherwise.`,
       disproof:
-        "An answer other than 202, or none while the order service runs, an order lost or doubled, a service that ends by itself, doesn't stop within its grace or doesn't come back.",
+        "An answer other than 202, or none while the order service runs, an outbox that doesn't grow meanwhile (then nothing was struck), an order lost or doubled, a service that ends by itself, doesn't stop within its grace or doesn't come back.",
       requirements: [],
       parameters: { rate_per_s: RATE_PER_S, dead_s: DEAD_S, paused_s: PAUSED_S },
       timeoutS: 300,
@@ -76,12 +76,17 @@ export function testBrokerFaults({ model, broker: name, own, ownMethod }: Broker
         rows.filter(({ unclear }) => unclear.length > 0),
         [],
       );
+      run.holds(
+        "at least half of what was ordered meanwhile waited in the outbox",
+        rows.filter(({ ordered, outboxAtEnd }) => outboxAtEnd < ordered / 2),
+        [],
+      );
     },
   );
 }
 
 /** Stops every service at once, then starts it again; throws when one doesn't stop in its grace. */
-export async function stopAll({ campus }: Trial): Promise<void> {
+async function stopAll({ campus }: Trial): Promise<void> {
   const stops = await Promise.all(campus.services.map((service) => timed(() => service.stop())));
   const bad = stops.flatMap(({ tookMs, value }, n) =>
     value === 0 && tookMs < GRACE_MS
@@ -108,13 +113,9 @@ function commonFaults(broker: Broker, trial: Trial): BrokerFault[] {
     },
     {
       name: "SIGSTOP, and every service stops",
-      stops: true,
+      // Sent, and not confirmed.
+      stopsAfter: 20,
       strike: () => broker.pause(),
-      async meanwhile(orders) {
-        // Sent, and not confirmed.
-        await orders.more(20);
-        await stopAll(trial);
-      },
       async lift() {
         await broker.resume();
         await Promise.all(trial.campus.services.map((service) => service.restart()));
@@ -131,17 +132,23 @@ interface Row {
   other: number;
   /** Of these what nobody may be told. */
   unclear: string[];
-  peakOutbox: number;
+  /** While it lasted: by the rate, or before the services were stopped. */
+  ordered: number;
+  outboxAtEnd: number;
   recoveredS: number;
 }
 
 async function strikeOnce(fault: BrokerFault, trial: Trial, orders: Ordering): Promise<Row> {
   await orders.more(20);
   const from = trial.operations.length;
+  await fault.strike();
   const { tookMs } = await timed(async () => {
-    await fault.strike();
     try {
-      await fault.meanwhile(orders);
+      if (fault.stopsAfter === undefined) await fault.meanwhile?.(orders);
+      else {
+        await orders.more(fault.stopsAfter);
+        await stopAll(trial);
+      }
     } catch (error) {
       // The clean-up needs a broker that answers.
       await fault.lift().catch(() => {});
@@ -150,21 +157,22 @@ async function strikeOnce(fault: BrokerFault, trial: Trial, orders: Ordering): P
   });
   const waiting = () =>
     count(trial.campus.order, "SELECT count(*) FROM outbox WHERE sent_at IS NULL");
-  const peakOutbox = waiting();
+  const outboxAtEnd = waiting();
   const liftedUs = nowUs();
   await fault.lift();
   await Promise.all(trial.campus.services.map((service) => service.healthy()));
   // New orders keep coming: what came in the last half second may wait.
   await eventually("the outbox is drained", () => waiting() < RATE_PER_S / 2, { everyMs: 10 });
   const seen = trial.operations.slice(from).map(answerOf);
-  const clear = fault.stops ? CLEAR_WITHOUT : CLEAR;
+  const clear = fault.stopsAfter === undefined ? CLEAR : CLEAR_WITHOUT;
   return {
     fault: fault.name,
     lastedS: tookMs / 1_000,
     accepted: seen.filter((answer) => answer === "ok 202").length,
     other: seen.filter((answer) => answer !== "ok 202").length,
     unclear: seen.filter((answer) => !clear.includes(answer)),
-    peakOutbox,
+    ordered: fault.stopsAfter ?? Math.round((RATE_PER_S * tookMs) / 1_000),
+    outboxAtEnd,
     recoveredS: Math.round((nowUs() - liftedUs) / 1_000) / 1_000,
   };
 }
@@ -178,6 +186,7 @@ function table(run: Run, rows: Row[]): void {
       { name: "lasted", unit: "s" },
       { name: "orders answered 202" },
       { name: "other answers" },
+      { name: "ordered while it lasted" },
       { name: "events in the outbox at its end" },
       { name: "until the outbox is drained", unit: "s" },
     ],
@@ -186,7 +195,8 @@ function table(run: Run, rows: Row[]): void {
       row.lastedS,
       row.accepted,
       row.other,
-      row.peakOutbox,
+      row.ordered,
+      row.outboxAtEnd,
       row.recoveredS,
     ]),
   });
