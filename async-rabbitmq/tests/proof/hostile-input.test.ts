@@ -13,6 +13,7 @@ testHostileInput({
       { name: orderQueue, types: ["InventoryReserved", "InventoryFailed", "ConfirmationSent"] },
     ];
   },
+  badMessage: "A bad message that isn't in its dead queue.",
   async put({ broker }, queue, messages) {
     await using rabbit = new Rabbitmq(broker);
     for (const message of messages) await rabbit.put(queue, message);

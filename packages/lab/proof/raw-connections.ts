@@ -7,6 +7,8 @@ const CUT_MS = 40_000;
 
 /** Connections that are held open. */
 export interface Held {
+  /** How many are open at this moment. */
+  readonly open: number;
   /** Returns once the server has closed all of them: how many, by how they ended. */
   cut(): Promise<Record<string, number>>;
   end(): void;
@@ -36,6 +38,9 @@ export async function hold(url: string, count: number, first: string, drip = "")
     if (drip !== "") for (const one of open) one.write(drip);
   }, DRIP_MS);
   return {
+    get open() {
+      return open.size;
+    },
     async cut() {
       await eventually("the server has cut all of them", () => open.size === 0, {
         timeoutMs: CUT_MS,

@@ -14,6 +14,8 @@ testHostileInput({
       { name: inventoryEvents, types: ["OrderPlaced", "InventoryReserved", "InventoryFailed"] },
     ];
   },
+  badMessage:
+    "A bad record of order-events that isn't in the dead topic; one of inventory-events, which has none, that a reader's log doesn't mention.",
   async put({ broker }, topic, messages) {
     const records = messages.map((value, n) => ({ key: `k${n}`, value }));
     const lanes = Array.from({ length: 8 }, (_, lane) =>
@@ -26,5 +28,10 @@ testHostileInput({
     const { deadLetters, orderEvents } = topics(namespace);
     const are = await withAdmin(broker.address, (admin) => countRecords(admin, deadLetters));
     return [sent.get(orderEvents)?.length ?? 0, are];
+  },
+  async passedOver({ campus, namespace }, sent) {
+    const log = await Bun.file(campus.order.logFile).text();
+    const must = sent.get(topics(namespace).inventoryEvents)?.length ?? 0;
+    return [must, log.split('"message_refused"').length - 1];
   },
 });
