@@ -86,6 +86,7 @@ test("without toxics everything gets through, and is counted", async () => {
     upstream_bytes: 5,
     downstream_bytes: 5,
     resets: 0,
+    struck: 0,
   });
   expect(echo.ends).toEqual(["close"]);
 });
@@ -115,6 +116,7 @@ test("latency delays each direction, and not one byte after another", async () =
   expect(tookMs).toBeGreaterThanOrEqual(100);
   // One after another they would take a second.
   expect(tookMs).toBeLessThan(800);
+  expect(echo.proxy.counters.struck).toBeGreaterThan(1);
 });
 
 test("a toxic that is taken away lets go of what it holds", async () => {
@@ -138,6 +140,7 @@ test("bandwidth lets so many bytes through", async () => {
   client.socket.write("x".repeat(30_000));
   await eventually("all is back", () => client.bytes() === 30_000);
   expect((nowUs() - startUs) / 1_000).toBeGreaterThanOrEqual(295);
+  expect(echo.proxy.counters.struck).toBeGreaterThan(0);
 });
 
 test("a sender faster than the line has to wait: the proxy doesn't keep it all", async () => {
@@ -162,6 +165,7 @@ test("timeout: what is sent vanishes, the request alone or the reply alone", asy
     client.socket.write("hello");
     await eventually("it is where it can be", () => echo.heard() === heard);
     await settled("and nowhere else", () => [echo.heard(), client.text()], { forMs: 50 });
+    expect(echo.proxy.counters.struck).toBe(1);
     // After a gap nobody may go on.
     echo.proxy.clear();
     expect(await client.closed).toBe("closed");
@@ -223,7 +227,7 @@ test("reset_peer is an RST for both, instead of what was sent", async () => {
     text: "",
     ends: ["ECONNRESET", "close"],
   });
-  expect(echo.proxy.counters.resets).toBe(1);
+  expect(echo.proxy.counters).toMatchObject({ resets: 1, struck: 1 });
 });
 
 test("limit_data closes after so many bytes", async () => {
@@ -232,9 +236,11 @@ test("limit_data closes after so many bytes", async () => {
   await using client = await dial(echo.proxy.listen);
   client.socket.write("hello");
   await client.hears("hello");
+  expect(echo.proxy.counters.struck).toBe(0);
   client.socket.write("world");
   expect(await client.closed).toBe("closed");
   expect(client.text()).toBe("hellowo");
+  expect(echo.proxy.counters.struck).toBeGreaterThan(0);
 });
 
 test("slow_close delays the end alone", async () => {
@@ -247,6 +253,7 @@ test("slow_close delays the end alone", async () => {
   client.socket.end();
   expect(await client.closed).toBe("closed");
   expect((nowUs() - startUs) / 1_000).toBeGreaterThanOrEqual(55);
+  expect(echo.proxy.counters.struck).toBeGreaterThan(0);
 });
 
 test("down cuts and refuses; up again takes the same port", async () => {

@@ -24,6 +24,8 @@ export interface Counters {
   downstream_bytes: number;
   /** Connections that were ended by an RST of the proxy's own. */
   resets: number;
+  /** How often a toxic did something: held bytes or an end back, swallowed them, or ended a connection over them. */
+  struck: number;
 }
 
 export interface ProxyOptions {
@@ -52,6 +54,7 @@ export class FaultProxy implements AsyncDisposable {
     upstream_bytes: 0,
     downstream_bytes: 0,
     resets: 0,
+    struck: 0,
   };
   readonly #connections = new Set<Connection>();
   #toxics: Toxic[] = [];
@@ -205,6 +208,10 @@ class Connection {
     for (const socket of this.#sockets) socket.resetAndDestroy();
   }
 
+  noteStruck(): void {
+    this.#counters.struck += 1;
+  }
+
   #closed(): void {
     this.#links.upstream.stop();
     this.#links.downstream.stop();
@@ -314,6 +321,7 @@ class Link {
     const { type, attributes } = toxic;
     switch (type) {
       case "latency": {
+        this.#connection.noteStruck();
         const { jitter, latency } = attributes;
         const delayMs = latency + jitter * (2 * Math.random() - 1);
         await this.#wait(delayMs - (nowUs() - piece.atUs) / 1_000);
@@ -323,27 +331,35 @@ class Link {
         for (const portion of portionsOf(piece, attributes.rate * PORTION_MS)) {
           const takesUs = ((portion.bytes?.length ?? 0) * 1_000) / attributes.rate;
           dose.freeUs = Math.max(dose.freeUs, nowUs()) + takesUs;
+          this.#connection.noteStruck();
           await this.#wait((dose.freeUs - nowUs()) / 1_000);
           await this.#pass(portion, rest);
         }
         return;
       case "timeout":
+        this.#connection.noteStruck();
         return;
       case "reset_peer":
         if (piece.bytes === undefined) return this.#pass(piece, rest);
         await this.#wait(attributes.timeout);
-        // Not when the toxic was taken away meanwhile.
-        if (this.#doses.has(toxic)) this.#connection.reset();
+        // Taken away meanwhile, it does nothing.
+        if (!this.#doses.has(toxic)) return;
+        this.#connection.noteStruck();
+        this.#connection.reset();
         return;
       case "limit_data": {
         const bytes = piece.bytes?.subarray(0, attributes.bytes - dose.passed);
         dose.passed += bytes?.length ?? 0;
         if (bytes === undefined || bytes.length > 0) await this.#pass({ ...piece, bytes }, rest);
-        if (dose.passed >= attributes.bytes && this.#doses.has(toxic)) this.#close();
+        if (dose.passed < attributes.bytes || !this.#doses.has(toxic)) return;
+        this.#connection.noteStruck();
+        this.#close();
         return;
       }
       case "slow_close":
-        if (piece.bytes === undefined) await this.#wait(attributes.delay);
+        if (piece.bytes !== undefined) return this.#pass(piece, rest);
+        this.#connection.noteStruck();
+        await this.#wait(attributes.delay);
         return this.#pass(piece, rest);
       default:
         return type satisfies never;

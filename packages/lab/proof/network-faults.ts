@@ -47,8 +47,8 @@ export function networkFaults(
     model,
     question:
       "The network is slow, loses, cuts or goes silent: who notices, and does it pass by itself?",
-    method: `${RATE_PER_S} orders/s all along. ${method} One fault after the other; nobody touches the services.`,
-    disproof: `${answers} A fault that nobody feels. A fault after which an order stays open, or an answer is bad, until somebody restarts a service. Anything illegal in the checker's eyes.`,
+    method: `${RATE_PER_S} orders/s all along. ${method} One fault after the other, each toxic upstream and then downstream; nobody touches the services.`,
+    disproof: `${answers} A fault that nobody feels, or for which the proxy did nothing. A fault after which an order stays open, or an answer is bad, until somebody restarts a service. Anything illegal in the checker's eyes.`,
     requirements: [],
     parameters: { rate_per_s: RATE_PER_S },
     timeoutS,
@@ -127,6 +127,8 @@ interface Seen {
   beganUs: number;
   endedUs: number;
   recoveredUs: number;
+  /** How often the proxy did something to what was sent. */
+  struck: number;
   /** Messages that had come again when it began. */
   repeated: number;
 }
@@ -171,6 +173,7 @@ export async function goThrough(
 }
 
 async function strike(trial: Trial, { lastsS, proxy, toxics }: NetworkFault) {
+  const { struck } = proxy.counters;
   const beganUs = nowUs();
   if (toxics === "down") await proxy.disable();
   else if (toxics === "half-open") proxy.freeze();
@@ -184,7 +187,7 @@ async function strike(trial: Trial, { lastsS, proxy, toxics }: NetworkFault) {
     timeoutMs: RECOVERY_TIMEOUT_MS,
     everyMs: 20,
   });
-  return { beganUs, endedUs, recoveredUs: nowUs() };
+  return { beganUs, endedUs, recoveredUs: nowUs(), struck: proxy.counters.struck - struck };
 }
 
 /** Whether all services are healthy, and nothing is open or owed since before that time. */
@@ -235,6 +238,8 @@ function report(run: Run, trial: Trial, seen: readonly Seen[], verdict: Verdict)
       held: {
         wrong: [...answersOf(struck).keys()].filter((one) => ![...good, ...answers].includes(one)),
         answered: answers.filter((one) => answersOf(struck).has(one)).length > 0,
+        // What is slow may be a busy machine's doing; this is the proxy's own.
+        struck: fault.toxics === "down" || at.struck > 0,
         delayed: slowestMs >= delaysMs,
         repeated: repeats && repeated > 0,
         bad_afterwards: [...answersOf(after).keys()].filter((one) => !good.includes(one)),
@@ -242,6 +247,7 @@ function report(run: Run, trial: Trial, seen: readonly Seen[], verdict: Verdict)
       expected: {
         wrong: [],
         answered: answers.length > 0,
+        struck: true,
         delayed: true,
         repeated: repeats,
         bad_afterwards: [],

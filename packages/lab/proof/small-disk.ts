@@ -7,8 +7,7 @@ import { atExit } from "../at-exit.ts";
 export const SMALL_MIB = 64;
 
 /** Mounts a file system on the folder, and takes it away when its standard input ends: with the lab, however that ends. */
-const KEEPER = `trap '' HUP INT TERM
-mount -t tmpfs -o size=${SMALL_MIB}m lab "$0" || exit
+const KEEPER = `mount -t tmpfs -o size=${SMALL_MIB}m lab "$0" || exit
 echo mounted
 read -r _
 umount --lazy "$0" && rmdir "$0"`;
@@ -26,6 +25,8 @@ export async function smallDisk(folder: string): Promise<SmallDisk | undefined> 
     stdin: "pipe",
     stdout: "pipe",
     stderr: "ignore",
+    // A session of its own: who ends the lab with all that belongs to it doesn't end this.
+    detached: true,
   });
   const said = await keeper.stdout.getReader().read();
   if (said.done) return undefined;

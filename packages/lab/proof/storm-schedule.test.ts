@@ -50,7 +50,7 @@ test("a storm of half an hour strikes every target, and with all that there is",
 test("every toxic spoils both directions", () => {
   const ways = Map.groupBy(Object.values(TOXICS).flat(), ({ type }) => type);
   for (const [type, toxics] of ways) {
-    const streams = toxics.map(({ stream }) => stream).sort();
+    const streams = toxics.map(({ stream }) => stream ?? "").toSorted();
     expect(streams, type).toEqual(["downstream", "upstream"]);
   }
 });
