@@ -17,15 +17,13 @@ export interface TestResult extends Counts {
 /** Proofs that wait more than they work go so many at once. */
 const AT_ONCE = 4;
 
-/** Proofs that judge how long something takes. */
-const TIMED = ["stop", "overload"];
-/** Proofs that last, the longest first: begun last, one would keep the others' places empty. */
-const LONG = ["storm", "crash-points", "mutants"];
+/** Proofs that use a whole machine: services start all the time, in lanes of their own, or a flood comes. */
+const BUSY = ["crash-points", "mutants", "stop", "overload"];
 
 /**
  * Runs the files, each in a process of its own, live, with the evidence in that folder. What
- * measures or judges times goes alone, model after model; the other proofs go several at once, those
- * that last first. `envOf` gives what a file's environment has beside ours. Throws when
+ * measures or is busy goes alone, model after model; the other proofs go several at once, storms
+ * first, since they last. `envOf` gives what a file's environment has beside ours. Throws when
  * the signal is aborted, with all taken down, and at once when something is missing or a proof is
  * to go with services in containers.
  */
@@ -58,7 +56,7 @@ export async function runTests(
 }
 
 function goesAlone({ isProof, name }: TestFile): boolean {
-  return !isProof || TIMED.includes(name);
+  return !isProof || BUSY.includes(name);
 }
 
 interface Plan {
@@ -104,7 +102,7 @@ async function runAlone(
 async function runAtOnce(files: readonly TestFile[], plan: Plan): Promise<TestResult[]> {
   const { signal } = plan;
   const lines = new LiveLines();
-  const left = files.toSorted((a, b) => rank(a) - rank(b));
+  const left = files.toSorted((a, b) => Number(isStorm(b)) - Number(isStorm(a)));
   const results: TestResult[] = [];
   await Promise.all(
     Array.from({ length: AT_ONCE }, async () => {
@@ -136,9 +134,8 @@ async function runFile(
   return { file, ...counts };
 }
 
-function rank({ name }: TestFile): number {
-  const n = LONG.indexOf(name);
-  return n === -1 ? LONG.length : n;
+function isStorm({ name }: TestFile): boolean {
+  return name === "storm";
 }
 
 async function startItsBroker(model: Model, signal: AbortSignal): Promise<Broker | undefined> {
