@@ -1,5 +1,5 @@
 /** The broker itself dies: the outbox keeps what can't be published, and nobody has to be restarted. */
-import { count } from "@lab/lab/databases";
+import { count, OUTBOX_DEPTH } from "@lab/lab/databases";
 import { ownBroker } from "@lab/lab/proof/common";
 import { experiment } from "@lab/lab/experiment";
 import { LATENCY_COLUMNS, latencies, latencyRow, openLoop } from "@lab/lab/load";
@@ -12,7 +12,6 @@ import {
   holdsOutcomes,
   NO_DEAD_LETTERS,
   nothingOpen,
-  OUTBOX_DEPTH,
   rounded,
   secondsOf,
   sendOrder,

@@ -1,4 +1,4 @@
-import { count, read } from "@lab/lab/databases";
+import { count, OUTBOX_DEPTH, read } from "@lab/lab/databases";
 import type { Broker } from "@lab/lab/brokers";
 import { checkOrders, type Verdict, violations } from "@lab/lab/checker";
 import type { Run } from "@lab/lab/experiment";
@@ -58,8 +58,6 @@ export function sendOrder(run: Run, { campus }: Lab, first = 0) {
       timeoutMs: 120_000,
     });
 }
-
-export const OUTBOX_DEPTH = "SELECT count(*) AS n FROM outbox WHERE sent_at IS NULL";
 
 /**
  * Waits until every order has ended, and nothing waits in the outbox or in a queue.

@@ -2,6 +2,9 @@ import { Database } from "bun:sqlite";
 
 type Value = string | number;
 
+/** Events that an order service has stored and not published. */
+export const OUTBOX_DEPTH = "SELECT count(*) FROM outbox WHERE sent_at IS NULL";
+
 /** The rows that a query gives, read from a service's database file beside the service. */
 export function read<Row>(
   { database }: { database: string },

@@ -4,7 +4,7 @@ import { OPENING_STOCK } from "@lab/workflow/menu";
 import type { Broker } from "./brokers.ts";
 import { type Checked, checkOrders, type Verdict } from "./checker.ts";
 import { refuseContainers } from "./compose-services.ts";
-import { count } from "./databases.ts";
+import { count, OUTBOX_DEPTH } from "./databases.ts";
 import { DeadLetters, SOURCES, type SourceQueue } from "./dead-letters.ts";
 import type { Model } from "./evidence.ts";
 import type { Run } from "./experiment.ts";
@@ -257,9 +257,7 @@ export class Trial implements AsyncDisposable {
       : 0;
     const owed = count(
       order,
-      this.model === "sync-rest"
-        ? "SELECT count(*) FROM releases"
-        : "SELECT count(*) FROM outbox WHERE sent_at IS NULL",
+      this.model === "sync-rest" ? "SELECT count(*) FROM releases" : OUTBOX_DEPTH,
     );
     const busy = open + owed + running > 0;
     // To ask Kafka takes a connection: not while the databases know of something.

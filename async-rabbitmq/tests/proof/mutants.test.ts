@@ -1,6 +1,6 @@
 /** Each protection of the asynchronous model taken away, in a situation that needs it: does the checker find what that breaks? */
 import { Database } from "bun:sqlite";
-import { count } from "@lab/lab/databases";
+import { count, OUTBOX_DEPTH } from "@lab/lab/databases";
 import {
   alike,
   ASKED_TWICE,
@@ -8,7 +8,6 @@ import {
   kill,
   killedUnderLoad,
   type MutantSituation,
-  OUTBOX_DEPTH,
   publishSome,
   restartBroker,
   SCARCE,

@@ -3,7 +3,7 @@ import type { Model } from "../evidence.ts";
 import { experiment, type Run } from "../experiment.ts";
 import { type Trial, trialOf } from "../trial.ts";
 import { eventually, nowUs, outage } from "../waiting.ts";
-import { count } from "../databases.ts";
+import { count, OUTBOX_DEPTH } from "../databases.ts";
 import { answerOf } from "../history.ts";
 import { answersTable, judge, keepOrdering, type Ordering, ownBroker, timed } from "./common.ts";
 
@@ -155,8 +155,7 @@ async function strikeOnce(fault: BrokerFault, trial: Trial, orders: Ordering): P
       throw error;
     }
   });
-  const waiting = () =>
-    count(trial.campus.order, "SELECT count(*) FROM outbox WHERE sent_at IS NULL");
+  const waiting = () => count(trial.campus.order, OUTBOX_DEPTH);
   const outboxAtEnd = waiting();
   const liftedUs = nowUs();
   await fault.lift();

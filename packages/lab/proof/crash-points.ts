@@ -146,7 +146,7 @@ async function visitPoints(
       const repeats = repeatsOf(trial).get(ledger)! - seen.get(ledger)!;
       if (repeats > 0 !== must) problems.push(`${ledger} met ${repeats} messages again`);
     }
-    if (visit.illegal.length + after.dead > 0) break;
+    if (visit.illegal.length + visit.dead > 0) break;
     before = after;
   }
   return visits;

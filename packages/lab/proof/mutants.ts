@@ -10,7 +10,7 @@ import type { ServiceProcess } from "../processes.ts";
 import { startTrial, type Trial } from "../trial.ts";
 import { eventually, settled } from "../waiting.ts";
 import { illegalAnswers } from "./answers.ts";
-import { count } from "../databases.ts";
+import { count, OUTBOX_DEPTH } from "../databases.ts";
 import { keepOrdering, noteRepeated, ownBroker } from "./common.ts";
 
 /** A mutant that shows nothing in so many rounds isn't caught. */
@@ -33,9 +33,6 @@ export interface Subject {
   /** What was done to it. */
   struck: { kills: number; faults: number };
 }
-
-/** Events that Order has stored and not published. */
-export const OUTBOX_DEPTH = "SELECT count(*) FROM outbox WHERE sent_at IS NULL";
 
 /** Orders that Inventory has decided. */
 export const DECIDED = "SELECT count(*) FROM reservations";
