@@ -65,10 +65,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
     model: "async-rabbitmq",
     faults,
     log,
-    health: () => ({
-      database: store.healthy(),
-      broker: broker.connected(),
-    }),
+    health: () => ({ needs: { database: store.healthy(), broker: broker.connected() } }),
   })
     .get("/stock", ({ query }) => inventory.stock(query.kitchen), {
       query: Type.Object({ kitchen: Type.Optional(Type.String()) }),

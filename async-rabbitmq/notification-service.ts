@@ -63,10 +63,7 @@ export async function startNotification(config: Static<typeof Config>): Promise<
     model: "async-rabbitmq",
     faults,
     log,
-    health: () => ({
-      database: store.healthy(),
-      broker: broker.connected(),
-    }),
+    health: () => ({ needs: { database: store.healthy(), broker: broker.connected() } }),
   }).get("/notifications", ({ query }) => notifications.page(query), {
     query: PageQuery,
     response: { 200: NotificationPage },

@@ -75,9 +75,8 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     faults,
     log,
     health: () => ({
-      database: store.healthy(),
-      broker: broker.connected(),
-      outbox: outbox.depth(),
+      needs: { database: store.healthy(), broker: broker.connected() },
+      owed: { outbox: outbox.owed() },
     }),
   })
     .post(

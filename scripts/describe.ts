@@ -1,4 +1,5 @@
 import { type BrokerName, brokerRuns } from "@lab/lab/brokers";
+import { fetchHealth, type ShownHealth } from "@lab/lab/health";
 import { nativePid } from "@lab/lab/native";
 import { SERVICES } from "@lab/lab/processes";
 import { readState, serviceRuns, type UpBroker, type UpService } from "@lab/lab/state";
@@ -13,6 +14,9 @@ interface ServiceStatus {
   pid: number;
   database: string;
   log: string;
+  /** As it says itself; empty when it doesn't answer. */
+  owed: ShownHealth["owed"];
+  problems: ShownHealth["problems"];
 }
 
 /** A broker of `status --json`. */
@@ -52,12 +56,17 @@ export async function describeUp(): Promise<string> {
   for (const model of new Set(services.map((one) => one.model))) {
     lines.push(model);
     for (const one of services.filter((one) => one.model === model)) {
-      const { database, log, pid, service, status, url } = one;
+      const { database, log, owed, pid, problems, service, status, url } = one;
       lines.push(
         `  ${service.padEnd(20)}  ${status.padEnd(9)}  ${url}  pid ${pid}`,
         `  ${"".padEnd(20)}  ${database}`,
       );
       lines.push(`  ${"".padEnd(20)}  ${log}`);
+      for (const [what, { count, oldest_s }] of Object.entries(owed)) {
+        if (count === 0) continue;
+        lines.push(`  ${"".padEnd(20)}  owed: ${count} ${what}, the oldest for ${oldest_s} s`);
+      }
+      for (const problem of problems) lines.push(`  ${"".padEnd(20)}  problem: ${problem}`);
     }
   }
   for (const one of brokers) {
@@ -81,20 +90,14 @@ function rank({ model, name }: UpService): number {
 
 async function statusOfService(service: UpService): Promise<ServiceStatus> {
   const { database, log, model, name, pid, url } = service;
+  const health = serviceRuns(service) ? await fetchHealth(url).catch(() => undefined) : undefined;
   const status = !serviceRuns(service)
     ? "ended"
-    : (await answers(`${url}/health`))
+    : health?.status === "up"
       ? "healthy"
       : "unhealthy";
-  return { model, service: name, status, url, pid, database, log };
-}
-
-async function answers(url: string): Promise<boolean> {
-  try {
-    return (await fetch(url, { signal: AbortSignal.timeout(2_000) })).ok;
-  } catch {
-    return false;
-  }
+  const { owed = {}, problems = [] } = health ?? {};
+  return { model, service: name, status, url, pid, database, log, owed, problems };
 }
 
 async function statusOfBroker(broker: BrokerName, up: UpBroker): Promise<BrokerStatus> {

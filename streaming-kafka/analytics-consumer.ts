@@ -70,7 +70,7 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
     model: "streaming-kafka",
     faults,
     log,
-    health: () => ({ database: store.healthy(), broker: following() }),
+    health: () => ({ needs: { database: store.healthy(), broker: following() } }),
   })
     .get("/metrics", ({ headers }) => onMetrics(headers.accept), {
       detail: { summary: "The fold of the log: JSON, or Prometheus text" },

@@ -73,7 +73,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
     model: "streaming-kafka",
     faults,
     log,
-    health: () => ({ database: store.healthy(), broker: following() }),
+    health: () => ({ needs: { database: store.healthy(), broker: following() } }),
   })
     .get("/stock", ({ query }) => inventory.stock(query.kitchen), {
       query: Type.Object({ kitchen: Type.Optional(Type.String()) }),

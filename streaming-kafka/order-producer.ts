@@ -78,9 +78,8 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     faults,
     log,
     health: () => ({
-      database: store.healthy(),
-      broker: following(),
-      outbox: outbox.depth(),
+      needs: { database: store.healthy(), broker: following() },
+      owed: { outbox: outbox.owed() },
     }),
   })
     .post(

@@ -39,7 +39,7 @@ export async function startNotification(config: Static<typeof Config>): Promise<
     model: "sync-rest",
     faults,
     log,
-    health: () => ({ database: store.healthy() }),
+    health: () => ({ needs: { database: store.healthy() } }),
   })
     // 3. Tell the customer
     .post("/send", ({ body }) => onSend(body), {

@@ -61,8 +61,8 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     faults,
     log,
     health: () => ({
-      database: store.healthy(),
-      releases_owed: releases.count(),
+      needs: { database: store.healthy() },
+      owed: { releases: releases.owed() },
     }),
   })
     .post(

@@ -13,7 +13,7 @@ function startApp() {
     model: "test",
     faults: new Faults(false, OFF),
     log,
-    health: () => ({}),
+    health: () => ({ needs: {} }),
   });
 }
 

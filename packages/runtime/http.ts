@@ -8,6 +8,7 @@ import {
 } from "@lab/contracts/problem";
 import { Elysia } from "elysia";
 import { type Faults, FaultSettings } from "./faults.ts";
+import { type Health, healthAnswer } from "./health.ts";
 import { type Log, reasonOf } from "./log.ts";
 import { mayPass } from "./patience.ts";
 
@@ -34,8 +35,7 @@ export interface AppOptions {
   model: string;
   faults: Faults;
   log: Log;
-  /** What `/health` says; a dependency that is `false` is down, and so is the service. */
-  health: () => Record<string, boolean | number | string>;
+  health: () => Health;
 }
 
 /**
@@ -116,13 +116,8 @@ export function createApp(service: string, { model, faults, log, health }: AppOp
       }),
     )
     .get("/health", ({ status }) => {
-      const parts = health();
-      const up = !Object.values(parts).includes(false);
-      return status(up ? 200 : 503, {
-        service,
-        status: up ? "up" : "down",
-        ...parts,
-      });
+      const { code, body } = healthAnswer(service, health());
+      return status(code, body);
     })
     .use(faults.enabled ? faultRoutes(faults, log) : new Elysia());
 }

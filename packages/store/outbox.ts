@@ -1,5 +1,6 @@
 import type { Database } from "bun:sqlite";
 import { encodeEvent, type LabEvent } from "@lab/contracts/events";
+import { type Owed, owed } from "@lab/runtime/health";
 import { without } from "@lab/runtime/protections";
 import type { Migration } from "./store.ts";
 
@@ -53,13 +54,16 @@ export class Outbox {
       .all(limit);
   }
 
-  /** How many events wait for the broker's word. */
-  depth(): number {
-    return (
-      this.#db
-        .query<{ n: number }, []>("SELECT count(*) AS n FROM outbox WHERE sent_at IS NULL")
-        .get()?.n ?? 0
-    );
+  /** The events that wait for the broker's word. */
+  owed(): Owed {
+    const row = this.#db
+      .query<{ n: number; oldest: string | null }, []>(
+        `SELECT count(*) AS n, (SELECT json_extract(body, '$.time') FROM outbox
+           WHERE sent_at IS NULL ORDER BY seq LIMIT 1) AS oldest
+         FROM outbox WHERE sent_at IS NULL`,
+      )
+      .get();
+    return owed(row?.n ?? 0, row?.oldest);
   }
 
   markSent(rows: readonly OutboxRow[]): void {

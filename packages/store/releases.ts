@@ -1,4 +1,5 @@
 import type { Database } from "bun:sqlite";
+import { type Owed, owed } from "@lab/runtime/health";
 import { without } from "@lab/runtime/protections";
 import type { Migration } from "./store.ts";
 
@@ -42,7 +43,13 @@ export class Releases {
       .map((row) => row.order_id);
   }
 
-  count(): number {
-    return this.#db.query<{ n: number }, []>("SELECT count(*) AS n FROM releases").get()?.n ?? 0;
+  /** The releases that Inventory has not answered. */
+  owed(): Owed {
+    const row = this.#db
+      .query<{ n: number; oldest: string | null }, []>(
+        "SELECT count(*) AS n, min(owed_since) AS oldest FROM releases",
+      )
+      .get();
+    return owed(row?.n ?? 0, row?.oldest);
   }
 }

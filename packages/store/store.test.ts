@@ -140,7 +140,7 @@ test("the outbox gives what is unsent, oldest first", async () => {
   }
   outbox.markSent(outbox.unsent(1));
   expect(outbox.unsent(9).map(({ body }) => JSON.parse(body).source)).toEqual(["b", "c"]);
-  expect(outbox.depth()).toBe(2);
+  expect(outbox.owed().count).toBe(2);
 });
 
 test("the ledger runs an effect once and gives its outcome again", () => {

@@ -1,6 +1,7 @@
 import type { LabEvent } from "@lab/contracts/events";
 import { checkOrders, type Verdict, violations } from "@lab/lab/checker";
 import type { Run } from "@lab/lab/experiment";
+import { owedOf } from "@lab/lab/health";
 import { post } from "@lab/lab/load";
 import { type Campus, startModel } from "@lab/lab/processes";
 import { fetchMetrics, type ShownMetrics } from "@lab/lab/replay";
@@ -61,7 +62,7 @@ export async function allEnded({ order }: Campus): Promise<void> {
   await eventually(
     "every order has ended",
     async () => {
-      const { outbox } = await getJson<{ outbox: number }>(`${order.url}/health`);
+      const outbox = await owedOf("outbox", order.url);
       if (outbox > 0) throw new Error(`${outbox} wait in the outbox`);
       const { orders } = await getJson<{ orders: unknown[] }>(
         `${order.url}/orders?status=placed&limit=1`,

@@ -1,5 +1,6 @@
 import { checkOrders, type Verdict, violations } from "@lab/lab/checker";
 import type { Run } from "@lab/lab/experiment";
+import { owedOf } from "@lab/lab/health";
 import type { Outcome } from "@lab/lab/history";
 import { type LoadResult, percentileLine, placeOrder } from "@lab/lab/load";
 import { type Campus, startModel } from "@lab/lab/processes";
@@ -23,8 +24,7 @@ export function sendOrder(run: Run, campus: Campus) {
 /** Waits until no release is owed and no confirmation is pending. */
 export async function nothingOpen({ order }: Campus): Promise<void> {
   await eventually("no release is owed, no order is open", async () => {
-    const health = await getJson(`${order.url}/health`);
-    if (health["releases_owed"] !== 0) return false;
+    if ((await owedOf("releases", order.url)) > 0) return false;
     for (const status of ["placed", "reserved"]) {
       const page = await getJson(`${order.url}/orders?status=${status}&limit=1`);
       if ((page["orders"] as unknown[]).length > 0) return false;

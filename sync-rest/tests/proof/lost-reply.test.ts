@@ -2,6 +2,7 @@
 import { noteCounts } from "@lab/lab/proof/common";
 import { violations } from "@lab/lab/checker";
 import { experiment } from "@lab/lab/experiment";
+import { owedOf } from "@lab/lab/health";
 import { closedLoop } from "@lab/lab/load";
 import { freePorts } from "@lab/lab/ports";
 import { count } from "@lab/lab/databases";
@@ -9,7 +10,7 @@ import { startProxy } from "@lab/lab/proxy";
 import type { ToxicRequest } from "@lab/lab/toxics";
 import { trialOf } from "@lab/lab/trial";
 import { eventually } from "@lab/lab/waiting";
-import { getJson, sendOrder } from "../campus.ts";
+import { sendOrder } from "../campus.ts";
 
 const ORDERS = 40;
 const CONNECTIONS = 20;
@@ -70,7 +71,7 @@ experiment(
         "failed 504 inventory_timeout": ORDERS,
       });
       const held = opening - sold - unitsLeft(campus.inventory);
-      const owed = await releasesOwed(campus.order.url);
+      const owed = await owedOf("releases", campus.order.url);
       run.holds(
         `${way}: failed orders hold stock, and their releases are owed`,
         [held > 0, owed],
@@ -79,7 +80,7 @@ experiment(
       owedMost = Math.max(owedMost, owed);
       proxy.remove(name);
       await eventually("no release is owed", async () => {
-        return (await releasesOwed(campus.order.url)) === 0;
+        return (await owedOf("releases", campus.order.url)) === 0;
       });
       const after = opening - sold - unitsLeft(campus.inventory);
       run.holds(`${way}: all of it is given back`, [before, after], [0, 0]);
@@ -119,10 +120,6 @@ experiment(
     run.figure("replies_reset", proxy.counters.resets);
   },
 );
-
-async function releasesOwed(url: string): Promise<number> {
-  return Number((await getJson(`${url}/health`))["releases_owed"]);
-}
 
 /** Units in all kitchens. */
 function unitsLeft(inventory: { database: string }): number {
