@@ -56,14 +56,7 @@ experiment(
       });
     // Asked now, so that it is known to be there.
     await rabbit.ready(names.inventoryQueue);
-    await using ready = sample(() => rabbit.ready(names.inventoryQueue), {
-      everyMs: 100,
-      zeroUs: run.zeroUs,
-    });
-    await using all = sample(() => withUnacknowledged(lab), {
-      everyMs: 1_000,
-      zeroUs: run.zeroUs,
-    });
+    await using depth = sample(() => depthOf(lab), { everyMs: 100, zeroUs: run.zeroUs });
 
     run.progress(`${RATE_PER_S} orders/s with Inventory alive`);
     const before = await load(BEFORE_S);
@@ -71,16 +64,20 @@ experiment(
     const killedUs = nowUs();
     await campus.inventory.kill();
     const [during] = await Promise.all([load(OUTAGE_S), outage(OUTAGE_S)]);
-    const peak = await eventually("all of them wait in the queue", async () => {
-      const depth = await rabbit.ready(names.inventoryQueue);
-      return depth >= during.outcomes.ok && depth;
-    });
+    await eventually(
+      "all of them wait in the queue",
+      async () => (await rabbit.ready(names.inventoryQueue)) >= during.outcomes.ok,
+    );
 
-    run.progress(`restart; ${peak} orders wait in the queue`);
+    run.progress(`restart; ${during.outcomes.ok} orders wait in the queue`);
     const afterwards = load(AFTER_S);
     const [drained, after] = await Promise.all([drain(run, lab), afterwards]);
     await nothingOpen(lab);
-    await Promise.all([ready.stop(), all.stop()]);
+    await depth.stop();
+    const line = (messages: (sampled: Awaited<ReturnType<typeof depthOf>>) => number) =>
+      depth.points.map(([atS, sampled]): [number, number] => [atS, messages(sampled)]);
+    const ready = line((sampled) => sampled.ready);
+    const peakDepth = Math.max(...ready.map(([, messages]) => messages));
 
     run.holds(
       "every answer is 202",
@@ -100,10 +97,11 @@ experiment(
       x: { name: "time", unit: "s" },
       y: { name: "messages", unit: "messages" },
       lines: [
-        { name: "ready", points: ready.points },
-        ...(all.points.length === 0
-          ? []
-          : [{ name: "ready and unacknowledged", points: all.points }]),
+        { name: "ready", points: ready },
+        {
+          name: "ready and unacknowledged",
+          points: line((sampled) => sampled.ready + sampled.unacknowledged),
+        },
       ],
       shaded: [
         {
@@ -135,7 +133,7 @@ experiment(
       ],
       rows: [
         [
-          peak,
+          peakDepth,
           rounded(drained.drainS, 3),
           drained.consumed,
           rounded(drained.consumed / drained.drainS, 0),
@@ -156,7 +154,7 @@ experiment(
     run.figure("answer_before_p50_ms", latencies(before).p50_ms);
     run.figure("answer_p50_ms", latencies(during).p50_ms);
     run.figure("answer_p99_ms", latencies(during).p99_ms);
-    run.figure("peak_depth", Math.max(peak, ...ready.points.map(([, depth]) => depth)));
+    run.figure("peak_depth", peakDepth);
     run.figure("drain_s", rounded(drained.drainS, 3));
     run.figure("drain_rate_per_s", rounded(drained.consumed / drained.drainS, 0));
     run.figure("completion_p50_ms", median(undisturbed));
@@ -207,8 +205,11 @@ async function drain(run: Run, { campus, names, rabbit }: Lab) {
   return { readyUs, consumed, drainS: (nowUs() - readyUs) / 1_000_000 };
 }
 
-/** Up to two seconds old; missing where the broker has no management API. */
-async function withUnacknowledged({ names, rabbit }: Lab): Promise<number> {
-  const depth = await rabbit.depth(names.inventoryQueue);
-  return depth.ready + depth.unacknowledged;
+/** What is ready, at this moment, and what is unacknowledged, as the management API told it last; 0 where there is none. */
+async function depthOf({ names, rabbit }: Lab) {
+  const [ready, unacknowledged] = await Promise.all([
+    rabbit.ready(names.inventoryQueue),
+    rabbit.unacknowledged(names.inventoryQueue).catch(() => 0),
+  ]);
+  return { ready, unacknowledged };
 }

@@ -8,12 +8,6 @@ import {
 } from "amqplib";
 import type { Broker } from "./brokers.ts";
 
-/** What a queue holds, as the management API tells it. */
-export interface Depth {
-  ready: number;
-  unacknowledged: number;
-}
-
 /** All that came past an exchange since the spy was set, as UTF-8, oldest first. */
 export interface Spy {
   readonly messages: { id: string; key: string; body: string }[];
@@ -47,18 +41,16 @@ export class Rabbitmq implements AsyncDisposable {
   }
 
   /**
-   * The same with what is delivered and not acknowledged; up to two seconds old,
+   * Messages that are delivered and not acknowledged; up to two seconds old,
    * since that is how often a quorum queue tells. Throws where the broker's
    * management address isn't known.
    */
-  async depth(queue: string): Promise<Depth> {
+  async unacknowledged(queue: string): Promise<number> {
     // A new queue has no figures yet.
-    const { messages_ready: ready = 0, messages_unacknowledged: held = 0 } =
-      await this.#figures(queue);
-    return { ready, unacknowledged: held };
+    return (await this.#figures(queue)).messages_unacknowledged ?? 0;
   }
 
-  /** Deliveries to consumers since the queue was made; see `depth` for how old, and for what it throws. */
+  /** Deliveries to consumers since the queue was made; see `unacknowledged` for how old, and for what it throws. */
   async deliveries(queue: string): Promise<{ delivered: number; acknowledged: number }> {
     const { message_stats: stats } = await this.#figures(queue);
     // Its count of redeliveries says more than that: a quorum queue takes messages back that were
@@ -83,7 +75,6 @@ export class Rabbitmq implements AsyncDisposable {
     );
     if (!answer.ok) throw new Error(`${queue}: ${answer.status}`);
     return (await answer.json()) as {
-      messages_ready?: number;
       messages_unacknowledged?: number;
       message_stats?: Record<string, number>;
     };

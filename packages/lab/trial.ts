@@ -273,7 +273,7 @@ export class Trial implements AsyncDisposable {
       for (const queue of QUEUES) sum += await this.#rabbit.ready(`${namespace}${queue}`);
       if (busy || sum > 0 || broker?.managementUrl === undefined) return sum;
       for (const queue of QUEUES) {
-        sum += (await this.#rabbit.depth(`${namespace}${queue}`)).unacknowledged;
+        sum += await this.#rabbit.unacknowledged(`${namespace}${queue}`);
       }
       return sum;
     }

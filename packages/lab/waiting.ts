@@ -72,8 +72,8 @@ export async function outage(durationS: number): Promise<void> {
 }
 
 /** A value over time: [seconds since the sampler's start, value]. */
-export interface Sampler {
-  readonly points: [number, number][];
+export interface Sampler<T> {
+  readonly points: [number, T][];
   /** Probes that threw: nothing was drawn for them. */
   readonly missed: number;
   /** Takes a last sample and ends; throws nothing. */
@@ -82,15 +82,15 @@ export interface Sampler {
 }
 
 /**
- * Samples a number every `everyMs` until it is stopped, `zeroUs` (see `nowUs`)
+ * Samples a value every `everyMs` until it is stopped, `zeroUs` (see `nowUs`)
  * being second 0. A probe that throws, as one does while its broker is down,
  * leaves a gap.
  */
-export function sample(
-  probe: () => number | Promise<number>,
+export function sample<T>(
+  probe: () => T | Promise<T>,
   { everyMs = 250, zeroUs = nowUs() }: { everyMs?: number; zeroUs?: number } = {},
-): Sampler {
-  const points: [number, number][] = [];
+): Sampler<T> {
+  const points: [number, T][] = [];
   const stopped = Promise.withResolvers<void>();
   let running = true;
   let missed = 0;

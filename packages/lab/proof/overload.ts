@@ -142,7 +142,7 @@ function memoryMib(pid: number): number {
   return Math.round(Number(kib) / 1_024);
 }
 
-function holdsBounded(run: Run, services: ServiceProcess[], memory: Sampler[]): void {
+function holdsBounded(run: Run, services: ServiceProcess[], memory: Sampler<number>[]): void {
   const peaks = memory.map(({ points }) => Math.max(...points.map(([, mib]) => mib)));
   run.series({
     id: "memory",
