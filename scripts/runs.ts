@@ -4,15 +4,16 @@ import { existsSync, readdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { unknown, UsageError } from "./command.ts";
 
-/** The run's folder that the words name: a folder, a name in .lab/runs, or the newest one. Throws when there is none. */
-export async function chosenRun(words: readonly string[]): Promise<string> {
-  const [word, ...more] = words;
-  if (more.length > 0) throw new UsageError("one run at a time");
-  if (word === undefined) {
-    const newest = await newestRun(runsFolder);
-    if (newest !== undefined) return newest;
-    throw new Error("there is no run yet: scripts/lab does one");
-  }
+/** The folders of the runs that the words name, or of the newest one. Throws when there is none. */
+export async function chosenRuns(words: readonly string[]): Promise<string[]> {
+  if (words.length > 0) return words.map(namedRun);
+  const newest = await newestRun(runsFolder);
+  if (newest !== undefined) return [newest];
+  throw new Error("there is no run yet: scripts/lab does one");
+}
+
+/** The run's folder: a folder, or a name in .lab/runs. Throws when there is none. */
+export function namedRun(word: string): string {
   const folder = [resolve(word), join(runsFolder, word)].find((one) =>
     existsSync(join(one, "run.json")),
   );

@@ -3,7 +3,7 @@ import { comparisonTable, keyFigures } from "./comparison.ts";
 import { type Block, type ShownTable, showTable, slug } from "./document.ts";
 import { experiments, models, proofs, requirements } from "./experiments.ts";
 import type { ExperimentName } from "./figures.ts";
-import { Figures } from "./figure-reader.ts";
+import { Figures, NOT_RUN } from "./figure-reader.ts";
 import { escapeMarkdown, formatDuration, formatFigure, formatScalar } from "./format.ts";
 import { headlines } from "./headlines.ts";
 import {
@@ -57,11 +57,13 @@ export function findShortfalls(evidence: Evidence[]): string[] {
       if (reasons.length === 0) reasons.push(firstLine(failure ?? "no reason"));
       return `${model}/${experiment} did not hold: ${reasons.join("; ")}`;
     });
+  return [...failed, ...new Figures(evidence).missing()];
+}
+
+/** The experiments that aren't among the evidence: `replay`. */
+export function findNotRun(evidence: Evidence[]): string[] {
   const ran = new Set(evidence.map(({ experiment }) => experiment));
-  const absent = Object.entries(experiments)
-    .filter(([experiment]) => !ran.has(experiment))
-    .map(([experiment, model]) => `${model}/${experiment} was not part of this run`);
-  return [...failed, ...absent, ...new Figures(evidence).missing()];
+  return Object.keys(experiments).filter((experiment) => !ran.has(experiment));
 }
 
 /** The whole report as blocks, without the proofs. */
@@ -69,8 +71,9 @@ export function composeReport(evidence: Evidence[], layout: Layout): Block[] {
   const ordered = inOrder(evidence).filter((one) => !isProof(one));
   const figures = new Figures(ordered);
   const shortfalls = findShortfalls(inOrder(evidence));
-  return [
+  return withoutNotRun([
     heading(2, "at-a-glance", "At a glance"),
+    ...notRunBlocks(findNotRun(evidence)),
     keyFigures(figures),
     ...shortfallBlocks(shortfalls),
     { kind: "table", table: summaryTable(ordered, figures, "") },
@@ -89,13 +92,25 @@ export function composeReport(evidence: Evidence[], layout: Layout): Block[] {
     heading(2, "comparison", "D5: the three models compared"),
     { kind: "table", table: comparisonTable(figures) },
     ...understanding(figures),
-  ];
+  ]);
+}
+
+/** Without the texts about what wasn't run, and without headings under which nothing is left. */
+function withoutNotRun(blocks: Block[]): Block[] {
+  return blocks.reduceRight<Block[]>((told, block) => {
+    const [next] = told;
+    const isEmpty =
+      block.kind === "heading"
+        ? next === undefined || (next.kind === "heading" && next.level <= block.level)
+        : block.kind === "paragraph" && block.text === NOT_RUN;
+    return isEmpty ? told : [block, ...told];
+  }, []);
 }
 
 /** The part of the report that one model's results folder holds. */
 export function composePart(model: Model, evidence: Evidence[], layout: Layout): Block[] {
   const ordered = inOrder(evidence).filter((one) => !isProof(one));
-  return composeModel(model, ordered, new Figures(ordered), layout);
+  return withoutNotRun(composeModel(model, ordered, new Figures(ordered), layout));
 }
 
 /** One line for each experiment: question, whether it held, what was measured. `report` is the link to the report. */
@@ -129,14 +144,19 @@ export function requirementsTable(
       numeric: false,
     })),
     rows: requirements.map(({ id, text, sections = [], elsewhere }) => {
+      // A model of which nothing ran has no section.
+      const ofModel = models.find(({ part }) => id.startsWith(part))?.model;
+      const hasSections = !ofModel || evidence.some(({ model }) => model === ofModel);
       const answers = [
         ...(elsewhere ? [elsewhere] : []),
         ...inOrder(evidence)
           .filter((one) => one.requirements.includes(id))
           .map((one) => `[${one.experiment}](${isProof(one) ? proof : report}#${anchorOf(one)})`),
-        ...sections.map(([anchor, title]) => `[${title}](${report}#${anchor})`),
+        ...(hasSections ? sections : []).map(
+          ([anchor, title]) => `[${title}](${report}#${anchor})`,
+        ),
       ];
-      return [id, text, answers.join(", ") || "**nothing in this report**"];
+      return [id, text, answers.join(", ") || NOT_RUN];
     }),
   };
 }
@@ -201,7 +221,7 @@ export function settingBlocks(evidence: Evidence[]): Block[] {
   }
   return [
     paragraph(
-      `The same campus order, three times: as synchronous calls between three services, as messages over RabbitMQ, as a stream in Kafka. ${evidence.length} experiments on real processes and real brokers, ${formatDuration(total)} in all, from ${minute(starts[0])} to ${minute(starts.at(-1))}. Faults were injected while they ran; each experiment says beforehand what would disprove it. Services and load ran on one machine and talked over its loopback.`,
+      `The same campus order, three times: as synchronous calls between three services, as messages over RabbitMQ, as a stream in Kafka. ${evidence.length === 1 ? "One experiment" : `${evidence.length} experiments`} on real processes and real brokers, ${formatDuration(total)} in all, from ${minute(starts[0])} to ${minute(starts.at(-1))}. Faults were injected while they ran; each experiment says beforehand what would disprove it. Services and load ran on one machine and talked over its loopback.`,
     ),
     { kind: "table", table: settingTable(evidence) },
     paragraph(
@@ -211,6 +231,15 @@ export function settingBlocks(evidence: Evidence[]): Block[] {
             `${escapeMarkdown(name)} ${[...found].map(escapeMarkdown).join(" / ")}`,
         )
         .join(", ")}.`,
+    ),
+  ];
+}
+
+function notRunBlocks(names: string[]): Block[] {
+  if (names.length === 0) return [];
+  return [
+    paragraph(
+      `Not part of this report, since not run: ${names.join(", ")}. \`scripts/lab run --into RUN NAME\` adds one to a run, \`scripts/lab report RUN RUN\` puts runs together.`,
     ),
   ];
 }
@@ -233,6 +262,7 @@ function composeModel(
     part: "",
     title: model,
   };
+  if (!ordered.some((one) => one.model === model)) return [];
   return [
     heading(2, model, `${part}. ${title}`),
     ...ordered

@@ -29,6 +29,9 @@ export class Figure {
   }
 }
 
+/** Stands for a text whose experiment isn't among the evidence. */
+export const NOT_RUN = "_not run_";
+
 /**
  * The figures of a set of evidence. What the report says about numbers it says through `tell`, which says
  * that a figure is missing rather than anything that would need it.
@@ -51,10 +54,11 @@ export class Figures {
     return fits ? new Figure(name, value) : undefined;
   }
 
-  /** The text made of these figures; or, where one is missing, which. */
+  /** The text made of these figures; or, where one is missing, which; `NOT_RUN` where its experiment is. */
   tell(keys: FigureKey[], text: (...figures: Figure[]) => string): string {
     const found = keys.map((key) => this.find(key));
     const missing = keys.filter((_, i) => !found[i]);
+    if (missing.some((key) => !this.#evidence.has(key.split("/")[0] ?? ""))) return NOT_RUN;
     if (missing.length > 0) return `_Not measured: ${listFigures(missing)}._`;
     return text(...found.filter((figure) => figure !== undefined));
   }

@@ -2,7 +2,7 @@ import { type Evidence, readRun } from "@lab/lab/evidence";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { chartFile } from "./chart.ts";
-import { composeReport, findShortfalls, isProof, type Layout } from "./compose.ts";
+import { composeReport, findNotRun, findShortfalls, isProof, type Layout } from "./compose.ts";
 import { type Block, slug } from "./document.ts";
 import { toHtml } from "./html.ts";
 import { toMarkdown } from "./markdown.ts";
@@ -13,17 +13,33 @@ export function chartName(evidence: Evidence, seriesId: string): string {
   return `${slug(evidence.experiment)}-${slug(seriesId)}.svg`;
 }
 
+/** What a report was made of, and what a person has to know of it. */
+export interface WrittenReport {
+  markdown: string;
+  html: string;
+  /** What didn't hold, and figures that are missing. */
+  shortfalls: string[];
+  /** Experiments that none of the runs has. */
+  notRun: string[];
+}
+
 /**
- * Writes a run's report into a folder: report.md with charts/*.svg, report.html (all in one file) and the
- * evidence as it is. Returns the two reports' paths and what fell short (experiments that didn't hold or
- * left nothing, figures that are missing). What an earlier report left in the folder is replaced. Throws
- * when the run has no readable evidence.
+ * Writes the report of a run, or of several put together, into a folder: report.md with charts/*.svg,
+ * report.html (all in one file) and the evidence as it is. What several runs have is taken from the last
+ * of them. What an earlier report left in the folder is replaced. Throws when a run has no readable evidence.
  */
 export async function writeReport(
-  runFolder: string,
+  runFolders: readonly string[],
   outFolder: string,
-): Promise<{ markdown: string; html: string; shortfalls: string[] }> {
-  const { evidence } = await readRun(runFolder);
+): Promise<WrittenReport> {
+  const found = new Map<string, { one: Evidence; file: string }>();
+  for (const folder of runFolders) {
+    for (const one of (await readRun(folder)).evidence) {
+      const name = join(one.model, `${one.experiment}.json`);
+      found.set(name, { one, file: join(folder, name) });
+    }
+  }
+  const evidence = [...found.values()].map(({ one }) => one);
   const layout: Layout = {
     chart: (one, id) => `charts/${one.model}/${chartName(one, id)}`,
     evidence: (one) => `evidence/${one.model}/${one.experiment}.json`,
@@ -31,15 +47,14 @@ export async function writeReport(
   for (const part of ["charts", "evidence"]) {
     await rm(join(outFolder, part), { recursive: true, force: true });
   }
-  for (const one of evidence) {
-    const file = join(one.model, `${one.experiment}.json`);
-    await Bun.write(join(outFolder, "evidence", file), Bun.file(join(runFolder, file)));
+  for (const [name, { one, file }] of found) {
+    await Bun.write(join(outFolder, "evidence", name), Bun.file(file));
     for (const series of one.series) {
       await Bun.write(join(outFolder, layout.chart(one, series.id)), chartFile(series));
     }
   }
   const reports = await writeReports(outFolder, evidence, layout);
-  return { ...reports, shortfalls: findShortfalls(evidence) };
+  return { ...reports, shortfalls: findShortfalls(evidence), notRun: findNotRun(evidence) };
 }
 
 /** Writes report.md and report.html, and proof.md and proof.html where there are proofs; returns the report's two paths. */

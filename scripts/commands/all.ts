@@ -18,12 +18,15 @@ LAB_BROKERS=compose or native forces it. Exit code 0 only if every experiment he
     return interruptible(async (signal) => {
       const folder = await runFolder();
       const { failed } = await sayResults(await runTests(files, folder, signal), folder);
-      const report = await writeReport(folder, join(folder, "report"));
+      const report = await writeReport([folder], join(folder, "report"));
       console.log(`\nreport: ${report.html}\n        ${report.markdown}`);
-      for (const shortfall of report.shortfalls) {
-        console.log(`fell short: ${shortfall}`);
-      }
-      if (failed > 0 || report.shortfalls.length > 0) return 1;
+      const shortfalls = [
+        ...report.shortfalls,
+        // Each of them was started here.
+        ...report.notRun.map((experiment) => `${experiment} left no evidence`),
+      ];
+      for (const shortfall of shortfalls) console.log(`fell short: ${shortfall}`);
+      if (failed > 0 || shortfalls.length > 0) return 1;
       console.log("nothing fell short");
       return 0;
     });

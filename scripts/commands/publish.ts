@@ -2,7 +2,7 @@ import { repoFolder } from "@lab/lab/folders";
 import { publish } from "@lab/report/publish";
 import { relative } from "node:path";
 import { type Command, UsageError } from "../command.ts";
-import { chosenRun } from "../runs.ts";
+import { chosenRuns } from "../runs.ts";
 import { say } from "../say.ts";
 
 export const command: Command = {
@@ -19,7 +19,9 @@ stands between <!-- results:NAME --> and <!-- /results -->; packages/report/read
   async run({ options, words }) {
     const again = options["again"] === true;
     if (again && words.length > 0) throw new UsageError("--again takes no run");
-    const { leftOut, written } = await publish(again ? undefined : await chosenRun(words));
+    if (words.length > 1) throw new UsageError("one run at a time");
+    const [run] = again ? [] : await chosenRuns(words);
+    const { leftOut, written } = await publish(run);
     for (const file of written) console.log(relative(repoFolder, file));
     for (const experiment of leftOut) {
       say(`left out, it didn't hold: ${experiment}`);
