@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { type LagRow, lagTable, totalCommitted, totalLag } from "./lag.ts";
+import { type LagRow, lagSummary, lagTable, totalCommitted, totalLag } from "./lag.ts";
 import { diffMetrics } from "./replay.ts";
 
 const rows: LagRow[] = [
@@ -32,17 +32,20 @@ test("the table has the columns of kafka-consumer-groups, a group each", () => {
     `
 GROUP      TOPIC         PARTITION  CURRENT-OFFSET  LOG-END-OFFSET  LAG   CONSUMER-ID           HOST        CLIENT-ID
 inventory  order-events  0          7               1200            1193  inventory-consumer-1  /127.0.0.1  inventory-consumer
+Lag of inventory in all: 1193
 
 Consumer group 'analytics' has no active members.
 
 GROUP      TOPIC         PARTITION  CURRENT-OFFSET  LOG-END-OFFSET  LAG  CONSUMER-ID  HOST  CLIENT-ID
 analytics  order-events  0          -               5               -    -            -     -
+Lag of analytics in all: 5
 `.trim(),
   );
 });
 
 test("what was never committed is behind as a whole", () => {
   expect([totalLag(rows), totalCommitted(rows)]).toEqual([1198, 7]);
+  expect(lagSummary(rows)).toBe("inventory 1193  analytics 5");
 });
 
 test("a difference of metrics names the number", () => {

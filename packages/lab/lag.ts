@@ -113,7 +113,14 @@ const HEADINGS = [
   "CLIENT-ID",
 ];
 
-/** The rows as `kafka-consumer-groups --describe` prints them, each group under its own headings. */
+/** One line: how far each group is behind, all its partitions together. */
+export function lagSummary(rows: readonly LagRow[]): string {
+  return [...Map.groupBy(rows, ({ group }) => group)]
+    .map(([group, own]) => `${group} ${totalLag(own)}`)
+    .join("  ");
+}
+
+/** The rows as `kafka-consumer-groups --describe` prints them, each group under its own headings, its total below. */
 export function lagTable(rows: readonly LagRow[]): string {
   return [...Map.groupBy(rows, ({ group }) => group)]
     .map(([group, own]) => {
@@ -128,6 +135,7 @@ export function lagTable(rows: readonly LagRow[]): string {
       if (own.every(({ consumer_id }) => consumer_id === null)) {
         lines.unshift(`Consumer group '${group}' has no active members.`, "");
       }
+      lines.push(`Lag of ${group} in all: ${totalLag(own)}`);
       return lines.join("\n");
     })
     .join("\n\n");

@@ -1,5 +1,5 @@
 import { withAdmin } from "@lab/lab/kafka-tools";
-import { describeGroup, labGroups, type LagRow, lagTable } from "@lab/lab/lag";
+import { describeGroup, labGroups, type LagRow, lagSummary, lagTable } from "@lab/lab/lag";
 import { type Command, unknown, UsageError } from "../command.ts";
 import { kafkaAddress, namespace } from "../stream.ts";
 
@@ -9,7 +9,8 @@ export const command: Command = {
   summary: "show how far Kafka's consumer groups are behind",
   usage: "[--group NAME] [--watch]",
   details: `The table that kafka-consumer-groups --describe prints, for the groups inventory, analytics and
-order-status. LAG is the log's end minus the committed offset: records in work are part of it.
+order-status, and each group's total. With --watch a terminal shows the tables again every second; a
+file or a pipe gets them once, then a line of totals each second. LAG is the log's end minus the committed offset: records in work are part of it.
 
 Reads KAFKA_BROKERS, or the broker of scripts/lab up; LAB_NAMESPACE is the prefix of the groups.`,
   options: {
@@ -27,6 +28,7 @@ Reads KAFKA_BROKERS, or the broker of scripts/lab up; LAB_NAMESPACE is the prefi
     if (groups.length === 0) {
       throw new UsageError(unknown("group", String(group), all));
     }
+    let isFirst = true;
     await withAdmin(await kafkaAddress(), async (admin) => {
       for (;;) {
         const rows: LagRow[] = [];
@@ -35,16 +37,19 @@ Reads KAFKA_BROKERS, or the broker of scripts/lab up; LAB_NAMESPACE is the prefi
         }
         const known = new Set(rows.map((row) => row.group));
         const missing = groups.filter((name) => !known.has(name));
-        if (options["watch"] === true && process.stdout.isTTY) console.clear();
-        console.log(
-          [
-            ...(rows.length > 0 ? [lagTable(rows)] : []),
-            ...missing.map((name) => `Consumer group '${name}' does not exist.`),
-          ].join("\n\n"),
-        );
+        const isScreen = process.stdout.isTTY && options["watch"] === true;
+        if (isScreen) console.clear();
+        if (isFirst || isScreen) {
+          console.log(
+            [
+              ...(rows.length > 0 ? [lagTable(rows)] : []),
+              ...missing.map((name) => `Consumer group '${name}' does not exist.`),
+            ].join("\n\n"),
+          );
+        } else console.log(`${new Date().toISOString()}  ${lagSummary(rows)}`);
         if (options["watch"] !== true) return;
+        isFirst = false;
         await Bun.sleep(WATCH_EVERY_MS);
-        if (!process.stdout.isTTY) console.log();
       }
     });
     return 0;
