@@ -7,8 +7,8 @@
  *        that were counted, in one transaction; in generations.
  *
  * Notice: because the log keeps everything and the fold depends on the events
- * alone, the metrics can be thrown away and computed again, and are the same.
- * What depends on the clock of the reader is not: see `processing_time`.
+ * alone, the metrics can be computed again, and are the same. What depends on
+ * the clock of the reader is not: see `processing_time`.
  */
 import { decodeEvent } from "@lab/contracts/events";
 import { Problem } from "@lab/contracts/problem";
@@ -18,13 +18,8 @@ import { createApp } from "@lab/runtime/http";
 import { createLog } from "@lab/runtime/log";
 import { without } from "@lab/runtime/protections";
 import { listen, runService, type Service } from "@lab/runtime/service";
-import {
-  Analytics,
-  ANALYTICS_SCHEMA,
-  covers,
-  type Generation,
-  type Positions,
-} from "@lab/store/analytics";
+import { Analytics, ANALYTICS_SCHEMA, covers, type Generation } from "@lab/store/analytics";
+import { gapsInWords, type Positions, recordsIn } from "@lab/store/gaps";
 import { Store } from "@lab/store/store";
 import { canonicalJson, digestOf, prometheusText } from "@lab/workflow/metrics";
 import { type Static, Type } from "@sinclair/typebox";
@@ -37,6 +32,7 @@ import {
   setGroupOffsets,
   watchGroup,
 } from "./client.ts";
+import { LogWatch, readFrom } from "./log-watch.ts";
 import { declareTopics, KafkaBrokers, SEND_BATCH, topics } from "./topics.ts";
 
 export const Config = Type.Object({
@@ -63,6 +59,12 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
   const admin = kafka.admin();
   const consumer = createConsumer(kafka, names.analyticsGroup);
   const following = watchGroup(consumer, log);
+  // The group's offsets are for others to see: the ones that lead are stored with the counters.
+  const readOn = readFrom(consumer, (topic, partition) =>
+    analytics.stands(analytics.current(), topic, partition),
+  );
+  const brokers = config.kafkaBrokers;
+  const watch = new LogWatch({ admin, analytics, brokers, following, log, names, readOn, store });
   let stopping = false;
   let replayBegins = false;
 
@@ -70,12 +72,17 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
     model: "streaming-kafka",
     faults,
     log,
-    health: () => ({ needs: { database: store.healthy(), broker: following() } }),
+    health: () => ({
+      needs: { database: store.healthy(), broker: following() },
+      owed: { gaps: watch.owed() },
+      problems: watch.problems,
+    }),
   })
     .get("/metrics", ({ headers }) => onMetrics(headers.accept), {
       detail: { summary: "The fold of the log: JSON, or Prometheus text" },
     })
-    .post("/replay", ({ status }) => onReplay().then((r) => status(202, r)), {
+    .post("/replay", ({ query, status }) => onReplay(query).then((r) => status(202, r)), {
+      query: Type.Object({ accept: Type.Optional(Type.Literal("different")) }),
       detail: {
         summary: "Compute the metrics again from the start of the log",
       },
@@ -92,13 +99,15 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
     const { generation } = analytics.live();
     const metrics = analytics.metrics(generation);
     const rate = analytics.processingTimeRate(generation);
+    const gaps = analytics.gaps();
     if (accept.includes("text/plain")) {
-      return new Response(prometheusText(metrics, rate), {
+      return new Response(prometheusText(metrics, rate, recordsIn(gaps)), {
         headers: { "content-type": "text/plain; version=0.0.4" },
       });
     }
     const body = {
       digest: digestOf(metrics),
+      gaps,
       generation,
       metrics,
       offsets: analytics.positions(generation),
@@ -114,6 +123,9 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
   async function onEvents(payload: EachBatchPayload): Promise<void> {
     const { batch, heartbeat, isRunning, isStale, resolveOffset } = payload;
     const { topic, partition } = batch;
+    const stands = () => analytics.stands(analytics.current(), topic, partition);
+    // Not what comes next: the log has lost records, or begun anew.
+    if (Number(batch.firstOffset()) !== stands()) await watch.look();
     let rest = batch.messages;
     while (rest.length > 0 && isRunning() && !isStale()) {
       const replay = analytics.replaying();
@@ -127,14 +139,19 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
         break;
       }
       rest = rest.slice(slice.length);
+      const { generation } = replay ?? analytics.live();
+      const stood = stands();
       for (const _ of slice) await faults.strike(heartbeat);
-      const next = Number(slice.at(-1)?.offset) + 1;
-      await store.commit(() => {
-        const { generation } = replay ?? analytics.live();
+      // What lies behind the last message and is none, as a transaction's end, is read with it.
+      const last = rest.length === 0 ? batch.lastOffset() : slice.at(-1)?.offset;
+      const next = Number(last) + 1;
+      const isFolded = await store.commit(() => {
         const records = slice.map(readRecord);
-        analytics.fold(generation, topic, partition, records, next);
+        const done = analytics.fold(generation, topic, partition, { next, records, stood });
         faults.reached("folded-before-commit");
+        return done;
       });
+      if (!isFolded) break;
       faults.reached("folded-before-offset");
       resolveOffset(String(next - 1));
       await consumer.commitOffsets([{ topic, partition, offset: `${next}` }]);
@@ -159,30 +176,49 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
   }
 
   /** Leaves the group, and folds the log again into a fresh generation. */
-  async function onReplay() {
+  async function onReplay({ accept }: { accept?: "different" }) {
     // Work for a long time that anybody could ask for: a lab's own, as faults are.
     if (!faults.enabled) throw new Problem("not_found", "a replay needs LAB_FAULTS=on");
-    if (!following()) {
-      throw new Problem("broker_unavailable", "try again", { headers: { "retry-after": "1" } });
-    }
+    if (!following()) throw unavailable();
     if (replayBegins || analytics.replaying()) {
       throw new Problem("replay_in_progress", "see GET /replay");
     }
     replayBegins = true;
     try {
-      // The broker refuses to set the offsets of a group that has members.
-      await consumer.stop();
-      faults.reached("left-before-replay");
-      // Nothing is folded now: the metrics stand still where they are noted.
-      await store.commit(() => analytics.beginReplay());
-      faults.reached("replay-begun");
+      await refuseInVain(accept === "different");
+      await leaveAndBegin(accept === "different");
     } finally {
       replayBegins = false;
-      connecting = connectPersistently(log, () => stopping, consume);
     }
     const replay = analytics.replaying() as Generation;
     log.info("replay_started", { generation: replay.generation });
     return replayView(replay);
+  }
+
+  /** A replay that can't find what it must is refused before anything is touched. */
+  async function refuseInVain(isAccepted: boolean): Promise<void> {
+    await watch.look().catch(() => {
+      throw unavailable();
+    });
+    if (!analytics.hasCounted()) {
+      throw new Problem("nothing_to_replay", "the metrics stand for no event yet");
+    }
+    const gone = analytics.gaps().filter(({ counted }) => counted);
+    if (gone.length === 0 || isAccepted) return;
+    throw new Problem("log_incomplete", `gone, and in the metrics: ${gapsInWords(gone)}`);
+  }
+
+  async function leaveAndBegin(isAccepted: boolean): Promise<void> {
+    try {
+      // The broker refuses to set the offsets of a group that has members.
+      await consumer.stop();
+      faults.reached("left-before-replay");
+      // Nothing is folded now: the metrics stand still where they are noted.
+      await store.commit(() => analytics.beginReplay(isAccepted));
+      faults.reached("replay-begun");
+    } finally {
+      connecting = connectPersistently(log, () => stopping, consume);
+    }
   }
 
   /** Sets the group's offsets to where a replay stands: the start, or where it was when it was killed. */
@@ -203,27 +239,29 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
     faults.reached("rewound");
   }
 
-  /** Once every partition is where the old metrics stood: compare, and swap. */
+  /** Once every partition is where the old metrics stood: compare, and swap if they are equal. */
   async function finishReplay({ generation, targets }: Generation) {
     if (!covers(analytics.positions(generation), targets)) return;
     faults.reached("replayed-before-swap");
     // A start and a batch may both find the end: the first of them swaps.
-    const done = await store.commit(() => analytics.replaying() && analytics.swapIn());
+    const done = await store.commit(() => analytics.replaying() && analytics.endReplay());
     if (!done) return;
     faults.reached("swapped");
     log.info("replay_finished", { ...replayView(done) });
-    consumer.resume(sources.map((topic) => ({ topic })));
+    readOn();
   }
 
   function replayView(replay: Generation) {
     return {
       ...replay,
+      gaps: analytics.gaps(replay.generation),
       equal: replay.digest_after && replay.digest_after === replay.digest_before,
       positions: analytics.positions(replay.generation),
     };
   }
 
   async function consume(): Promise<void> {
+    await watch.look();
     const replay = analytics.replaying();
     if (replay) await rewind(replay);
     await consumer.run({
@@ -259,6 +297,7 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
       faults.end();
       // The consumer is the intake here: it goes first.
       await connecting;
+      await watch.stop();
       await consumer.disconnect();
       faults.reached("group-left");
       await admin.disconnect();
@@ -266,6 +305,10 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
       store.close();
     },
   };
+}
+
+function unavailable(): Problem {
+  return new Problem("broker_unavailable", "try again", { headers: { "retry-after": "1" } });
 }
 
 if (import.meta.main) await runService(startAnalytics, Config);

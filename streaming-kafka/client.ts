@@ -29,6 +29,9 @@ import { connectWatched } from "./connection.ts";
 export const SESSION_TIMEOUT_MS = 6000;
 const HEARTBEAT_MS = 1000;
 
+/** How long a consumer goes by the partitions that it knows. */
+const METADATA_MAX_AGE_MS = 10_000;
+
 /** How long a stop waits for a Kafka that may be hung. */
 const GOODBYE_MS = 3_000;
 
@@ -124,6 +127,8 @@ export function createConsumer(kafka: Kafka, groupId: string): Consumer {
     minBytes: 1,
     maxWaitTimeInMs: 100,
     allowAutoTopicCreation: false,
+    // A topic that is given more partitions is read to its last one.
+    metadataMaxAge: METADATA_MAX_AGE_MS,
     retry: {
       initialRetryTime: 100,
       maxRetryTime: 2000,

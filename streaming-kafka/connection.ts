@@ -39,7 +39,7 @@ RequestQueue.prototype.scheduleCheckPendingRequests = function (this: RequestQue
  * milliseconds. kafkajs asks again over the same connection, and one that is half-open it would
  * use for ever.
  */
-export function connectWatched({ host, onConnect, port }: ISocketFactoryArgs): Socket {
+export function connectWatched({ host, onConnect, port }: Omit<ISocketFactoryArgs, "ssl">): Socket {
   const socket = connect({ host, port }, onConnect);
   // Without an error kafkajs would not notice.
   const giveUp = () => socket.destroy(new Error(`nothing came for ${SILENT_MS} ms`));

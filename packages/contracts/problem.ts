@@ -19,6 +19,11 @@ export const PROBLEMS = {
     title: "The first request with this key is still being worked on",
   },
   replay_in_progress: { status: 409, title: "A replay is running" },
+  log_incomplete: {
+    status: 409,
+    title: "The log no longer has all that the metrics were computed from",
+  },
+  nothing_to_replay: { status: 409, title: "There is nothing to compute again" },
   body_too_large: { status: 413, title: "The body is over 64 KiB" },
   unsupported_media_type: { status: 415, title: "The body must be JSON" },
   invalid_request: { status: 422, title: "The request is not valid" },

@@ -1,9 +1,11 @@
-import type { Positions } from "@lab/store/analytics";
+import type { Gap, Positions } from "@lab/store/gaps";
 import type { Metrics } from "@lab/workflow/metrics";
 
 /** `GET /metrics` of Analytics. */
 export interface ShownMetrics {
   digest: string;
+  /** What the log no longer has of what the metrics stand for, or should. */
+  gaps: Gap[];
   generation: number;
   metrics: Metrics;
   offsets: Positions;
@@ -14,7 +16,8 @@ export interface ShownMetrics {
 /** `GET /replay` of Analytics: the last replay, or the one under way. */
 export interface ShownReplay {
   generation: number;
-  state: "replaying" | "live" | "retired";
+  /** `different`: it ended with other metrics, and is kept beside the live ones. */
+  state: "replaying" | "live" | "retired" | "different";
   started_at: string;
   finished_at: string | null;
   /** Where it ends: where the old metrics stood when it began. */
@@ -40,9 +43,9 @@ export function fetchReplay(url: string): Promise<ShownReplay> {
   return getJson(`${url}/replay`);
 }
 
-/** Begins a replay. Throws with Analytics' own words when it can't. */
-export async function beginReplay(url: string): Promise<void> {
-  const response = await reach(`${url}/replay`, "POST");
+/** Begins a replay, `accept` whatever comes of it. Throws with Analytics' own words when it can't. */
+export async function beginReplay(url: string, accept = false): Promise<void> {
+  const response = await reach(`${url}/replay${accept ? "?accept=different" : ""}`, "POST");
   if (response.ok) return;
   throw new Error(`POST ${url}/replay: ${await reasonOf(response)}`);
 }

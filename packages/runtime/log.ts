@@ -21,6 +21,8 @@ type LogEvent =
   | "message_repeated"
   | "faults_set"
   | "bulk_finished"
+  | "records_gone"
+  | "topic_altered"
   | "replay_started"
   | "replay_finished";
 

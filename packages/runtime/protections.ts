@@ -46,7 +46,7 @@ export const PROTECTIONS = [
   "patience",
   /** What is given up is kept, where somebody can look at it. */
   "dead-letter",
-  /** The fold ignores what lies before its own offset. */
+  /** The fold reads on from its own offset, and ignores what lies before it. */
   "stored-offset",
   /** The fold counts an event id once. */
   "deduplication",

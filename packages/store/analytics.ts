@@ -8,6 +8,7 @@ import {
   type Metrics,
   metricsOf,
 } from "@lab/workflow/metrics";
+import { type Gap, Gaps, type Positions, type TopicLog } from "./gaps.ts";
 import type { Migration } from "./store.ts";
 
 export const ANALYTICS_SCHEMA: Migration[] = [
@@ -49,14 +50,32 @@ export const ANALYTICS_SCHEMA: Migration[] = [
         PRIMARY KEY (generation, event_id)
       ) STRICT, WITHOUT ROWID;`,
   },
+  {
+    name: "analytics-2",
+    sql: `
+      -- A replay that may take the live generation's place though it is another.
+      ALTER TABLE generations ADD COLUMN accepted INTEGER NOT NULL DEFAULT 0;
+      -- A replay that is another, and is kept beside the live generation.
+      ALTER TABLE generations ADD COLUMN kept INTEGER NOT NULL DEFAULT 0;
+      -- The topic's id, where the broker tells it: one that is made anew has another.
+      ALTER TABLE positions ADD COLUMN topic_id TEXT;
+      ALTER TABLE positions ADD COLUMN first_offset INTEGER NOT NULL DEFAULT 0;
+      CREATE TABLE gaps (
+        gap INTEGER PRIMARY KEY,
+        generation INTEGER NOT NULL REFERENCES generations,
+        topic TEXT NOT NULL,
+        partition INTEGER NOT NULL,
+        from_offset INTEGER NOT NULL,
+        to_offset INTEGER NOT NULL,
+        counted INTEGER NOT NULL,
+        noticed_at TEXT NOT NULL
+      ) STRICT;`,
+  },
 ];
-
-/** Where a fold stands: the next offset of each partition, by topic. */
-export type Positions = Record<string, Record<number, number>>;
 
 export interface Generation {
   generation: number;
-  state: "replaying" | "live" | "retired";
+  state: "replaying" | "live" | "retired" | "different";
   started_at: string;
   finished_at: string | null;
   /** Where the metrics stood that a replay must find again. */
@@ -73,7 +92,10 @@ export interface FoldedRecord {
   event: FoldedEvent | undefined;
 }
 
-type GenerationRow = Omit<Generation, "targets" | "reset_to"> & {
+type GenerationRow = Omit<Generation, "targets" | "reset_to" | "state"> & {
+  state: "replaying" | "live" | "retired";
+  accepted: number;
+  kept: number;
   targets: string;
   reset_to: string | null;
   processed_orders: number;
@@ -84,9 +106,11 @@ type GenerationRow = Omit<Generation, "targets" | "reset_to"> & {
 /** The fold of the log, in generations: one is live, a replay makes another. Call the writers inside `store.commit`. */
 export class Analytics {
   readonly #db: Database;
+  readonly #gaps: Gaps;
 
   constructor(db: Database) {
     this.#db = db;
+    this.#gaps = new Gaps(db);
   }
 
   /** Makes the first generation of a new database. */
@@ -107,6 +131,11 @@ export class Analytics {
     return row ? generationOf(row) : undefined;
   }
 
+  /** The generation that is being folded: the replay, or the live one. */
+  current(): number {
+    return (this.replaying() ?? this.live()).generation;
+  }
+
   /** The replay that is under way, or the last one that ended. */
   lastReplay(): Generation | undefined {
     const row = this.#db
@@ -117,31 +146,40 @@ export class Analytics {
     return row ? generationOf(row) : undefined;
   }
 
-  /** Begins a replay that ends where the live generation stands now. */
-  beginReplay(): void {
+  /**
+   * Begins a replay that ends where the live generation stands now, `accepted` whatever comes of
+   * it. One that was kept beside the live generation goes.
+   */
+  beginReplay(accepted: boolean): void {
+    for (const { generation } of this.#db
+      .query<GenerationRow, []>("SELECT * FROM generations WHERE kept")
+      .all()) {
+      this.#retire(generation);
+    }
     const { generation } = this.live();
     this.#db
       .query(
-        "INSERT INTO generations (state, started_at, targets, digest_before) VALUES ('replaying', ?, ?, ?)",
+        "INSERT INTO generations (state, started_at, targets, digest_before, accepted) VALUES ('replaying', ?, ?, ?, ?)",
       )
       .run(
         new Date().toISOString(),
         JSON.stringify(this.positions(generation)),
         digestOf(this.metrics(generation)),
+        Number(accepted),
       );
   }
 
   /**
    * Notes where a replay's group was set back to, the first time that it was.
    * The replay stands there: of a partition whose old records are gone it has
-   * nothing to fold.
+   * nothing to fold. From now on `meet` looks after it.
    */
   noteReset(generation: number, positions: Positions): void {
     this.#db
       .query("UPDATE generations SET reset_to = coalesce(reset_to, ?) WHERE generation = ?")
       .run(JSON.stringify(positions), generation);
     const stand = this.#db.query(
-      "INSERT INTO positions VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+      "INSERT INTO positions (generation, topic, partition, next_offset, first_offset) VALUES (?1, ?2, ?3, ?4, ?4) ON CONFLICT DO NOTHING",
     );
     for (const [topic, offsets] of Object.entries(positions)) {
       for (const [partition, offset] of Object.entries(offsets)) {
@@ -150,38 +188,102 @@ export class Analytics {
     }
   }
 
-  /** The replay takes the live generation's place, whose rows go. */
-  swapIn(): Generation {
-    const replay = this.replaying() as Generation;
-    const { generation: old } = this.live();
-    this.#db.run("UPDATE generations SET state = 'retired' WHERE generation = ?", [old]);
-    for (const table of ["counters", "positions", "seen"]) {
-      this.#db.run(`DELETE FROM ${table} WHERE generation = ?`, [old]);
-    }
+  /**
+   * Ends the replay. It takes the live generation's place, whose rows go, if it is equal, or
+   * accepted as it is; otherwise, and where it isn't complete, it is kept beside it, for somebody
+   * to look at.
+   */
+  endReplay(complete = true): Generation {
+    const { accepted, digest_before, generation } = this.#row("replaying") as GenerationRow;
+    const digest = digestOf(this.metrics(generation));
     this.#db
       .query(
-        "UPDATE generations SET state = 'live', finished_at = ?, digest_after = ? WHERE generation = ?",
+        "UPDATE generations SET state = 'retired', kept = 1, finished_at = ?, digest_after = ? WHERE generation = ?",
       )
-      .run(new Date().toISOString(), digestOf(this.metrics(replay.generation)), replay.generation);
+      .run(new Date().toISOString(), digest, generation);
+    const isAccepted = accepted === 1 && complete;
+    if (digest === digest_before || isAccepted) this.#swapIn(generation, isAccepted);
     return this.lastReplay() as Generation;
+  }
+
+  #swapIn(generation: number, accepted: boolean): void {
+    const { generation: old } = this.live();
+    // Equal metrics lack what those before them lacked. Accepted is what the log has.
+    if (!accepted) {
+      this.#db.run("DELETE FROM gaps WHERE generation = ?", [generation]);
+      this.#db.run("UPDATE gaps SET generation = ? WHERE generation = ?", [generation, old]);
+    }
+    this.#retire(old);
+    this.#db.run("UPDATE generations SET state = 'live', kept = 0 WHERE generation = ?", [
+      generation,
+    ]);
+  }
+
+  #retire(generation: number): void {
+    this.#db.run("UPDATE generations SET state = 'retired', kept = 0 WHERE generation = ?", [
+      generation,
+    ]);
+    for (const table of ["counters", "positions", "seen", "gaps"]) {
+      this.#db.run(`DELETE FROM ${table} WHERE generation = ?`, [generation]);
+    }
+  }
+
+  /** Where every generation stands, to be handed to `meet`. */
+  stood(): Map<number, Positions> {
+    const own = [this.live(), this.replaying()].filter((one) => one !== undefined);
+    return new Map(own.map(({ generation }) => [generation, this.positions(generation)]));
+  }
+
+  /**
+   * Holds what is stored against the log, as `Gaps.meet` does, `stood` being from before `logs` was
+   * asked for. A replay whose targets are of a log that isn't there any more can't reach them, and
+   * ends. Gives the gaps that are new, and whether a fold stands elsewhere.
+   */
+  meet(
+    logs: Record<string, TopicLog>,
+    stood: ReadonlyMap<number, Positions>,
+  ): { gaps: Gap[]; moved: boolean } {
+    const before = this.gaps().length;
+    let moved = false;
+    for (const [generation, positions] of stood) {
+      const isReplay = generation === this.replaying()?.generation;
+      // A replay that stands nowhere yet begins where the log does.
+      if (isReplay && Object.keys(positions).length === 0) continue;
+      const met = this.#gaps.meet(generation, positions, logs);
+      moved ||= met.moved;
+      if (met.isAnew && isReplay) this.endReplay(false);
+    }
+    return { gaps: this.gaps().slice(before), moved };
+  }
+
+  /** What the log no longer has of what the live metrics, or those of `generation`, stand for, oldest first. */
+  gaps(generation = this.live().generation): Gap[] {
+    return this.#gaps.of(generation);
+  }
+
+  /** Whether the live metrics stand for any event at all. */
+  hasCounted(): boolean {
+    const { generation } = this.live();
+    return this.#db.query("SELECT 1 FROM seen WHERE generation = ?").get(generation) !== null;
   }
 
   /**
    * Folds records of one partition, in offset order, `next` being the offset
    * after the last. What was folded before is ignored: by its offset when the
    * same record is read again, by its event id when the same event was written
-   * twice.
+   * twice. Gives whether it did: not where the fold doesn't stand any more
+   * where it `stood` when they were read.
    */
   fold(
     generation: number,
     topic: string,
     partition: number,
-    records: readonly FoldedRecord[],
-    next: number,
-  ): void {
-    const stands = this.positions(generation)[topic]?.[partition] ?? 0;
+    { next, records, stood }: { next: number; records: readonly FoldedRecord[]; stood: number },
+  ): boolean {
+    const stands = this.stands(generation, topic, partition);
+    if (stands !== stood || generation !== this.current()) return false;
     const from = without("stored-offset") ? 0 : stands;
-    if (next <= from) return;
+    if (next <= from) return true;
     const see = this.#db.query("INSERT INTO seen VALUES (?, ?) ON CONFLICT DO NOTHING");
     const count = this.#db.query(
       "INSERT INTO counters VALUES (?, ?, ?, ?, 1) ON CONFLICT DO UPDATE SET n = n + 1",
@@ -200,9 +302,10 @@ export class Analytics {
     this.#noteProcessed(generation, orders);
     this.#db
       .query(
-        "INSERT INTO positions VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET next_offset = excluded.next_offset",
+        "INSERT INTO positions (generation, topic, partition, next_offset) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET next_offset = excluded.next_offset",
       )
       .run(generation, topic, partition, next);
+    return true;
   }
 
   #noteProcessed(generation: number, orders: number): void {
@@ -214,6 +317,11 @@ export class Analytics {
          WHERE generation = ?3`,
       )
       .run(orders, Date.now(), generation);
+  }
+
+  /** The next offset of a partition. */
+  stands(generation: number, topic: string, partition: number): number {
+    return this.positions(generation)[topic]?.[partition] ?? 0;
   }
 
   positions(generation: number): Positions {
@@ -252,7 +360,7 @@ export class Analytics {
     return Math.round((row.processed_orders / spanMs) * 60_000);
   }
 
-  #row(state: Generation["state"]): GenerationRow | null {
+  #row(state: GenerationRow["state"]): GenerationRow | null {
     return this.#db
       .query<GenerationRow, [string]>("SELECT * FROM generations WHERE state = ?")
       .get(state);
@@ -260,11 +368,11 @@ export class Analytics {
 }
 
 function generationOf(row: GenerationRow): Generation {
-  const { generation, state, started_at, finished_at } = row;
+  const { generation, started_at, finished_at } = row;
   const { digest_before, digest_after } = row;
   return {
     generation,
-    state,
+    state: row.kept === 1 ? "different" : row.state,
     started_at,
     finished_at,
     targets: JSON.parse(row.targets) as Positions,

@@ -196,26 +196,22 @@ test("a fold ignores offsets and events that it had, and a replay finds the same
     items: ITEMS,
   });
   const { generation } = analytics.live();
-  analytics.fold(generation, "t", 0, [{ offset: 0, event }], 1);
-  analytics.fold(generation, "t", 0, [{ offset: 0, event }], 1);
+  const first = [{ offset: 0, event }];
+  analytics.fold(generation, "t", 0, { stood: 0, records: first, next: 1 });
+  analytics.fold(generation, "t", 0, { stood: 1, records: first, next: 1 });
   // The same event, written twice.
-  analytics.fold(generation, "t", 0, [{ offset: 1, event }], 2);
+  analytics.fold(generation, "t", 0, { stood: 1, records: [{ offset: 1, event }], next: 2 });
+  // Read where the fold doesn't stand any more.
+  const other = { stood: 0, records: [{ offset: 5, event }], next: 6 };
+  expect(analytics.fold(generation, "t", 0, other)).toBe(false);
   expect(analytics.metrics(generation).placed).toBe(1);
 
-  analytics.beginReplay();
+  analytics.beginReplay(false);
   const replay = analytics.replaying();
   expect(replay?.targets).toEqual({ t: { 0: 2 } });
-  analytics.fold(
-    replay?.generation as number,
-    "t",
-    0,
-    [
-      { offset: 0, event },
-      { offset: 1, event },
-    ],
-    2,
-  );
-  const done = analytics.swapIn();
+  const records = [...first, { offset: 1, event }];
+  analytics.fold(analytics.current(), "t", 0, { stood: 0, records, next: 2 });
+  const done = analytics.endReplay();
   expect(done.digest_after).toBe(done.digest_before);
   expect(analytics.live().generation).toBe(done.generation);
 });

@@ -83,7 +83,7 @@ test("a kitchen may have any name and touches nothing else", () => {
 });
 
 test("Prometheus text has a line per kitchen, its label escaped", () => {
-  const text = prometheusText(fold([event("OrderPlaced", 'a"b', "2026-01-01T12:00:00Z")]), 7);
+  const text = prometheusText(fold([event("OrderPlaced", 'a"b', "2026-01-01T12:00:00Z")]), 7, 0);
   expect(text).toContain('orders_placed_total{kitchen="a\\"b"} 1\n');
   expect(text).toEndWith("orders_per_minute_processing_time 7\n");
 });

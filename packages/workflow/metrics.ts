@@ -112,8 +112,12 @@ export function digestOf(metrics: Metrics): string {
   return new Bun.CryptoHasher("sha256").update(canonicalJson(metrics)).digest("hex");
 }
 
-/** The metrics in Prometheus' text format, with the counter-example beside them. */
-export function prometheusText(metrics: Metrics, processingTimeRate: number): string {
+/** The metrics in Prometheus' text format, with the counter-example and what the log has lost beside them. */
+export function prometheusText(
+  metrics: Metrics,
+  processingTimeRate: number,
+  recordsGone: number,
+): string {
   const lines: string[] = [];
   const family = (
     name: string,
@@ -145,6 +149,7 @@ export function prometheusText(metrics: Metrics, processingTimeRate: number): st
   family("orders_per_minute_event_time", "gauge", "Mean orders per minute of event time", [
     [{}, metrics.mean_orders_per_minute],
   ]);
+  family("log_records_gone", "gauge", "Records that the log no longer has", [[{}, recordsGone]]);
   family(
     "orders_per_minute_processing_time",
     "gauge",

@@ -18,13 +18,19 @@ const REPLAY_TIMEOUT_MS = 600_000;
 
 export const command: Command = {
   summary: "compute the stream's metrics again from the start of the log",
-  usage: "[--url URL]",
+  usage: "[--url URL] [--accept-different]",
   details: `Analytics leaves its group, sets the group's offsets back to the start of the log, and folds
 it again up to the end offsets that it noted before. Shown are the metrics before, the offsets at
-the reset, the metrics after, and what differs. Exit code 1 when they are not equal.
+the reset, the metrics after, and what differs. Exit code 1 when they are not equal: then the old
+ones stay, and what was computed is kept beside them, at GET /replay. It is refused where the log
+has lost what the metrics were computed from. With --accept-different the metrics become what the
+log has now, whatever that is.
 
 Reads ANALYTICS_URL and KAFKA_BROKERS, or takes those of scripts/lab up.`,
-  options: { url: { type: "string", summary: "of the analytics-consumer" } },
+  options: {
+    url: { type: "string", summary: "of the analytics-consumer" },
+    "accept-different": { type: "boolean", summary: "take what comes of it, equal or not" },
+  },
   async run({ options, words }) {
     if (words.length > 0) throw new UsageError("replay takes no words");
     const given = options["url"];
@@ -37,12 +43,12 @@ Reads ANALYTICS_URL and KAFKA_BROKERS, or takes those of scripts/lab up.`,
       const before = await fetchMetrics(url);
       tell("Before", [describe(before), await table()]);
 
-      await beginReplay(url);
+      await beginReplay(url, options["accept-different"] === true);
       const reset = await eventually(
         "the group's offsets are set back",
         async () => {
           const replay = await fetchReplay(url);
-          return replay.reset_to !== null && replay;
+          return (replay.reset_to !== null || replay.state !== "replaying") && replay;
         },
         { timeoutMs: REPLAY_TIMEOUT_MS, everyMs: 5 },
       );
@@ -52,7 +58,7 @@ Reads ANALYTICS_URL and KAFKA_BROKERS, or takes those of scripts/lab up.`,
         "the replay ends",
         async () => {
           const now = await fetchReplay(url);
-          return now.state === "live" && now;
+          return now.state !== "replaying" && now;
         },
         { timeoutMs: REPLAY_TIMEOUT_MS, everyMs: 20 },
       );
@@ -99,9 +105,12 @@ function describeReset({ reset_to, targets }: ShownReplay): string {
 }
 
 function compare(before: ShownMetrics, replay: ShownReplay, after: ShownMetrics): string[] {
-  const differences = diffMetrics(before.metrics, after.metrics);
-  const came = sumOf(after.offsets) - sumOf(replay.targets);
+  const isKept = replay.state === "different";
+  // What was computed, and isn't shown in place of the old metrics.
+  const differences = diffMetrics(before.metrics, isKept ? replay.metrics : after.metrics);
+  const came = isKept ? 0 : sumOf(after.offsets) - sumOf(replay.targets);
   return [
+    ...(isKept ? ["the old metrics stay; what was computed is kept beside them: GET /replay"] : []),
     `${replay.equal === true ? "EQUAL" : "DIFFERENT"}\n  before ${replay.digest_before}\n  after  ${replay.digest_after}`,
     differences.length === 0
       ? "no metric differs"
