@@ -59,12 +59,12 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
   const admin = kafka.admin();
   const consumer = createConsumer(kafka, names.analyticsGroup);
   const following = watchGroup(consumer, log);
-  // The group's offsets are for others to see: the ones that lead are stored with the counters.
+  // The offsets that lead are those beside the counters. The group's are for others to see.
   const readOn = readFrom(consumer, (topic, partition) =>
     analytics.stands(analytics.current(), topic, partition),
   );
   const brokers = config.kafkaBrokers;
-  const watch = new LogWatch({ admin, analytics, brokers, following, log, names, readOn, store });
+  const watch = new LogWatch({ analytics, brokers, kafka, log, names, readOn, store });
   let stopping = false;
   let replayBegins = false;
 
@@ -269,6 +269,8 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
       eachBatchAutoResolve: false,
       eachBatch: endingOnBugs(onEvents),
     });
+    // At its join it couldn't commit yet.
+    readOn();
     if (replay) await finishReplay(replay);
   }
 

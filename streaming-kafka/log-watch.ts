@@ -7,18 +7,16 @@ import { Repeater } from "@lab/runtime/repeater";
 import type { Analytics } from "@lab/store/analytics";
 import { recordsIn } from "@lab/store/gaps";
 import type { Store } from "@lab/store/store";
-import { type Admin, type Consumer, KafkaJSError } from "kafkajs";
+import { type Consumer, type Kafka, KafkaJSError } from "kafkajs";
 import { fetchLogs } from "./topic-logs.ts";
 import { declareTopics, keepRecords, type Topics } from "./topics.ts";
 
 const EVERY_MS = 5_000;
 
 interface Watched {
-  admin: Admin;
   analytics: Analytics;
   brokers: string;
-  /** Whether there is somebody to look at. */
-  following: () => boolean;
+  kafka: Kafka;
   log: Log;
   names: Topics;
   /** Called when a fold stands elsewhere than before. */
@@ -34,15 +32,13 @@ export class LogWatch {
 
   constructor(watched: Watched) {
     this.#watched = watched;
-    const { admin, following, log, names } = watched;
+    const { log } = watched;
     this.#looks = new Repeater(log, EVERY_MS, async () => {
-      if (!following()) return;
       try {
         await this.look();
       } catch (error) {
-        log.warn("broker_says", { reason: reasonOf(error) });
-        // Somebody may have deleted a topic.
-        await declareTopics(admin, names).catch(() => {});
+        if (!(error instanceof KafkaJSError)) throw error;
+        log.debug("broker_says", { reason: reasonOf(error) });
       }
     });
   }
@@ -69,43 +65,52 @@ export class LogWatch {
   }
 
   async #look(): Promise<void> {
-    const { admin, analytics, brokers, log, names, readOn, store } = this.#watched;
-    this.#problems = await keepRecords(admin, names, log);
-    const stood = analytics.stood();
-    const logs = await fetchLogs(admin, brokers, [names.orderEvents, names.inventoryEvents]);
-    const { gaps, moved } = await store.commit(() => analytics.meet(logs, stood));
-    if (gaps.length > 0) log.warn("records_gone", { gaps });
-    if (moved) readOn();
+    const { analytics, brokers, kafka, log, names, readOn, store } = this.#watched;
+    // One that has asked for a topic which is deleted then can't even make it anew.
+    const admin = kafka.admin();
+    await admin.connect();
+    try {
+      await declareTopics(admin, names);
+      this.#problems = await keepRecords(admin, names, log);
+      const stood = analytics.stood();
+      const logs = await fetchLogs(admin, brokers, [names.orderEvents, names.inventoryEvents]);
+      const { gaps, moved } = await store.commit(() => analytics.meet(logs, stood));
+      if (gaps.length > 0) log.warn("records_gone", { gaps });
+      if (moved) readOn();
+    } finally {
+      await admin.disconnect();
+    }
   }
 }
 
 /**
- * Has a consumer read on from where `stands` says whenever it has joined its group, whatever the
- * group's offsets are. Gives a function that has it do so again, partitions that were paused too.
+ * Has a consumer read on from where `stands` says whenever it has joined its group, and the group's
+ * offsets follow. Gives a function that has it do so again, partitions that were paused too.
  */
 export function readFrom(
   consumer: Consumer,
   stands: (topic: string, partition: number) => number,
 ): () => void {
   let assigned: Record<string, number[]> = {};
-  const seek = () => {
-    for (const [topic, partitions] of Object.entries(assigned)) {
-      consumer.resume([{ topic }]);
-      // Without it the group's offsets lead.
-      if (without("stored-offset")) continue;
-      for (const partition of partitions) {
-        consumer.seek({ topic, partition, offset: `${stands(topic, partition)}` });
-      }
-    }
+  const readOn = () => {
+    const offsets = Object.entries(assigned).flatMap(([topic, partitions]) =>
+      partitions.map((partition) => ({ topic, partition, offset: `${stands(topic, partition)}` })),
+    );
+    for (const topic of Object.keys(assigned)) consumer.resume([{ topic }]);
+    // Without it the group's offsets lead.
+    if (without("stored-offset") || offsets.length === 0) return;
+    for (const offset of offsets) consumer.seek(offset);
+    // For those who look at the lag. Where it fails, the next batch's commit says it.
+    void consumer.commitOffsets(offsets).catch(() => {});
   };
   consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
     assigned = payload.memberAssignment as Record<string, number[]>;
     try {
-      seek();
+      readOn();
     } catch (error) {
       // As it came it would end the consumer; a database that can't be read may be read again.
       throw mayPass(error) ? new KafkaJSError(error as Error) : error;
     }
   });
-  return seek;
+  return readOn;
 }

@@ -4,7 +4,7 @@
  * 2.2.4 asks for metadata of before there were ids, so they are asked for here.
  */
 import type { TopicLog } from "@lab/store/gaps";
-import type { Admin } from "kafkajs";
+import type { Admin, KafkaJSProtocolError } from "kafkajs";
 import Decoder from "kafkajs/src/protocol/decoder.js";
 import Encoder from "kafkajs/src/protocol/encoder.js";
 import { connectWatched } from "./connection.ts";
@@ -26,7 +26,7 @@ export async function fetchLogs(
     const before = await fetchIdentities(brokers, topics);
     const logs: Record<string, TopicLog> = {};
     for (const topic of topics) {
-      const ends = (await admin.fetchTopicOffsets(topic)).map(({ high, low, partition }) => ({
+      const ends = (await fetchEnds(admin, topic)).map(({ high, low, partition }) => ({
         partition,
         low: Number(low),
         high: Number(high),
@@ -36,6 +36,19 @@ export async function fetchLogs(
     }
     // Made anew meanwhile, the ends may be those of another log.
     if (Bun.deepEquals(before, await fetchIdentities(brokers, topics))) return logs;
+  }
+}
+
+/** A leader that was just chosen doesn't know it yet; kafkajs gives up at once. */
+async function fetchEnds(admin: Admin, topic: string) {
+  for (let left = 10; ; left -= 1) {
+    try {
+      return await admin.fetchTopicOffsets(topic);
+    } catch (error) {
+      const { type } = error as KafkaJSProtocolError;
+      if (left === 0 || type !== "NOT_LEADER_FOR_PARTITION") throw error;
+      await Bun.sleep(50);
+    }
   }
 }
 

@@ -62,9 +62,8 @@ export async function keepRecords(admin: Admin, names: Topics, log: Log): Promis
     for (const topic of await keptAgain(admin, names)) log.warn("topic_altered", { topic });
     return [];
   } catch (error) {
-    const { cause, message, retriable, type } = error as KafkaJSProtocolError & Error;
-    const isFinal = type !== undefined && !retriable;
-    if (!isFinal && !(cause as KafkaJSProtocolError | undefined)?.type) throw error;
+    const { message, retriable, type } = ((error as Error).cause ?? error) as KafkaJSProtocolError;
+    if (type === undefined || retriable) throw error;
     return [`the retention of topics can't be set: ${message}`];
   }
 }
