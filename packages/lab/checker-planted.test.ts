@@ -15,7 +15,7 @@ import { Orders, ORDERS_SCHEMA } from "@lab/store/orders";
 import { Outbox, OUTBOX_SCHEMA } from "@lab/store/outbox";
 import { Store } from "@lab/store/store";
 import { bulkOrder } from "@lab/workflow/bulk";
-import { type Counter, metricsOf } from "@lab/workflow/metrics";
+import { type Counter, type Metrics, metricsOf } from "@lab/workflow/metrics";
 import fc from "fast-check";
 import { type Checked, checkOrders, type Violations, violations } from "./checker.ts";
 import type { Model } from "./evidence.ts";
@@ -253,6 +253,13 @@ const PLANTED: Record<keyof Violations, Plant> = {
   miscounted: {
     plant({ checked }) {
       checked.metrics = metricsOf([]);
+    },
+  },
+  worsened: {
+    models: ["streaming-kafka"],
+    plant({ checked }) {
+      const right = checked.metrics as Metrics;
+      checked.shown = [right, { ...right, placed: right.placed + 1 }];
     },
   },
   endless: {

@@ -14,7 +14,7 @@ import { Orders, ORDERS_SCHEMA } from "@lab/store/orders";
 import { Outbox, OUTBOX_SCHEMA } from "@lab/store/outbox";
 import { Store } from "@lab/store/store";
 import { bulkOrder } from "@lab/workflow/bulk";
-import { metricsOf } from "@lab/workflow/metrics";
+import { type Metrics, metricsOf } from "@lab/workflow/metrics";
 import { Value } from "@sinclair/typebox/value";
 import { type Checked, checkOrders, violations } from "./checker.ts";
 import type { Operation } from "./history.ts";
@@ -460,6 +460,17 @@ function eventOf(orderId: string): string {
     .get(orderId);
   return row!.event_id;
 }
+
+test("metrics that were right and got worse are worsened, though they may be behind", () => {
+  const none = metricsOf([]);
+  const metrics = { ...none, placed: 2 };
+  const found = (...shown: Metrics[]) => checkOrders({ ...checked, metrics, shown }).worsened;
+  expect(found(none, { ...none, placed: 1 }, metrics)).toEqual([]);
+  expect(found(metrics, none)).toEqual(["placed: 2, then 0"]);
+  expect(found({ ...none, failures_by_reason: { out_of_stock: 1 } })).toEqual([
+    "failed for out_of_stock: 1, then 0",
+  ]);
+});
 
 test("a replay that gives other metrics is unequal", () => {
   const replay = { generation: 2, digest_before: "a", digest_after: "a" };

@@ -53,6 +53,8 @@ export interface Violations {
   unbalanced: string[];
   /** Analytics counts something else than the orders say: what, and both numbers. */
   miscounted: string[];
+  /** Analytics showed it, and less of it later: what, and both numbers. No event is ever taken back. */
+  worsened: string[];
   /** Its message was tried more often than the limit allows. */
   endless: string[];
   /** Generations of metrics that a replay computed, and which are not what stood there before. */
@@ -87,6 +89,8 @@ export interface Checked extends Files {
   dead?: readonly string[];
   /** What Analytics shows, where there is one. */
   metrics?: Counts;
+  /** What it has shown before, in that order. */
+  shown?: readonly Counts[];
   /** The last replay that has ended. */
   replay?: { generation: number; digest_before: string | null; digest_after: string | null };
   /** How often the message of an order was tried, as far as it had to be tried again. */
@@ -116,6 +120,7 @@ export function checkOrders(checked: Checked): Verdict {
   checkStock(checked, stored, verdict);
   checkSequence(stored, verdict);
   checkMetrics(checked, stored, verdict);
+  checkGrowth(checked, verdict);
   for (const [orderId, count] of checked.attempts ?? []) {
     if (count > MOST_ATTEMPTS[checked.model]) verdict.endless.push(orderId);
   }
@@ -366,6 +371,19 @@ function checkMetrics({ metrics }: Checked, { orders }: Stored, verdict: Verdict
   }
 }
 
+/** Analytics may be behind, but never go back: what was right once must not get worse. */
+function checkGrowth({ metrics, shown = [] }: Checked, verdict: Verdict): void {
+  let before = new Map<string, number>();
+  for (const counts of [...shown, ...(metrics ? [metrics] : [])]) {
+    const now = countsOf(counts);
+    for (const [name, n] of before) {
+      const is = now.get(name) ?? 0;
+      if (is < n) verdict.worsened.push(`${name}: ${n}, then ${is}`);
+    }
+    before = now;
+  }
+}
+
 function countsOf({ failures_by_reason, kitchens, ...totals }: Counts): Map<string, number> {
   const named = (of: Record<string, number>, prefix = "") =>
     Object.entries(of).map(([name, n]) => [`${prefix}${name}`, n] as const);
@@ -392,6 +410,7 @@ function noViolations(): Violations {
     unexpected: [],
     unbalanced: [],
     miscounted: [],
+    worsened: [],
     endless: [],
     unequal: [],
     unfinished: [],

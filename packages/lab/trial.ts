@@ -1,6 +1,7 @@
 import type { PlaceOrder } from "@lab/contracts/order";
 import { bulkOrder } from "@lab/workflow/bulk";
 import { OPENING_STOCK } from "@lab/workflow/menu";
+import type { Metrics } from "@lab/workflow/metrics";
 import type { Broker } from "./brokers.ts";
 import { type Checked, checkOrders, type Verdict } from "./checker.ts";
 import { refuseContainers } from "./compose-services.ts";
@@ -121,6 +122,8 @@ export class Trial implements AsyncDisposable {
   /** Where this trial begins in the history, which other trials share. */
   readonly #from: number;
   #sent = 0;
+  /** What Analytics showed whenever all was at rest. */
+  readonly #shown: Metrics[] = [];
   /** What `settle` saw last. */
   #waited: Waiting | undefined;
 
@@ -200,6 +203,9 @@ export class Trial implements AsyncDisposable {
       // A look at a broker's groups and queues costs it something.
       { timeoutMs, everyMs: this.model === "sync-rest" ? 50 : 200 },
     );
+    if (this.model === "streaming-kafka") {
+      this.#shown.push((await fetchMetrics(this.campus.third.url)).metrics);
+    }
   }
 
   /** Holds what the client was told against what is stored. Call it after `settle`. */
@@ -216,6 +222,7 @@ export class Trial implements AsyncDisposable {
       openingStock: Number(this.#options.env?.["OPENING_STOCK"] ?? OPENING_STOCK),
     };
     if (model === "streaming-kafka") {
+      checked.shown = this.#shown;
       checked.metrics = (await fetchMetrics(campus.third.url)).metrics;
       const replay = await fetchReplay(campus.third.url).catch((error: Error) => {
         // There was none.

@@ -54,6 +54,10 @@ export const PROTECTIONS = [
   "event-time",
   /** A replay ends where the old metrics stood. */
   "replay-end",
+  /** A replay is refused where the log has lost what it needs. */
+  "whole-log",
+  /** A replay takes the place of equal metrics only. */
+  "equal-swap",
 ] as const;
 export type Protection = (typeof PROTECTIONS)[number];
 

@@ -201,7 +201,7 @@ export class Analytics {
         "UPDATE generations SET state = 'retired', kept = 1, finished_at = ?, digest_after = ? WHERE generation = ?",
       )
       .run(new Date().toISOString(), digest, generation);
-    const isAccepted = accepted === 1 && complete;
+    const isAccepted = (accepted === 1 && complete) || without("equal-swap");
     if (digest === digest_before || isAccepted) this.#swapIn(generation, isAccepted);
     return this.lastReplay() as Generation;
   }

@@ -152,6 +152,40 @@ const REPLAYED_LATER: MutantSituation = {
   ],
 };
 
+const CUT_BEFORE_REPLAY: MutantSituation = {
+  title: "records are deleted from the log, and a replay is asked for",
+  happen: alike(async (subject) => {
+    const { struck, trial } = subject;
+    const { url } = trial.campus.third;
+    const { orderEvents: topic } = topics(trial.namespace);
+    await sendSome(subject);
+    await trial.settle();
+    struck.faults += 1;
+    await withAdmin(trial.broker.address, async (admin) => {
+      const ends = await admin.fetchTopicOffsets(topic);
+      const partitions = ends.map(({ high, partition }) => ({ partition, offset: high }));
+      await admin.deleteTopicRecords({ topic, partitions });
+    });
+    const isRefused = (error: Error) => {
+      if (error.message.includes("The log no longer has")) return { begun: false };
+      throw error;
+    };
+    const { begun } = await eventually("a replay begins, or is refused for good", () =>
+      beginReplay(url).then(() => ({ begun: true }), isRefused),
+    );
+    if (begun) await eventually("it ends", async () => (await fetchReplay(url)).finished_at);
+  }),
+  mutants: [
+    { without: "equal-swap", breaks: {}, heldBy: "whole-log" },
+    { without: "whole-log", breaks: { unequal: 1 } },
+    // Of what Analytics counts of an order that was placed, nothing is left.
+    {
+      without: "whole-log,equal-swap",
+      breaks: { unequal: 1, miscounted: COUNTS, worsened: COUNTS },
+    },
+  ],
+};
+
 const FAILS_FOR_EVER: MutantSituation = {
   title: "Inventory fails at every record",
   dead: SOME,
@@ -203,7 +237,7 @@ testMutants({
   timeoutS: 400,
   lanes: [
     [REPLAYED_LATER],
-    [KILLED_WITH_RECORDS, FAILS_FOR_EVER],
+    [KILLED_WITH_RECORDS, FAILS_FOR_EVER, CUT_BEFORE_REPLAY],
     [
       DIES_OF_OUTCOMES,
       SOLD_OUT_MEANWHILE,
