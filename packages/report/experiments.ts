@@ -35,6 +35,7 @@ export const proofs: Record<string, string> = {
   "broker-faults": "Broker faults",
   "storage-faults": "Storage faults",
   stop: "Stop under load",
+  "lost-log": "The log loses records",
   rebalances: "One consumer, three, and one again",
   overload: "More than it can take",
   "hostile-input": "Hostile input beside honest orders",

@@ -29,7 +29,7 @@ export function recordsIn(gaps: readonly Gap[]): number {
 }
 
 /** For a problem's detail. */
-export function gapsInWords(gaps: readonly Gap[]): string {
+export function gapsInWords(gaps: readonly Omit<Gap, "noticed_at">[]): string {
   return gaps
     .map(({ from, partition, to, topic }) => `${topic} ${partition}: offsets ${from} to ${to - 1}`)
     .join("; ");
