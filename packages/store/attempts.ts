@@ -1,0 +1,75 @@
+import type { Migration, Store } from "./store.ts";
+
+export const ATTEMPTS_SCHEMA: Migration[] = [
+  {
+    name: "attempts-1",
+    sql: `
+      CREATE TABLE attempts (
+        message TEXT PRIMARY KEY,
+        begun INTEGER NOT NULL,
+        buried INTEGER NOT NULL DEFAULT 0
+      ) STRICT, WITHOUT ROWID;`,
+  },
+];
+
+/**
+ * So many processes may die with a message alone in their hands until it is dead. Few, since each of
+ * them is down for a while; more than one, since a process is also killed by what has nothing to do
+ * with its message. RabbitMQ counts each of these deaths as a delivery, and the one before them that
+ * made the message suspect: its delivery limit must leave room for that.
+ */
+export const MOST_DEATHS = 3;
+
+/**
+ * Messages that are worked on alone because a process may have died of them, and how many of their
+ * attempts never came to an end. Written without waiting for the disk: a process that is killed
+ * takes with it nothing that the system has.
+ */
+export class Attempts {
+  readonly #store: Store;
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  /**
+   * Counts an attempt that begins: "try" it. Says "bury" where it has killed too often to be tried
+   * again, and "skip" where it was buried before.
+   */
+  begin(message: string): "try" | "bury" | "skip" {
+    return this.#store.note(() => {
+      const { changes } = this.#store.db
+        .query(
+          `INSERT INTO attempts (message, begun) VALUES (?1, 1)
+           ON CONFLICT DO UPDATE SET begun = begun + 1 WHERE begun < ?2`,
+        )
+        .run(message, MOST_DEATHS);
+      if (changes === 1) return "try";
+      return this.dead().get(message) === "buried" ? "skip" : "bury";
+    });
+  }
+
+  /** Its attempt came to an end, whichever: nobody died of it. */
+  end(message: string): void {
+    this.#store.note(() => {
+      this.#store.db.query("DELETE FROM attempts WHERE message = ?").run(message);
+    });
+  }
+
+  /** It lies among the dead letters. Remembered where the message itself stays and is read again. */
+  buried(message: string): void {
+    this.#store.note(() => {
+      this.#store.db.query("UPDATE attempts SET buried = 1 WHERE message = ?").run(message);
+    });
+  }
+
+  /** Those that have killed too often: few, if any. */
+  dead(): Map<string, "buried" | "unburied"> {
+    const rows = this.#store.db
+      .query<{ message: string; buried: number }, [number]>(
+        "SELECT message, buried FROM attempts WHERE begun >= ?",
+      )
+      .all(MOST_DEATHS);
+    return new Map(rows.map(({ message, buried }) => [message, buried ? "buried" : "unburied"]));
+  }
+}
