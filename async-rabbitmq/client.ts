@@ -17,8 +17,9 @@ import {
   connect,
   type ConsumeMessage,
   IllegalOperationError,
+  type Options,
 } from "amqplib";
-import { declareTopology, ROUTING_KEYS, type Topology } from "./topology.ts";
+import { deadQueue, declareTopology, ROUTING_KEYS, type Topology } from "./topology.ts";
 
 /** Where RabbitMQ is, with user and password if it wants one. */
 export const AmqpUrl = Type.String({
@@ -131,17 +132,20 @@ export function isBug(error: unknown): boolean {
   return !brokers && !mayPass(error);
 }
 
+/** Why a message is dead, where its consumer says so. */
+type DeadReason = "id_reused" | "killed_its_consumer";
+
 /** Publishes on one channel; each message is settled by the broker's word. */
 export class Publisher {
   readonly #channel: ConfirmChannel;
   readonly #exchange: string;
-  readonly #returned = new Set<string>();
+  readonly #returned: unknown[] = [];
 
   constructor(channel: ConfirmChannel, exchange: string) {
     this.#channel = channel;
     this.#exchange = exchange;
     // An unroutable message is returned, and then confirmed all the same.
-    channel.on("return", (message) => this.#returned.add(message.properties.messageId));
+    channel.on("return", (message) => this.#returned.push(message.properties.messageId));
   }
 
   /**
@@ -150,26 +154,45 @@ export class Publisher {
    */
   publish(body: string): Promise<void> {
     const { id, type } = JSON.parse(body) as LabEvent;
-    const key = ROUTING_KEYS[type];
+    const properties = { messageId: id, contentType: CONTENT_TYPE };
+    return this.#send(this.#exchange, ROUTING_KEYS[type], Buffer.from(body), properties);
+  }
+
+  /**
+   * Puts a delivery among the dead letters of its queue, whole and with the reason, which a `reject`
+   * can't say. Resolves once it lies there: then it is to be acknowledged.
+   */
+  bury(
+    queue: string,
+    message: ConsumeMessage,
+    { reason, detail }: { reason: DeadReason; detail: string },
+  ): Promise<void> {
+    const { content, properties } = message;
+    // It shall neither expire there, nor go to others too, nor be refused as another user's.
+    const { CC: _, BCC: __, ...headers } = properties.headers ?? {};
+    const { expiration: ___, userId: ____, ...kept } = properties;
+    const died = {
+      "dead-reason": reason,
+      "dead-detail": detail,
+      "dead-at": new Date().toISOString(),
+      "dead-attempts": attemptOf(message),
+    };
+    return this.#send("", deadQueue(queue), content, { ...kept, headers: { ...headers, ...died } });
+  }
+
+  #send(exchange: string, key: string, body: Buffer, properties: Options.Publish): Promise<void> {
+    const { messageId } = properties;
     return new Promise((resolve, reject) => {
       const settle = (error: unknown) => {
+        const returned = this.#returned.indexOf(messageId);
         if (error) reject(new Unconfirmed((error as Error).message));
-        else if (this.#returned.delete(id)) {
+        else if (returned >= 0) {
+          this.#returned.splice(returned, 1);
           reject(new Unconfirmed(`no queue for ${key}`));
         } else resolve();
       };
-      this.#channel.publish(
-        this.#exchange,
-        key,
-        Buffer.from(body),
-        {
-          mandatory: !without("mandatory"),
-          persistent: !without("durable-queue"),
-          messageId: id,
-          contentType: CONTENT_TYPE,
-        },
-        settle,
-      );
+      const options = { mandatory: !without("mandatory"), persistent: !without("durable-queue") };
+      this.#channel.publish(exchange, key, body, { ...properties, ...options }, settle);
       if (without("confirms")) resolve();
     });
   }
@@ -193,6 +216,9 @@ const NOTED_MS = 300;
 /**
  * Consumes a queue in batches: what arrives while one batch is worked on is
  * the next. `work` acknowledges or rejects each message of its batch itself.
+ *
+ * A process may have died of what was delivered before: that is a batch of its own. At first it is
+ * delivered alone, too, since a crash takes all that are outstanding a step towards their limit.
  */
 export async function consumeBatches(
   channel: ConfirmChannel,
@@ -200,25 +226,44 @@ export async function consumeBatches(
   limit: () => number,
   work: (batch: ConsumeMessage[]) => Promise<void>,
 ): Promise<Consumer> {
-  const batches = new Batches<ConsumeMessage>(limit, work);
+  const batches = new Batches<ConsumeMessage>((waiting) => {
+    const suspect = waiting.findIndex(({ fields }) => fields.redelivered);
+    return Math.min(limit(), suspect === -1 ? Infinity : Math.max(1, suspect));
+  }, work);
   // The broker takes its deliveries back with the channel.
   channel.on("close", () => batches.clear());
   const onArrival = without("ack-after-commit");
   // RabbitMQ counts it as acknowledged, and would end the channel over a second time.
   if (onArrival) Object.assign(channel, { ack() {}, reject() {} });
-  await channel.prefetch(PREFETCH);
-  const { consumerTag } = await channel.consume(
-    queue,
-    (message) => {
-      if (message) batches.push(message);
-      // Cancelled by the broker: the queue was deleted. Begin again.
-      else void channel.close().catch(() => {});
-    },
-    { noAck: onArrival },
-  );
+  const consume = async (prefetch: number) => {
+    await channel.prefetch(prefetch);
+    const { consumerTag } = await channel.consume(
+      queue,
+      (message) => {
+        // Cancelled by the broker: the queue was deleted. Begin again.
+        if (!message) return void channel.close().catch(() => {});
+        batches.push(message);
+        // RabbitMQ delivers first what was delivered before: there is no more of it.
+        if (prefetch === 1 && !message.fields.redelivered) {
+          consuming = widen();
+          // The channel is gone, and with it this consumer.
+          consuming.catch(() => {});
+        }
+      },
+      { noAck: onArrival },
+    );
+    return consumerTag;
+  };
+  // Its only delivery is outstanding: none is on its way that the broker would have to take back.
+  const widen = async () => {
+    await channel.cancel(await consuming);
+    return consume(PREFETCH);
+  };
+  let consuming = consume(onArrival ? PREFETCH : 1);
+  await consuming;
   return {
     async stop() {
-      await channel.cancel(consumerTag).catch(() => {});
+      await consuming.then((tag) => channel.cancel(tag)).catch(() => {});
       await batches.idle();
       // Answered after every ack that was sent before. The close of the connection could overtake
       // the acks, and their messages would be delivered again.

@@ -19,8 +19,9 @@ import { createLog } from "@lab/runtime/log";
 import { patiently } from "@lab/runtime/patience";
 import { OrderParams } from "@lab/runtime/requests";
 import { listen, runService, type Service } from "@lab/runtime/service";
+import { Attempts, ATTEMPTS_SCHEMA } from "@lab/store/attempts";
 import { Inventory, INVENTORY_SCHEMA } from "@lab/store/inventory";
-import { Ledger, LEDGER_SCHEMA } from "@lab/store/ledger";
+import { Ledger, LEDGER_SCHEMA, type Processed } from "@lab/store/ledger";
 import { Store } from "@lab/store/store";
 import { OPENING_STOCK } from "@lab/workflow/menu";
 import { type Static, Type } from "@sinclair/typebox";
@@ -37,6 +38,7 @@ import {
   Publisher,
   requeueLater,
 } from "./client.ts";
+import { oneByOne } from "./one-by-one.ts";
 import { topology } from "./topology.ts";
 
 export const Config = Type.Object({
@@ -54,11 +56,16 @@ export const Config = Type.Object({
 export async function startInventory(config: Static<typeof Config>): Promise<Service> {
   const log = createLog("inventory-service", config.logLevel);
   const faults = createFaults("inventory", config);
-  const store = new Store(config.database, [...INVENTORY_SCHEMA, ...LEDGER_SCHEMA]);
+  const store = new Store(config.database, [
+    ...INVENTORY_SCHEMA,
+    ...LEDGER_SCHEMA,
+    ...ATTEMPTS_SCHEMA,
+  ]);
   const inventory = new Inventory(store.db);
   const ledger = new Ledger(store.db, "inventory-service", log);
   await store.commit(() => inventory.open(config.openingStock));
   faults.reached("opened-before-listening");
+  const attempts = new Attempts(store);
   const names = topology(config.labNamespace);
 
   const app = createApp("inventory-service", {
@@ -104,10 +111,14 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
       }
       if (work.length === 0) return;
       const answers = await patiently(log, () =>
-        store.commit(() => work.map(({ event }) => ledger.once(event.id, () => reserve(event)))),
+        store.commit(() => work.map(({ event }) => ledger.once(event, () => reserve(event)))),
       );
       faults.reached("stored-before-publish");
-      const said = answers.map((answer) => publisher.publish(answer));
+      const said = answers.map((answer, n) =>
+        answer.kind === "done"
+          ? publisher.publish(answer.outcome)
+          : refuse(publisher, work[n]!.message, answer.detail),
+      );
       await faults.sent("published-before-confirm");
       await Promise.all(said);
       faults.reached("confirmed-before-ack");
@@ -120,12 +131,19 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
     }
   }
 
+  /** An id that stands for something else already: to the dead queue, with that reason. */
+  function refuse(publisher: Publisher, message: ConsumeMessage, detail: string): Promise<void> {
+    log.warn("message_refused", { reason: "id_reused", detail });
+    return publisher.bury(names.inventoryQueue, message, { reason: "id_reused", detail });
+  }
+
   /** Decides, and returns the answer as it will be stored and said. */
-  function reserve(event: OrderPlaced): string {
+  function reserve(event: OrderPlaced): Processed {
     const answer = inventory.reserveFor(event, "inventory-service");
+    if ("kind" in answer) return answer;
     log.debug("stock_decided", { order_id: answer.subject, says: answer.type });
     faults.reached("decided-before-commit");
-    return encodeEvent(answer);
+    return { kind: "done", outcome: encodeEvent(answer) };
   }
 
   let consumer: Consumer | undefined;
@@ -140,7 +158,9 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
         channel,
         names.inventoryQueue,
         () => faults.batchLimit(PREFETCH),
-        (batch) => onOrderPlaced(channel, publisher, batch),
+        oneByOne({ attempts, log, queue: names.inventoryQueue }, channel, publisher, (batch) =>
+          onOrderPlaced(channel, publisher, batch),
+        ),
       );
     },
   });

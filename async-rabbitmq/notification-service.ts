@@ -22,7 +22,8 @@ import { createLog } from "@lab/runtime/log";
 import { patiently } from "@lab/runtime/patience";
 import { PageQuery } from "@lab/runtime/requests";
 import { listen, runService, type Service } from "@lab/runtime/service";
-import { Ledger, LEDGER_SCHEMA } from "@lab/store/ledger";
+import { Attempts, ATTEMPTS_SCHEMA } from "@lab/store/attempts";
+import { Ledger, LEDGER_SCHEMA, type Processed } from "@lab/store/ledger";
 import { Notifications, NOTIFICATIONS_SCHEMA } from "@lab/store/notifications";
 import { Store } from "@lab/store/store";
 import { type Static, Type } from "@sinclair/typebox";
@@ -39,6 +40,7 @@ import {
   Publisher,
   requeueLater,
 } from "./client.ts";
+import { oneByOne } from "./one-by-one.ts";
 import { topology } from "./topology.ts";
 
 export const Config = Type.Object({
@@ -54,9 +56,14 @@ export const Config = Type.Object({
 export async function startNotification(config: Static<typeof Config>): Promise<Service> {
   const log = createLog("notification-service", config.logLevel);
   const faults = createFaults("notification", config);
-  const store = new Store(config.database, [...NOTIFICATIONS_SCHEMA, ...LEDGER_SCHEMA]);
+  const store = new Store(config.database, [
+    ...NOTIFICATIONS_SCHEMA,
+    ...LEDGER_SCHEMA,
+    ...ATTEMPTS_SCHEMA,
+  ]);
   const notifications = new Notifications(store.db);
   const ledger = new Ledger(store.db, "notification-service", log);
+  const attempts = new Attempts(store);
   const names = topology(config.labNamespace);
 
   const app = createApp("notification-service", {
@@ -97,10 +104,14 @@ export async function startNotification(config: Static<typeof Config>): Promise<
       }
       if (work.length === 0) return;
       const sent = await patiently(log, () =>
-        store.commit(() => work.map(({ event }) => ledger.once(event.id, () => tell(event)))),
+        store.commit(() => work.map(({ event }) => ledger.once(event, () => tell(event)))),
       );
       faults.reached("stored-before-publish");
-      const said = sent.map((confirmation) => publisher.publish(confirmation));
+      const said = sent.map((confirmation, n) =>
+        confirmation.kind === "done"
+          ? publisher.publish(confirmation.outcome)
+          : refuse(publisher, work[n]!.message, confirmation.detail),
+      );
       await faults.sent("published-before-confirm");
       await Promise.all(said);
       faults.reached("confirmed-before-ack");
@@ -113,13 +124,22 @@ export async function startNotification(config: Static<typeof Config>): Promise<
     }
   }
 
+  /** An id that stands for something else already: to the dead queue, with that reason. */
+  function refuse(publisher: Publisher, message: ConsumeMessage, detail: string): Promise<void> {
+    log.warn("message_refused", { reason: "id_reused", detail });
+    return publisher.bury(names.notificationQueue, message, { reason: "id_reused", detail });
+  }
+
   /** Sends the confirmation, and returns what will be stored and said of it. */
-  function tell(event: InventoryReserved): string {
+  function tell(event: InventoryReserved): Processed {
     const { order_id, user_id, kitchen } = event.data;
     const order = { order_id, user_id, kitchen };
-    if (notifications.send(order)) log.debug("customer_told", { order_id });
+    const told = notifications.send(order);
+    if (told.kind === "reused") return told;
+    if (told.kind === "sent") log.debug("customer_told", { order_id });
     faults.reached("told-before-commit");
-    return encodeEvent(causedEvent(event, "notification-service", "ConfirmationSent", order));
+    const said = causedEvent(event, "notification-service", "ConfirmationSent", order);
+    return { kind: "done", outcome: encodeEvent(said) };
   }
 
   let consumer: Consumer | undefined;
@@ -134,7 +154,9 @@ export async function startNotification(config: Static<typeof Config>): Promise<
         channel,
         names.notificationQueue,
         () => faults.batchLimit(PREFETCH),
-        (batch) => onInventoryReserved(channel, publisher, batch),
+        oneByOne({ attempts, log, queue: names.notificationQueue }, channel, publisher, (batch) =>
+          onInventoryReserved(channel, publisher, batch),
+        ),
       );
     },
   });

@@ -26,6 +26,7 @@ import { OrderHeaders, OrderParams, OrderQuery } from "@lab/runtime/requests";
 import { Repeater } from "@lab/runtime/repeater";
 import { listen, runService, type Service } from "@lab/runtime/service";
 import { childTrace } from "@lab/runtime/trace";
+import { Attempts, ATTEMPTS_SCHEMA } from "@lab/store/attempts";
 import { Orders, ORDERS_SCHEMA } from "@lab/store/orders";
 import { Outbox, OUTBOX_SCHEMA } from "@lab/store/outbox";
 import { Store } from "@lab/store/store";
@@ -43,6 +44,7 @@ import {
   Publisher,
   requeueLater,
 } from "./client.ts";
+import { oneByOne } from "./one-by-one.ts";
 import { topology } from "./topology.ts";
 
 export const Config = Type.Object({
@@ -63,9 +65,14 @@ const PUBLISH_BATCH = 500;
 export async function startOrder(config: Static<typeof Config>): Promise<Service> {
   const log = createLog("order-service", config.logLevel);
   const faults = createFaults("order", config);
-  const store = new Store(config.database, [...ORDERS_SCHEMA, ...OUTBOX_SCHEMA]);
+  const store = new Store(config.database, [
+    ...ORDERS_SCHEMA,
+    ...OUTBOX_SCHEMA,
+    ...ATTEMPTS_SCHEMA,
+  ]);
   const orders = new Orders(store.db);
   const outbox = new Outbox(store.db);
+  const attempts = new Attempts(store);
   const names = topology(config.labNamespace);
   let publisher: Publisher | undefined;
   let stopping = false;
@@ -202,7 +209,8 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     names,
     log,
     async setup(channel) {
-      publisher = new Publisher(channel, names.exchange);
+      const own = new Publisher(channel, names.exchange);
+      publisher = own;
       // While RabbitMQ is down nothing is tried: each order would try all that waits.
       channel.on("close", () => (publisher = undefined));
       faults.reached("declared-before-consuming");
@@ -210,7 +218,9 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
         channel,
         names.orderQueue,
         () => PREFETCH,
-        (batch) => onOutcomes(channel, batch),
+        oneByOne({ attempts, log, queue: names.orderQueue }, channel, own, (batch) =>
+          onOutcomes(channel, batch),
+        ),
       );
       outboxSender.wake();
     },

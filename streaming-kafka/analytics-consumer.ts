@@ -2,7 +2,7 @@
  * Analytics of the streaming model: a pure fold over the log.
  *
  * Hears: OrderPlaced, InventoryReserved, InventoryFailed, from both topics.
- * Says:  nothing.
+ * Says:  nothing, but for records that kill it, to `order-events.dead`.
  * Keeps: counters, the offsets that they stand for, and the ids of the events
  *        that were counted, in one transaction; in generations.
  *
@@ -23,16 +23,18 @@ import { gapsInWords, type Positions, recordsIn } from "@lab/store/gaps";
 import { Store } from "@lab/store/store";
 import { canonicalJson, digestOf, prometheusText } from "@lab/workflow/metrics";
 import { type Static, Type } from "@sinclair/typebox";
-import type { EachBatchPayload, KafkaMessage } from "kafkajs";
+import type { EachBatchPayload, KafkaMessage, Message } from "kafkajs";
 import {
   connectPersistently,
   createConsumer,
   createKafka,
+  createProducer,
   endingOnBugs,
   setGroupOffsets,
   watchGroup,
 } from "./client.ts";
 import { LogWatch, readFrom } from "./log-watch.ts";
+import { ONE_BY_ONE_SCHEMA, oneByOne } from "./one-by-one.ts";
 import { declareTopics, KafkaBrokers, SEND_BATCH, topics } from "./topics.ts";
 
 export const Config = Type.Object({
@@ -48,7 +50,7 @@ export const Config = Type.Object({
 export async function startAnalytics(config: Static<typeof Config>): Promise<Service> {
   const log = createLog("analytics-consumer", config.logLevel);
   const faults = createFaults("analytics", config);
-  const store = new Store(config.database, ANALYTICS_SCHEMA);
+  const store = new Store(config.database, [...ANALYTICS_SCHEMA, ...ONE_BY_ONE_SCHEMA]);
   const analytics = new Analytics(store.db);
   await store.commit(() => analytics.open());
   faults.reached("opened-before-listening");
@@ -57,6 +59,7 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
   const sources = [names.orderEvents, names.inventoryEvents];
   const kafka = createKafka(config.kafkaBrokers, "analytics-consumer", log);
   const admin = kafka.admin();
+  const producer = createProducer(kafka);
   const consumer = createConsumer(kafka, names.analyticsGroup);
   const following = watchGroup(consumer, log);
   // The offsets that lead are those beside the counters. The group's are for others to see.
@@ -260,6 +263,9 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
     };
   }
 
+  const bury = (letter: Message) =>
+    producer.send({ topic: names.deadLetters, acks: -1, messages: [letter] });
+
   async function consume(): Promise<void> {
     await watch.look();
     const replay = analytics.replaying();
@@ -267,7 +273,7 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
     await consumer.run({
       autoCommit: false,
       eachBatchAutoResolve: false,
-      eachBatch: endingOnBugs(onEvents),
+      eachBatch: endingOnBugs(oneByOne({ bury, log, store }, onEvents)),
     });
     // At its join it couldn't commit yet.
     readOn();
@@ -281,6 +287,7 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
       await admin.connect();
       await declareTopics(admin, names);
       faults.reached("declared-before-consuming");
+      await producer.connect();
       await consumer.connect();
       for (const topic of sources) {
         await consumer.subscribe({ topic, fromBeginning: true });
@@ -302,6 +309,7 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
       await watch.stop();
       await consumer.disconnect();
       faults.reached("group-left");
+      await producer.disconnect();
       await admin.disconnect();
       await app.stop();
       store.close();

@@ -280,13 +280,18 @@ export function endingOnBugs(
       if (without("ack-after-commit")) await commitFirst(payload);
       await work(payload);
     } catch (error) {
+      if (isBug(error)) crash(error);
       const { name } = error as Error;
-      const again = mayPass(error) || error instanceof Problem;
-      if (!again && !name.startsWith("KafkaJS")) crash(error);
       // Wrapped, "you are no member any more" would end the consumer; as it came, it joins again.
       throw name === "KafkaJSNonRetriableError" ? ((error as Error).cause ?? error) : error;
     }
   };
+}
+
+/** Whether neither Kafka nor the database is to blame, nor an injected failure. */
+export function isBug(error: unknown): boolean {
+  const again = mayPass(error) || error instanceof Problem;
+  return !again && !(error as Error).name.startsWith("KafkaJS");
 }
 
 /** Commits a batch that nobody has worked on yet. */

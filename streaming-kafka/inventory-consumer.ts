@@ -3,7 +3,7 @@
  *
  * Hears: OrderPlaced, from `order-events`.
  * Says:  InventoryReserved or InventoryFailed, to `inventory-events`; records
- *        that can never be valid, to `order-events.dead`.
+ *        that can never be processed, to `order-events.dead`.
  * Keeps: stock, reservations, and the ledger of processed events with the
  *        answer that each was given.
  *
@@ -21,11 +21,11 @@ import { without } from "@lab/runtime/protections";
 import { OrderParams } from "@lab/runtime/requests";
 import { listen, runService, type Service } from "@lab/runtime/service";
 import { Inventory, INVENTORY_SCHEMA } from "@lab/store/inventory";
-import { Ledger, LEDGER_SCHEMA } from "@lab/store/ledger";
+import { Ledger, LEDGER_SCHEMA, type Processed } from "@lab/store/ledger";
 import { Store } from "@lab/store/store";
 import { OPENING_STOCK } from "@lab/workflow/menu";
 import { type Static, Type } from "@sinclair/typebox";
-import type { EachBatchPayload, KafkaMessage, Message } from "kafkajs";
+import type { Batch, EachBatchPayload, KafkaMessage, Message } from "kafkajs";
 import {
   connectPersistently,
   createConsumer,
@@ -34,6 +34,7 @@ import {
   endingOnBugs,
   watchGroup,
 } from "./client.ts";
+import { deadLetter, ONE_BY_ONE_SCHEMA, oneByOne } from "./one-by-one.ts";
 import { declareTopics, KafkaBrokers, PARTITIONS, SEND_BATCH, topics } from "./topics.ts";
 
 export const Config = Type.Object({
@@ -55,7 +56,11 @@ const RETRY_PAUSE_MS = 100;
 export async function startInventory(config: Static<typeof Config>): Promise<Service> {
   const log = createLog("inventory-consumer", config.logLevel);
   const faults = createFaults("inventory", config);
-  const store = new Store(config.database, [...INVENTORY_SCHEMA, ...LEDGER_SCHEMA]);
+  const store = new Store(config.database, [
+    ...INVENTORY_SCHEMA,
+    ...LEDGER_SCHEMA,
+    ...ONE_BY_ONE_SCHEMA,
+  ]);
   const inventory = new Inventory(store.db);
   const ledger = new Ledger(store.db, "inventory-consumer", log);
   await store.commit(() => inventory.open(config.openingStock));
@@ -93,26 +98,26 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
       const slice = rest.slice(0, limit);
       rest = rest.slice(limit);
 
-      const events: OrderPlaced[] = [];
+      const valid: { record: KafkaMessage; event: OrderPlaced }[] = [];
       const dead: Message[] = [];
       for (const record of slice) {
         const read = await readRecord(record, heartbeat);
-        if (read.kind === "event") events.push(read.event);
-        else dead.push(deadLetter(batch.partition, record, read));
+        if (read.kind === "event") valid.push({ record, event: read.event });
+        else dead.push(refuse(batch, record, read));
       }
-      const answers = await store.commit(() =>
-        events.map((event) => ledger.once(event.id, () => reserve(event))),
+      const processed = await store.commit(() =>
+        valid.map(({ event }) => ledger.once(event, () => reserve(event))),
       );
+      const answers: Message[] = [];
+      for (const [n, { record, event }] of valid.entries()) {
+        const result = processed[n]!;
+        if (result.kind === "done") {
+          const headers = { "content-type": CONTENT_TYPE };
+          answers.push({ key: event.data.kitchen, value: result.outcome, headers });
+        } else dead.push(refuse(batch, record, { ...result, reason: "id_reused" }));
+      }
       faults.reached("stored-before-send");
-      await producer.send({
-        topic: names.inventoryEvents,
-        acks: -1,
-        messages: answers.map((value, n) => ({
-          key: events[n]?.data.kitchen ?? null,
-          value,
-          headers: { "content-type": CONTENT_TYPE },
-        })),
-      });
+      await producer.send({ topic: names.inventoryEvents, acks: -1, messages: answers });
       if (dead.length > 0 && !without("dead-letter")) {
         faults.reached("answered-before-dead-letters");
         await producer.send({ topic: names.deadLetters, acks: -1, messages: dead });
@@ -159,29 +164,29 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
     }
   }
 
-  /** The record as it came, with where it came from and why it is dead. */
-  function deadLetter(
-    partition: number,
-    { key, value, offset }: KafkaMessage,
-    { reason, detail }: { reason: string; detail: string },
+  /** The letter of a record that is dead. */
+  function refuse(
+    batch: Batch,
+    record: KafkaMessage,
+    why: { reason: string; detail: string },
   ): Message {
-    log.warn("message_refused", { partition, offset, reason, detail });
+    const { partition } = batch;
+    log.warn("message_refused", { partition, offset: record.offset, ...why });
     faults.reached("refused-before-send");
-    const topic = names.orderEvents;
-    return {
-      key,
-      value,
-      headers: { reason, detail, topic, partition: `${partition}`, offset },
-    };
+    return deadLetter(batch, record, why);
   }
 
   /** Decides, and returns the answer as it will be stored and said. */
-  function reserve(event: OrderPlaced): string {
+  function reserve(event: OrderPlaced): Processed {
     const answer = inventory.reserveFor(event, "inventory-consumer");
+    if ("kind" in answer) return answer;
     log.debug("stock_decided", { order_id: answer.subject, says: answer.type });
     faults.reached("decided-before-commit");
-    return encodeEvent(answer);
+    return { kind: "done", outcome: encodeEvent(answer) };
   }
+
+  const bury = (letter: Message) =>
+    producer.send({ topic: names.deadLetters, acks: -1, messages: [letter] });
 
   const connecting = connectPersistently(
     log,
@@ -200,7 +205,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
         autoCommit: false,
         eachBatchAutoResolve: false,
         partitionsConsumedConcurrently: PARTITIONS,
-        eachBatch: endingOnBugs(onOrderPlaced),
+        eachBatch: endingOnBugs(oneByOne({ bury, log, store }, onOrderPlaced)),
       });
     },
   );

@@ -4,7 +4,8 @@
  *
  * Hears: POST /order, POST /orders/bulk; InventoryReserved, InventoryFailed,
  *        from `inventory-events`.
- * Says:  OrderPlaced, to `order-events`, keyed by kitchen.
+ * Says:  OrderPlaced, to `order-events`, keyed by kitchen; records that kill it,
+ *        to `order-events.dead`.
  * Keeps: orders, their steps, bulk streams, and the outbox.
  *
  * Notice: Inventory down, or Kafka down, is not the customer's problem here:
@@ -33,7 +34,7 @@ import { Outbox, OUTBOX_SCHEMA } from "@lab/store/outbox";
 import { Store } from "@lab/store/store";
 import { bulkOrder } from "@lab/workflow/bulk";
 import { type Static, Type } from "@sinclair/typebox";
-import type { EachBatchPayload } from "kafkajs";
+import type { EachBatchPayload, Message } from "kafkajs";
 import {
   connectPersistently,
   createConsumer,
@@ -42,6 +43,7 @@ import {
   endingOnBugs,
   watchGroup,
 } from "./client.ts";
+import { ONE_BY_ONE_SCHEMA, oneByOne } from "./one-by-one.ts";
 import { declareTopics, KafkaBrokers, SEND_BATCH, topics } from "./topics.ts";
 
 export const Config = Type.Object({
@@ -59,7 +61,12 @@ export const Config = Type.Object({
 export async function startOrder(config: Static<typeof Config>): Promise<Service> {
   const log = createLog("order-producer", config.logLevel);
   const faults = createFaults("order", config);
-  const store = new Store(config.database, [...ORDERS_SCHEMA, ...OUTBOX_SCHEMA, ...BULKS_SCHEMA]);
+  const store = new Store(config.database, [
+    ...ORDERS_SCHEMA,
+    ...OUTBOX_SCHEMA,
+    ...BULKS_SCHEMA,
+    ...ONE_BY_ONE_SCHEMA,
+  ]);
   const orders = new Orders(store.db);
   const outbox = new Outbox(store.db);
   const bulks = new Bulks(store.db);
@@ -231,6 +238,9 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     await heartbeat();
   }
 
+  const bury = (letter: Message) =>
+    producer.send({ topic: names.deadLetters, acks: -1, messages: [letter] });
+
   const connecting = connectPersistently(
     log,
     () => stopping,
@@ -247,7 +257,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       await consumer.run({
         autoCommit: false,
         eachBatchAutoResolve: false,
-        eachBatch: endingOnBugs(onOutcomes),
+        eachBatch: endingOnBugs(oneByOne({ bury, log, store }, onOutcomes)),
       });
       connected = true;
       outboxSender.wake();

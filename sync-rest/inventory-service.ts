@@ -68,7 +68,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
       response: { 200: Reservation },
     });
 
-  /** Idempotent by order id: the first decision is the answer for ever. */
+  /** Idempotent by order id: the first decision is the answer for ever. Another order under its id is refused. */
   async function onReserve(order: Static<typeof Reserve>) {
     const { order_id, kitchen, items } = order;
     const sku = repeatedSku(items);
@@ -86,6 +86,8 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
     switch (decision.kind) {
       case "reserved":
         return { order_id, state: "reserved" as const };
+      case "reused":
+        throw new Problem("order_id_reused", decision.detail, { orderId: order_id });
       case "rejected":
         throw new Problem(decision.reason, decision.detail, {
           orderId: order_id,

@@ -11,6 +11,7 @@
  */
 import { OrderId } from "@lab/contracts/ids";
 import { NotificationPage, Send } from "@lab/contracts/order";
+import { Problem } from "@lab/contracts/problem";
 import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs } from "@lab/runtime/faults";
 import { createApp } from "@lab/runtime/http";
@@ -54,14 +55,18 @@ export async function startNotification(config: Static<typeof Config>): Promise<
 
   async function onSend(order: Static<typeof Send>) {
     await faults.strike();
-    const first = await store.commit(() => {
-      const isFirst = notifications.send(order);
+    const { order_id } = order;
+    const told = await store.commit(() => {
+      const result = notifications.send(order);
       faults.reached("told-before-commit");
-      return isFirst;
+      return result;
     });
     faults.reached("told-before-answer");
-    if (first) log.debug("customer_told", { order_id: order.order_id });
-    return { order_id: order.order_id, state: "sent" as const };
+    if (told.kind === "reused") {
+      throw new Problem("order_id_reused", told.detail, { orderId: order_id });
+    }
+    if (told.kind === "sent") log.debug("customer_told", { order_id });
+    return { order_id, state: "sent" as const };
   }
 
   return {

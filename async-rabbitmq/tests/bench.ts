@@ -200,5 +200,5 @@ export class Bench {
 
 /** The id under which Inventory answers that event. */
 function answerId(event: OrderPlaced): string {
-  return derivedId(event.id, "inventory-service");
+  return derivedId(event, "inventory-service");
 }

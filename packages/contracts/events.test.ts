@@ -1,6 +1,14 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { causedEvent, decodeEvent, encodeEvent, MAX_EVENT_BYTES, newEvent } from "./events.ts";
+import {
+  causedEvent,
+  decodeEvent,
+  digestOf,
+  encodeEvent,
+  MAX_EVENT_BYTES,
+  newEvent,
+  type OrderPlaced,
+} from "./events.ts";
 import { newId } from "./ids.ts";
 
 const DATA = {
@@ -80,4 +88,25 @@ test("saying a caused event again gives the same id, another consumer another", 
   const say = (consumer: string) => causedEvent(cause, consumer, "InventoryReserved", DATA).id;
   expect(say("inventory")).toBe(say("inventory"));
   expect(say("inventory")).not.toBe(say("notification"));
+  const other = { ...cause, source: "another-shop" };
+  expect(causedEvent(other, "inventory", "InventoryReserved", DATA).id).not.toBe(say("inventory"));
+});
+
+test("what an event says is told apart from how it is written and came", () => {
+  const event = newEvent("OrderPlaced", "order-service", DATA);
+  const { data, time, ...rest } = event;
+  const { items, ...order } = data;
+  const rewritten = { data: { items, ...order }, ...rest, traceparent: "00-another" };
+  const again = { ...rewritten, time: time.replace("Z", "000Z") };
+  expect(digestOf(again)).toBe(digestOf(event));
+  const others: OrderPlaced[] = [
+    { ...event, source: "another-shop" },
+    { ...event, id: newId() },
+    { ...event, time: "2026-01-01T00:00:00Z" },
+    ...[{ user_id: "u2" }, { kitchen: "k01" }, { items: [{ sku: "taco", qty: 1 }] }].map(
+      (more) => ({ ...event, data: { ...data, ...more } }),
+    ),
+  ];
+  const digests = new Set([event, ...others].map(digestOf));
+  expect(digests.size).toBe(1 + others.length);
 });

@@ -82,7 +82,7 @@ export function causedEvent<T extends EventType>(
   type: T,
   data: EventOf<T>["data"],
 ): EventOf<T> {
-  return event(type, derivedId(cause.id, consumer), consumer, data, cause.traceparent);
+  return event(type, derivedId(cause, consumer), consumer, data, cause.traceparent);
 }
 
 function event<T extends EventType>(
@@ -103,6 +103,21 @@ function event<T extends EventType>(
     ...(traceparent === undefined ? {} : { traceparent }),
     data,
   } as EventOf<T>;
+}
+
+/**
+ * What an event says, as a digest. Events of one source and id are the same only if it is equal.
+ * However its JSON is written and its time: another client may write an event again that it sends
+ * again. Without `traceparent`, which tells how it came, not what happened.
+ */
+export function digestOf({ id, source, type, time, data }: LabEvent): string {
+  const { order_id, user_id, kitchen } = data;
+  const items = "items" in data ? data.items.map(({ sku, qty }) => [sku, qty]) : [];
+  const reason = "reason" in data ? data.reason : "";
+  const order = [order_id, user_id, kitchen, items, reason];
+  return new Bun.CryptoHasher("sha256")
+    .update(JSON.stringify([source, id, type, Date.parse(time), order]))
+    .digest("hex");
 }
 
 /** The event as JSON. Throws when it breaks its own contract: that is a bug. */

@@ -16,9 +16,9 @@ export function newId(): string {
 }
 
 /**
- * The id of what `consumer` says because of the message `causeId`: UUIDv5
- * (RFC 9562), so saying it again gives the same id and a ledger knows it.
+ * The id of what `consumer` says because of a message: UUIDv5 (RFC 9562), so saying it again gives
+ * the same id and a ledger knows it. From the message's source too: two producers may use one id.
  */
-export function derivedId(causeId: string, consumer: string): string {
-  return Bun.randomUUIDv5(consumer, causeId);
+export function derivedId(cause: { id: string; source: string }, consumer: string): string {
+  return Bun.randomUUIDv5(`${consumer} ${cause.source}`, cause.id);
 }

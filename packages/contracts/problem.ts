@@ -31,6 +31,7 @@ export const PROBLEMS = {
     status: 422,
     title: "This key came before with another body",
   },
+  order_id_reused: { status: 422, title: "This order id came before with another order" },
   internal_error: { status: 500, title: "Something went wrong here" },
   injected_failure: { status: 500, title: "A fault was injected" },
   inventory_error: { status: 502, title: "Inventory answered with an error" },

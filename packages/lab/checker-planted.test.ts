@@ -117,6 +117,12 @@ class World implements Disposable {
     this.#stores[store].db.run(sql.replace("$id", `'${this.victim}'`));
   }
 
+  /** The id of the event that placed it. */
+  eventOf(orderId: string): string {
+    const unsent = new Outbox(this.#stores.orders.db).unsent(99);
+    return unsent.find(({ body }) => body.includes(orderId))!.event_id;
+  }
+
   /** Nobody has asked for the victim. */
   forget(): Operation {
     const at = this.operations.findIndex(({ order_id }) => order_id === this.victim);
@@ -151,7 +157,8 @@ class World implements Disposable {
       const { db } = this.#stores.inventory;
       const inventory = new Inventory(db);
       const ledger = new Ledger(db, "inventory", createLog("test", "error"));
-      ledger.once(event.id, () => inventory.reserve(id, kitchen, items).kind);
+      const { kind } = inventory.reserve(id, kitchen, items);
+      ledger.once(event, () => ({ kind: "done", outcome: kind }));
       if (end === "released") inventory.release(id);
     }
     const code = end === "failed" ? "unknown_item" : "inventory_timeout";
@@ -214,6 +221,15 @@ const PLANTED: Record<keyof Violations, Plant> = {
     },
   },
   doubled: { named: true, plant: (world) => void world.twin() },
+  swallowed: {
+    named: true,
+    models: ["async-rabbitmq", "streaming-kafka"],
+    plant: (world) =>
+      world.sql(
+        "inventory",
+        `UPDATE ledger SET digest = 'of another' WHERE event_id = '${world.eventOf(world.victim)}'`,
+      ),
+  },
   // A stock that can't fall below 0 is oversold only where the sums are wrong too.
   oversold: {
     also: ["unbalanced"],
@@ -225,7 +241,7 @@ const PLANTED: Record<keyof Violations, Plant> = {
     plant: (world) =>
       world.sql(
         "inventory",
-        `INSERT INTO reservations VALUES ('${newId()}', 'reserved', 'main', '[]', NULL, NULL, '')`,
+        `INSERT INTO reservations VALUES ('${newId()}', 'reserved', 'main', '[]', NULL, NULL, '', NULL)`,
       ),
   },
   contradicted: {

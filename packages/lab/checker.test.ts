@@ -296,7 +296,7 @@ test("an order that fails for a reason that it doesn't explain is contradicted",
     inventoryStore.db.run("DELETE FROM reservations");
     if (!reason.startsWith("inventory")) {
       inventoryStore.db.run(
-        "INSERT INTO reservations VALUES (?, 'rejected', 'main', ?, ?, NULL, '')",
+        "INSERT INTO reservations VALUES (?, 'rejected', 'main', ?, ?, NULL, '', NULL)",
         [id, JSON.stringify(ITEMS), reason],
       );
     }
@@ -339,17 +339,15 @@ test("an order may run out of what was held at that moment, and of nothing else"
   answer("failed", 409, id, { code: "out_of_stock" });
   new Orders(orderStore.db).advance(id, "failed", AT, "out_of_stock");
   inventoryStore.db.run(
-    "INSERT INTO reservations VALUES (?, 'rejected', 'main', ?, 'out_of_stock', NULL, '2026-01-02')",
+    "INSERT INTO reservations VALUES (?, 'rejected', 'main', ?, 'out_of_stock', NULL, '2026-01-02', NULL)",
     [id, JSON.stringify(ITEMS)],
   );
   const found = (state: "reserved" | "released", at: string) => {
     const held = newId();
-    inventoryStore.db.run("INSERT INTO reservations VALUES (?, ?, 'main', ?, NULL, NULL, ?)", [
-      held,
-      state,
-      JSON.stringify(ITEMS),
-      at,
-    ]);
+    inventoryStore.db.run(
+      "INSERT INTO reservations VALUES (?, ?, 'main', ?, NULL, NULL, ?, NULL)",
+      [held, state, JSON.stringify(ITEMS), at],
+    );
     const { contradicted } = checkOrders({ ...checked, openingStock: 3 });
     inventoryStore.db.run("DELETE FROM reservations WHERE order_id = ?", [held]);
     return contradicted;
@@ -418,7 +416,7 @@ function streaming() {
     const event = newEvent("OrderPlaced", "test", placed, childTrace(undefined));
     new Outbox(orderStore.db).add(kitchen, event);
     new Inventory(inventoryStore.db).reserve(order_id, kitchen, items);
-    ledger.once(event.id, () => "");
+    ledger.once(event, () => ({ kind: "done", outcome: "" }));
     advance(order_id, "reserved");
     bulks.advance(bulk_id, 1);
     return order_id;

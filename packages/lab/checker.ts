@@ -1,3 +1,4 @@
+import { digestOf, type OrderPlaced } from "@lab/contracts/events";
 import type { PlaceOrder } from "@lab/contracts/order";
 import { DEFAULT_KITCHEN, KITCHENS, OPENING_STOCK, SKUS } from "@lab/workflow/menu";
 import { type Counter, type Metrics, metricsOf } from "@lab/workflow/metrics";
@@ -37,6 +38,8 @@ export interface Violations {
   stuck: string[];
   /** An effect twice: more than one confirmation, more than one order for a client's key. */
   doubled: string[];
+  /** Its event was taken for another that has the same id, and had no effect: seen by nobody. */
+  swallowed: string[];
   /** More reserved than there was: kitchen and sku. */
   oversold: string[];
   /** Stock held for an order that failed or was never stored. */
@@ -87,6 +90,8 @@ export interface Checked extends Files {
   operations: readonly Operation[];
   /** Ids of the orders whose message lies in a dead queue or topic. */
   dead?: readonly string[];
+  /** Events that Inventory was sent by somebody else than the order service. */
+  heard?: readonly OrderPlaced[];
   /** What Analytics shows, where there is one. */
   metrics?: Counts;
   /** What it has shown before, in that order. */
@@ -119,6 +124,7 @@ export function checkOrders(checked: Checked): Verdict {
   checkReservations(checked, stored, verdict);
   checkStock(checked, stored, verdict);
   checkSequence(stored, verdict);
+  checkIds(checked, stored, verdict);
   checkMetrics(checked, stored, verdict);
   checkGrowth(checked, verdict);
   for (const [orderId, count] of checked.attempts ?? []) {
@@ -355,6 +361,19 @@ function checkSequence({ worked }: Stored, verdict: Verdict): void {
   }
 }
 
+/** Under one id and source stands one event; another one is dead. */
+function checkIds(
+  { dead = [], heard = [] }: Checked,
+  { ids, said }: Stored,
+  verdict: Verdict,
+): void {
+  for (const event of [...said, ...heard]) {
+    const digest = ids.get(event.id)?.get(event.source);
+    const isAnother = digest !== undefined && digest !== digestOf(event);
+    if (isAnother && !dead.includes(event.subject)) verdict.swallowed.push(event.subject);
+  }
+}
+
 /** Analytics must count what the orders say, kitchen by kitchen and reason by reason. */
 function checkMetrics({ metrics }: Checked, { orders }: Stored, verdict: Verdict): void {
   if (metrics === undefined) return;
@@ -402,6 +421,7 @@ function noViolations(): Violations {
     lost: [],
     stuck: [],
     doubled: [],
+    swallowed: [],
     oversold: [],
     leaked: [],
     contradicted: [],

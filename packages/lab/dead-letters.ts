@@ -20,9 +20,10 @@ export interface DeadLetter {
   position: number;
   message_id: string | null;
   /** What is wrong with it now, by the contract; `failed_too_often` when nothing is. */
-  reason: InvalidReason | "failed_too_often" | "refused_before";
+  reason:
+    InvalidReason | "failed_too_often" | "refused_before" | "id_reused" | "killed_its_consumer";
   detail: string;
-  /** How RabbitMQ says that it died: `rejected` or `delivery_limit`. */
+  /** How RabbitMQ says that it died: `rejected` or `delivery_limit`; `its consumer` has buried it itself. */
   died_by: string;
   /** RFC 3339, whole seconds; null when RabbitMQ didn't note it. */
   died_at: string | null;
@@ -240,6 +241,21 @@ function read(
     size_bytes: content.length,
     headers,
     body: content,
+    ...buried(headers),
+  };
+}
+
+/** What its consumer says of a letter that it has buried itself; nothing of another one. */
+function buried(headers: Record<string, unknown>): Partial<DeadLetter> {
+  const { "dead-reason": reason, "dead-detail": detail, "dead-at": at } = headers;
+  if (reason !== "id_reused" && reason !== "killed_its_consumer") return {};
+  return {
+    reason,
+    detail: String(detail),
+    died_by: "its consumer",
+    died_at: String(at),
+    attempts: Number(headers["dead-attempts"]),
+    deaths: 1,
   };
 }
 
@@ -267,7 +283,7 @@ function diagnose(
 function propertiesOf({ properties }: GetMessage): Options.Publish {
   const { headers = {}, ...rest } = properties;
   const own = Object.entries(headers).filter(
-    ([name]) => !/^x-(death|(first|last)-death-.*|delivery-count)$/.test(name),
+    ([name]) => !/^(x-(death|(first|last)-death-.*|delivery-count)|dead-.*)$/.test(name),
   );
   const set = Object.entries(rest).filter(([, value]) => value !== undefined);
   return { ...Object.fromEntries(set), headers: Object.fromEntries(own) };

@@ -1,3 +1,4 @@
+import type { OrderPlaced } from "@lab/contracts/events";
 import type { OrderItem, OrderStatus, PlaceOrder } from "@lab/contracts/order";
 import type { BulkRequest } from "@lab/store/bulks";
 import { bulkOrder } from "@lab/workflow/bulk";
@@ -49,6 +50,10 @@ export interface Stored {
   stock: ReadonlyMap<string, number>;
   /** What bulk streams have asked for so far. */
   streamed: readonly PlaceOrder[];
+  /** The events that the order service has to say. */
+  said: readonly OrderPlaced[];
+  /** Digests of the events that Inventory has processed, by id and source. */
+  ids: ReadonlyMap<string, ReadonlyMap<string, string>>;
   /** Where order is promised: each kitchen's orders, first to last, with the time at which Inventory worked on each. */
   worked: readonly { kitchen: string; order_id: string; at: string }[];
 }
@@ -84,6 +89,8 @@ export function readStored(model: Model, files: Files): Stored {
     confirmations: readConfirmations(files.notification),
     stock: new Map(stock.map(({ kitchen, sku, quantity }) => [shelf(kitchen, sku), quantity])),
     streamed: streaming ? readStreamed(files.orders) : [],
+    said: model === "sync-rest" ? [] : readSaid(files),
+    ids: model === "sync-rest" ? new Map() : readIds(files),
     worked: streaming ? readWorked(files) : [],
   };
 }
@@ -106,6 +113,23 @@ function readStreamed(database: string): PlaceOrder[] {
     const { fail_rate: failRate, kitchens, seed } = JSON.parse(request) as BulkRequest;
     return Array.from({ length: placed }, (_, n) => bulkOrder({ seed, kitchens, failRate }, n));
   });
+}
+
+function readSaid({ orders }: Files): OrderPlaced[] {
+  return read<{ body: string }>({ database: orders }, "SELECT body FROM outbox").map(
+    ({ body }) => JSON.parse(body) as OrderPlaced,
+  );
+}
+
+function readIds({ inventory }: Files): Stored["ids"] {
+  const rows = read<{ event_id: string; source: string; digest: string }>(
+    { database: inventory },
+    "SELECT event_id, source, digest FROM ledger",
+  );
+  const byId = Map.groupBy(rows, ({ event_id }) => event_id);
+  return new Map(
+    [...byId].map(([id, own]) => [id, new Map(own.map(({ digest, source }) => [source, digest]))]),
+  );
 }
 
 function readWorked({ inventory, orders }: Files): Stored["worked"] {

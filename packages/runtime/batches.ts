@@ -5,12 +5,12 @@
  */
 export class Batches<T> {
   readonly #work: (batch: T[]) => Promise<void>;
-  readonly #limit: () => number;
+  readonly #limit: (waiting: readonly T[]) => number;
   #waiting: T[] = [];
   #running: Promise<void> | undefined;
 
-  /** `limit` gives the largest batch, asked anew for each. */
-  constructor(limit: () => number, work: (batch: T[]) => Promise<void>) {
+  /** `limit` gives how many of those that wait the next batch may have, asked anew for each. */
+  constructor(limit: (waiting: readonly T[]) => number, work: (batch: T[]) => Promise<void>) {
     this.#limit = limit;
     this.#work = work;
   }
@@ -34,7 +34,7 @@ export class Batches<T> {
     // What arrives in the same turn goes into the same batch.
     await new Promise((resolve) => setImmediate(resolve));
     while (this.#waiting.length > 0) {
-      await this.#work(this.#waiting.splice(0, this.#limit()));
+      await this.#work(this.#waiting.splice(0, this.#limit(this.#waiting)));
     }
     this.#running = undefined;
   }

@@ -73,3 +73,64 @@ export class Attempts {
     return new Map(rows.map(({ message, buried }) => [message, buried ? "buried" : "unburied"]));
   }
 }
+
+export const TAKEN_SCHEMA: Migration[] = [
+  {
+    name: "taken-1",
+    sql: `
+      CREATE TABLE taken (
+        topic TEXT NOT NULL,
+        partition INTEGER NOT NULL,
+        size TEXT NOT NULL CHECK (size IN ('many','some')),
+        first INTEGER NOT NULL,
+        next INTEGER NOT NULL,
+        PRIMARY KEY (topic, partition, size)
+      ) STRICT, WITHOUT ROWID;`,
+  },
+];
+
+/** So many are suspects to be taken one by one; more of them are first taken in portions of as many. */
+const SOME = 32;
+
+/** How many records of a partition may be taken at once, and whether a process may have died of them. */
+export interface Portion {
+  most: number;
+  suspect: boolean;
+}
+
+/**
+ * What a reader of a log has taken last, partition by partition: a log doesn't say what it delivers
+ * again. Offsets are those of a portion, from `first` up to but not with `next`.
+ */
+export class Taken {
+  readonly #store: Store;
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  /** What may be taken from `offset` on, of up to `most`. Alone if it's one suspect. */
+  portion(topic: string, partition: number, offset: number, most: number): Portion {
+    const again = this.#store.db
+      .query<{ size: "many" | "some"; first: number; next: number }, [string, number, number]>(
+        `SELECT size, first, next FROM taken
+         WHERE topic = ?1 AND partition = ?2 AND first <= ?3 AND next > ?3`,
+      )
+      .all(topic, partition, offset);
+    const many = again.find(({ size }) => size === "many");
+    if (many === undefined) return { most, suspect: false };
+    const few = many.next - many.first <= SOME || again.length > 1;
+    return { most: few ? 1 : Math.min(SOME, many.next - offset), suspect: true };
+  }
+
+  /** Notes what is taken now, before anything is done with it. */
+  note(topic: string, partition: number, first: number, next: number, { suspect }: Portion): void {
+    // Of one suspect alone its attempts tell.
+    if (suspect && next - first === 1) return;
+    this.#store.note(() => {
+      this.#store.db
+        .query("REPLACE INTO taken VALUES (?, ?, ?, ?, ?)")
+        .run(topic, partition, suspect ? "some" : "many", first, next);
+    });
+  }
+}

@@ -10,6 +10,7 @@ import { Problem } from "@lab/contracts/problem";
 import { without } from "@lab/runtime/protections";
 import { KITCHENS, SKUS } from "@lab/workflow/menu";
 import { type Decision, decideReservation } from "@lab/workflow/reservation";
+import type { Reused } from "./ledger.ts";
 import type { Migration } from "./store.ts";
 
 export const INVENTORY_SCHEMA: Migration[] = [
@@ -33,6 +34,11 @@ export const INVENTORY_SCHEMA: Migration[] = [
         CHECK ((state = 'rejected') = (reason IS NOT NULL))
       ) STRICT, WITHOUT ROWID;`,
   },
+  {
+    name: "inventory-2",
+    // Null where it isn't told, as in POST /reserve.
+    sql: "ALTER TABLE reservations ADD COLUMN user_id TEXT;",
+  },
 ];
 
 interface ReservationRow {
@@ -43,6 +49,7 @@ interface ReservationRow {
   reason: RejectReason | null;
   detail: string | null;
   at: string;
+  user_id: string | null;
 }
 
 /** Stock, and who holds it. Call the writers inside `store.commit`. */
@@ -65,11 +72,20 @@ export class Inventory {
 
   /**
    * Reserves all items of an order or none. Idempotent by order id: the first
-   * decision stands, whatever comes later under the same id.
+   * decision stands. Another order under the same id is none of the two.
    */
-  reserve(orderId: string, kitchen: string, items: OrderItem[]): Decision {
+  reserve(
+    orderId: string,
+    kitchen: string,
+    items: OrderItem[],
+    userId: string | null = null,
+  ): Decision | Reused {
     const before = this.#row(orderId);
-    if (before && !without("idempotent-reserve")) return decisionOf(before);
+    if (before && !without("idempotent-reserve")) {
+      return isOf(before, kitchen, items, userId)
+        ? decisionOf(before)
+        : { kind: "reused", detail: `${orderId} is the id of another order` };
+    }
     const decision = decideReservation(
       kitchen,
       items,
@@ -78,19 +94,18 @@ export class Inventory {
     );
     if (decision.kind === "reserved") {
       this.#move(kitchen, items, -1);
-      this.#insert(orderId, "reserved", kitchen, items);
+      this.#insert(orderId, "reserved", { kitchen, items, userId });
     } else {
-      const { reason, detail } = decision;
-      this.#insert(orderId, "rejected", kitchen, items, reason, detail);
+      this.#insert(orderId, "rejected", { kitchen, items, userId, ...decision });
     }
     return decision;
   }
 
   /** Reserves what an event asks for, and gives the event that `consumer` says of it. */
-  reserveFor(placed: OrderPlaced, consumer: string): InventoryReserved | InventoryFailed {
+  reserveFor(placed: OrderPlaced, consumer: string): InventoryReserved | InventoryFailed | Reused {
     const { order_id, user_id, kitchen, items } = placed.data;
     const order = { order_id, user_id, kitchen };
-    const decision = this.reserve(order_id, kitchen, items);
+    const decision = this.reserve(order_id, kitchen, items, user_id);
     switch (decision.kind) {
       case "reserved":
         return causedEvent(placed, consumer, "InventoryReserved", { ...order, items });
@@ -99,6 +114,8 @@ export class Inventory {
           ...order,
           reason: decision.reason,
         });
+      case "reused":
+        return decision;
       default:
         return decision satisfies never;
     }
@@ -111,7 +128,7 @@ export class Inventory {
   release(orderId: string): void {
     const before = this.#row(orderId);
     if (!before) {
-      if (!without("tombstone")) this.#insert(orderId, "released", null, []);
+      if (!without("tombstone")) this.#insert(orderId, "released", {});
     } else if (before.state === "reserved") {
       this.#move(before.kitchen as string, JSON.parse(before.items) as OrderItem[], +1);
       this.#db
@@ -161,24 +178,28 @@ export class Inventory {
   #insert(
     orderId: string,
     state: Reservation["state"],
-    kitchen: string | null,
-    items: OrderItem[],
-    reason: RejectReason | null = null,
-    detail: string | null = null,
+    of: {
+      kitchen?: string;
+      items?: OrderItem[];
+      userId?: string | null;
+      reason?: RejectReason;
+      detail?: string;
+    },
   ): void {
     this.#db
       .query(
         `${without("idempotent-reserve") ? "REPLACE" : "INSERT"} INTO reservations
-         VALUES (?, ?, ?, ?, ?, ?, ?)`,
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
       )
       .run(
         orderId,
         state,
-        kitchen,
-        JSON.stringify(items),
-        reason,
-        detail,
+        of.kitchen ?? null,
+        JSON.stringify(of.items ?? []),
+        of.reason ?? null,
+        of.detail ?? null,
         new Date().toISOString(),
+        of.userId ?? null,
       );
   }
 
@@ -187,6 +208,14 @@ export class Inventory {
       .query<ReservationRow, [string]>("SELECT * FROM reservations WHERE order_id = ?")
       .get(orderId);
   }
+}
+
+/** Whether a row may be that order's, as far as it is known whose it is. */
+function isOf(row: ReservationRow, kitchen: string, items: OrderItem[], userId: string | null) {
+  // Released before it was heard of.
+  if (row.kitchen === null) return true;
+  const ofUser = row.user_id === null || userId === null || row.user_id === userId;
+  return ofUser && row.kitchen === kitchen && Bun.deepEquals(JSON.parse(row.items), items);
 }
 
 function decisionOf(row: ReservationRow): Decision {

@@ -1,6 +1,7 @@
 import type { Database } from "bun:sqlite";
 import type { Notification } from "@lab/contracts/order";
 import { without } from "@lab/runtime/protections";
+import type { Reused } from "./ledger.ts";
 import type { Migration } from "./store.ts";
 
 export const NOTIFICATIONS_SCHEMA: Migration[] = [
@@ -28,21 +29,28 @@ export class Notifications {
     this.#db = db;
   }
 
-  /** Sends the confirmation of an order; false when it went out before. */
-  send(order: { order_id: string; user_id: string; kitchen: string }): boolean {
+  /** Sends the confirmation of an order, unless it went out before. Another order under the same id isn't told of. */
+  send(order: {
+    order_id: string;
+    user_id: string;
+    kitchen: string;
+  }): { kind: "sent" | "sent_before" } | Reused {
+    const { kitchen, order_id, user_id } = order;
+    const text = `Your order is being made by kitchen ${kitchen}.`;
     const before = this.#db
-      .query("SELECT 1 FROM notifications WHERE order_id = ?")
-      .get(order.order_id);
-    if (before && !without("idempotent-send")) return false;
+      .query<{ user_id: string; text: string }, [string]>(
+        "SELECT user_id, text FROM notifications WHERE order_id = ?",
+      )
+      .get(order_id);
+    if (before && !without("idempotent-send")) {
+      return before.user_id === user_id && before.text === text
+        ? { kind: "sent_before" }
+        : { kind: "reused", detail: `${order_id} is the id of another order` };
+    }
     this.#db
       .query("INSERT INTO notifications (order_id, user_id, text, sent_at) VALUES (?, ?, ?, ?)")
-      .run(
-        order.order_id,
-        order.user_id,
-        `Your order is being made by kitchen ${order.kitchen}.`,
-        new Date().toISOString(),
-      );
-    return true;
+      .run(order_id, user_id, text, new Date().toISOString());
+    return { kind: "sent" };
   }
 
   /** Up to `limit` confirmations with order ids above `after`; `next_after` asks for the next. */

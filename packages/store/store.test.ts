@@ -2,13 +2,15 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import { copyFileSync, mkdtempSync, rmSync, statSync, truncateSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { newEvent } from "@lab/contracts/events";
+import { newEvent, type OrderPlaced } from "@lab/contracts/events";
 import { newId } from "@lab/contracts/ids";
 import { Analytics, ANALYTICS_SCHEMA } from "./analytics.ts";
+import { Attempts, ATTEMPTS_SCHEMA, Taken, TAKEN_SCHEMA } from "./attempts.ts";
 import { Bulks, BULKS_SCHEMA } from "./bulks.ts";
 import { Inventory, INVENTORY_SCHEMA } from "./inventory.ts";
 import { createLog } from "@lab/runtime/log";
 import { Ledger, LEDGER_SCHEMA } from "./ledger.ts";
+import { Notifications, NOTIFICATIONS_SCHEMA } from "./notifications.ts";
 import { Orders, ORDERS_SCHEMA } from "./orders.ts";
 import { Outbox, OUTBOX_SCHEMA } from "./outbox.ts";
 import { Store } from "./store.ts";
@@ -20,6 +22,9 @@ const SCHEMA = [
   ...LEDGER_SCHEMA,
   ...ANALYTICS_SCHEMA,
   ...BULKS_SCHEMA,
+  ...NOTIFICATIONS_SCHEMA,
+  ...ATTEMPTS_SCHEMA,
+  ...TAKEN_SCHEMA,
 ];
 const ITEMS = [{ sku: "burger", qty: 2 }];
 
@@ -143,13 +148,106 @@ test("the outbox gives what is unsent, oldest first", async () => {
   expect(outbox.owed().count).toBe(2);
 });
 
+const LOG = createLog("test", "error");
+const ORDER = { user_id: "u1", kitchen: "main", items: ITEMS };
+
 test("the ledger runs an effect once and gives its outcome again", () => {
-  const log = createLog("test", "error");
-  const ledger = new Ledger(store.db, "test", log);
+  const ledger = new Ledger(store.db, "test", LOG);
+  const event = newEvent("OrderPlaced", "test", { order_id: newId(), ...ORDER });
   let effects = 0;
-  const once = () => ledger.once("e1", () => `outcome ${++effects}`);
-  expect([once(), once()]).toEqual(["outcome 1", "outcome 1"]);
-  expect(new Ledger(store.db, "other", log).once("e1", () => "own")).toBe("own");
+  const effect = () => ({ kind: "done", outcome: `outcome ${++effects}` }) as const;
+  const first = { kind: "done", outcome: "outcome 1" } as const;
+  const again = [ledger.once(event, effect), ledger.once({ ...event }, effect)];
+  expect(again).toEqual([first, first]);
+  expect(new Ledger(store.db, "other", LOG).once(event, effect)).not.toEqual(first);
+});
+
+test("under the id of a processed event another source's is another, its own source's is reused", () => {
+  const ledger = new Ledger(store.db, "test", LOG);
+  const event = newEvent("OrderPlaced", "test", { order_id: newId(), ...ORDER });
+  const once = (of: OrderPlaced) => ledger.once(of, () => ({ kind: "done", outcome: of.source }));
+  once(event);
+  expect(once({ ...event, source: "other" })).toEqual({ kind: "done", outcome: "other" });
+  const other = { ...event, data: { ...event.data, user_id: "u2" } };
+  expect(once(other).kind).toBe("reused");
+  // A refused one leaves nothing behind.
+  expect(once(event)).toEqual({ kind: "done", outcome: "test" });
+});
+
+test("a ledger from before knows its events again, and others under their ids", () => {
+  const path = join(folder, "before.sqlite");
+  const event = newEvent("OrderPlaced", "test", { order_id: newId(), ...ORDER });
+  const outcome = JSON.stringify({ subject: event.subject });
+  const before = new Store(path, LEDGER_SCHEMA.slice(0, 1));
+  before.db.run("INSERT INTO ledger VALUES ('test', ?, ?, '')", [event.id, outcome]);
+  before.close();
+  using now = new Store(path, LEDGER_SCHEMA);
+  const ledger = new Ledger(now.db, "test", LOG);
+  const once = (of: OrderPlaced) => ledger.once(of, () => ({ kind: "done", outcome: "new" }));
+  expect(once(event)).toEqual({ kind: "done", outcome });
+  expect(once({ ...event, subject: newId() }).kind).toBe("reused");
+});
+
+test("an order id that is known stands for that order alone", () => {
+  const inventory = new Inventory(store.db);
+  inventory.open(10);
+  const notifications = new Notifications(store.db);
+  const id = newId();
+  const reserve = (kitchen: string, items: typeof ITEMS, userId?: string) =>
+    inventory.reserve(id, kitchen, items, userId).kind;
+  expect([
+    reserve("main", ITEMS, "u1"),
+    reserve("main", ITEMS, "u1"),
+    reserve("main", ITEMS),
+    reserve("main", ITEMS, "u2"),
+    reserve("k01", ITEMS, "u1"),
+    reserve("main", [{ sku: "burger", qty: 3 }], "u1"),
+  ]).toEqual(["reserved", "reserved", "reserved", "reused", "reused", "reused"]);
+  const send = (kitchen: string, user_id: string) =>
+    notifications.send({ order_id: id, kitchen, user_id }).kind;
+  expect([send("main", "u1"), send("main", "u1"), send("main", "u2"), send("k01", "u1")]).toEqual([
+    "sent",
+    "sent_before",
+    "reused",
+    "reused",
+  ]);
+});
+
+test("a message with which processes die is tried a few times, then buried, then left alone", () => {
+  const attempts = new Attempts(store);
+  const tries = () => attempts.begin("m1");
+  expect([tries(), tries()]).toEqual(["try", "try"]);
+  // One that comes to an end clears it.
+  attempts.end("m1");
+  expect([tries(), tries(), tries()]).toEqual(["try", "try", "try"]);
+  expect([tries(), tries()]).toEqual(["bury", "bury"]);
+  attempts.buried("m1");
+  expect([tries(), attempts.begin("m2")]).toEqual(["skip", "try"]);
+  expect([...attempts.dead()]).toEqual([["m1", "buried"]]);
+});
+
+test("what is read again is taken in small portions, then one by one", () => {
+  const taken = new Taken(store);
+  const at = (offset: number) => taken.portion("t", 0, offset, 1000);
+  const whole = { most: 1000, suspect: false };
+  expect(at(100)).toEqual(whole);
+  taken.note("t", 0, 100, 1100, at(100));
+  expect([at(99), at(1100)]).toEqual([whole, whole]);
+  expect([at(100), at(1090)]).toEqual([
+    { most: 32, suspect: true },
+    { most: 10, suspect: true },
+  ]);
+  taken.note("t", 0, 132, 164, at(132));
+  expect([at(131).most, at(132).most, at(163).most, at(164).most]).toEqual([32, 1, 1, 32]);
+  taken.note("t", 0, 1100, 1120, at(1100));
+  expect([at(1110), at(132)]).toEqual([{ most: 1, suspect: true }, whole]);
+});
+
+test("what is noted is there for the next process, and what is committed still waits for the disk", () => {
+  store.note(() => store.db.run("CREATE TABLE n (x INTEGER) STRICT"));
+  using other = new Store(store.path, SCHEMA);
+  expect(other.db.query("SELECT * FROM n").all()).toEqual([]);
+  expect(store.db.query("PRAGMA synchronous").get()).toEqual({ synchronous: 2 });
 });
 
 test("a reservation is taken once, given back once", () => {
