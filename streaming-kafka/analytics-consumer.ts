@@ -148,13 +148,16 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
       // What lies behind the last message and is none, as a transaction's end, is read with it.
       const last = rest.length === 0 ? batch.lastOffset() : slice.at(-1)?.offset;
       const next = Number(last) + 1;
-      const isFolded = await store.commit(() => {
+      const reused = await store.commit(() => {
         const records = slice.map(readRecord);
-        const done = analytics.fold(generation, topic, partition, { next, records, stood });
+        const others = analytics.fold(generation, topic, partition, { next, records, stood });
         faults.reached("folded-before-commit");
-        return done;
+        return others;
       });
-      if (!isFolded) break;
+      if (reused === undefined) break;
+      for (const offset of reused) {
+        log.warn("message_refused", { topic, partition, offset, reason: "id_reused" });
+      }
       faults.reached("folded-before-offset");
       resolveOffset(String(next - 1));
       await consumer.commitOffsets([{ topic, partition, offset: `${next}` }]);

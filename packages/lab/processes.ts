@@ -64,7 +64,7 @@ export class ServiceProcess implements AsyncDisposable {
   #url = "";
   /** Whether it ends because somebody here wanted it to. */
   #endWanted = false;
-  /** Whether it was started with a crash ahead (LAB_CRASH_AT). */
+  /** Whether it was started with a crash ahead (LAB_CRASH_AT, or something preloaded that kills it). */
   #willCrash = false;
   #paused = false;
 
@@ -154,8 +154,9 @@ export class ServiceProcess implements AsyncDisposable {
     const logStart = sizeOf(this.logFile);
     this.#body = await this.#spawn({ ...this.#env, ...env });
     this.#onSpawn?.(this.pid);
-    this.#willCrash = "LAB_CRASH_AT" in { ...this.#env, ...env };
-    // A service that was started with LAB_CRASH_AT is expected to end.
+    const own = { ...this.#env, ...env };
+    this.#willCrash = "LAB_CRASH_AT" in own || "BUN_OPTIONS" in own;
+    // One that was started so is expected to end.
     this.#endWanted = this.#willCrash;
     try {
       const url = await this.#untilReady(this.#body, logStart);

@@ -36,6 +36,7 @@ export const proofs: Record<string, string> = {
   "storage-faults": "Storage faults",
   stop: "Stop under load",
   "lost-log": "The log loses records",
+  "killer-message": "A message that kills its process",
   rebalances: "One consumer, three, and one again",
   overload: "More than it can take",
   "hostile-input": "Hostile input beside honest orders",

@@ -1,4 +1,5 @@
 import type { Database } from "bun:sqlite";
+import { digestOf as digestOfEvent } from "@lab/contracts/events";
 import { without } from "@lab/runtime/protections";
 import {
   type Counter,
@@ -70,6 +71,21 @@ export const ANALYTICS_SCHEMA: Migration[] = [
         counted INTEGER NOT NULL,
         noticed_at TEXT NOT NULL
       ) STRICT;`,
+  },
+  {
+    name: "analytics-seen-sources",
+    // Of a row from before, neither source nor content is known.
+    sql: `
+      CREATE TABLE seen_2 (
+        generation INTEGER NOT NULL REFERENCES generations,
+        event_id TEXT NOT NULL,
+        source TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        PRIMARY KEY (generation, event_id, source)
+      ) STRICT, WITHOUT ROWID;
+      INSERT INTO seen_2 SELECT generation, event_id, '', '' FROM seen;
+      DROP TABLE seen;
+      ALTER TABLE seen_2 RENAME TO seen;`,
   },
 ];
 
@@ -270,29 +286,38 @@ export class Analytics {
   /**
    * Folds records of one partition, in offset order, `next` being the offset
    * after the last. What was folded before is ignored: by its offset when the
-   * same record is read again, by its event id when the same event was written
-   * twice. Gives whether it did: not where the fold doesn't stand any more
-   * where it `stood` when they were read.
+   * same record is read again, by its event's source and id when the same event
+   * was written twice. Gives the offsets of those that say something else under
+   * a source and id that were counted, and aren't; undefined, and does nothing,
+   * where the fold doesn't stand any more where it `stood` when they were read.
    */
   fold(
     generation: number,
     topic: string,
     partition: number,
     { next, records, stood }: { next: number; records: readonly FoldedRecord[]; stood: number },
-  ): boolean {
+  ): number[] | undefined {
     const stands = this.stands(generation, topic, partition);
-    if (stands !== stood || generation !== this.current()) return false;
+    if (stands !== stood || generation !== this.current()) return undefined;
     const from = without("stored-offset") ? 0 : stands;
-    if (next <= from) return true;
-    const see = this.#db.query("INSERT INTO seen VALUES (?, ?) ON CONFLICT DO NOTHING");
+    if (next <= from) return [];
+    const see = this.#db.query("INSERT INTO seen VALUES (?, ?, ?, ?)");
+    const seen = this.#db.query<{ digest: string }, [number, string, string]>(
+      "SELECT digest FROM seen WHERE generation = ? AND event_id = ? AND source IN (?, '')",
+    );
     const count = this.#db.query(
       "INSERT INTO counters VALUES (?, ?, ?, ?, 1) ON CONFLICT DO UPDATE SET n = n + 1",
     );
     let orders = 0;
+    const reused: number[] = [];
     for (const { offset, event } of records) {
       if (offset < from || !event) continue;
-      const isNew = see.run(generation, event.id).changes === 1;
-      if (!isNew && !without("deduplication")) continue;
+      const { id, source } = event;
+      const digest = digestOfEvent(event);
+      const known = seen.get(generation, id, source);
+      if (!known) see.run(generation, id, source, digest);
+      else if (known.digest !== digest && known.digest !== "") reused.push(offset);
+      if (known && !without("deduplication")) continue;
       const { metric, kitchen, bucket } = countedBy(
         without("event-time") ? { ...event, time: new Date().toISOString() } : event,
       );
@@ -305,7 +330,7 @@ export class Analytics {
         "INSERT INTO positions (generation, topic, partition, next_offset) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET next_offset = excluded.next_offset",
       )
       .run(generation, topic, partition, next);
-    return true;
+    return reused;
   }
 
   #noteProcessed(generation: number, orders: number): void {

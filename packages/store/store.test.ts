@@ -301,7 +301,7 @@ test("a fold ignores offsets and events that it had, and a replay finds the same
   analytics.fold(generation, "t", 0, { stood: 1, records: [{ offset: 1, event }], next: 2 });
   // Read where the fold doesn't stand any more.
   const other = { stood: 0, records: [{ offset: 5, event }], next: 6 };
-  expect(analytics.fold(generation, "t", 0, other)).toBe(false);
+  expect(analytics.fold(generation, "t", 0, other)).toBeUndefined();
   expect(analytics.metrics(generation).placed).toBe(1);
 
   analytics.beginReplay(false);
@@ -312,6 +312,18 @@ test("a fold ignores offsets and events that it had, and a replay finds the same
   const done = analytics.endReplay();
   expect(done.digest_after).toBe(done.digest_before);
   expect(analytics.live().generation).toBe(done.generation);
+});
+
+test("a fold counts one event of a source under an id, and says which others there are", () => {
+  const analytics = new Analytics(store.db);
+  analytics.open();
+  const { generation } = analytics.live();
+  const event = newEvent("OrderPlaced", "test", { order_id: newId(), ...ORDER });
+  const other = { ...event, data: { ...event.data, user_id: "u2" } };
+  const foreign = { ...event, source: "another-shop" };
+  const records = [event, other, foreign].map((of, offset) => ({ offset, event: of }));
+  expect(analytics.fold(generation, "t", 0, { stood: 0, records, next: 3 })).toEqual([1]);
+  expect(analytics.metrics(generation).placed).toBe(2);
 });
 
 test("a bulk stream is due in steps of the limit, and ends", () => {

@@ -1,0 +1,28 @@
+/** Messages that kill each consumer of the asynchronous model. */
+import { DeadLetters, SOURCES, type SourceQueue } from "@lab/lab/dead-letters";
+import { testKillerMessage } from "@lab/lab/proof/killer-message";
+import type { Trial } from "@lab/lab/trial";
+
+const QUEUES = Object.keys(SOURCES) as SourceQueue[];
+
+const open = ({ broker, namespace }: Trial) => DeadLetters.open(broker.address, namespace);
+
+testKillerMessage({
+  model: "async-rabbitmq",
+  victims: [
+    { service: "inventory", killers: ["killed-by-a-signal", "killed-by-a-bug"], messages: 1 },
+    { service: "third", killers: ["killed-by-a-signal"], messages: 1 },
+    // The reservation and the confirmation.
+    { service: "order", killers: ["killed-by-a-signal"], messages: 2 },
+  ],
+  async letters(trial) {
+    await using dead = await open(trial);
+    const lists = [];
+    for (const queue of QUEUES) lists.push(...(await dead.list(queue)));
+    return lists.map(({ body, reason }) => ({ reason, body: body.toString() }));
+  },
+  async replay(trial) {
+    await using dead = await open(trial);
+    for (const queue of QUEUES) await dead.replay(queue, "all");
+  },
+});

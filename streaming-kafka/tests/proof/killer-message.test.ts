@@ -1,0 +1,21 @@
+/** Records that kill each consumer of the streaming model. */
+import { readTopic } from "@lab/lab/kafka-tools";
+import { testKillerMessage } from "@lab/lab/proof/killer-message";
+import { topics } from "../../topics.ts";
+
+testKillerMessage({
+  model: "streaming-kafka",
+  victims: [
+    { service: "inventory", killers: ["killed-by-a-signal", "killed-by-a-bug"], messages: 1 },
+    { service: "order", killers: ["killed-by-a-signal"], messages: 1 },
+    // The order and the reservation.
+    { service: "third", killers: ["killed-by-a-signal"], messages: 2 },
+  ],
+  async letters({ broker, namespace }) {
+    const records = await readTopic(broker.address, topics(namespace).deadLetters);
+    return records.map(({ headers, value }) => ({
+      reason: headers["reason"] ?? "",
+      body: String(value),
+    }));
+  },
+});
