@@ -18,6 +18,7 @@ import {
   RejectReason,
 } from "@lab/contracts/order";
 import { Problem, type ProblemCode } from "@lab/contracts/problem";
+import { callDirectly } from "@lab/runtime/direct-calls";
 import { HttpUrl, serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs } from "@lab/runtime/faults";
 import { createApp } from "@lab/runtime/http";
@@ -220,6 +221,9 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     log.debug("order_advanced", { order_id, notification: told.kind });
   }
 
+  // Before the repair: what another process on this port works on is none of its business.
+  const url = listen(app, config);
+
   /**
    * Finishes what is open: releases that Inventory has not answered, orders
    * that an earlier process left half-way, confirmations that are owed. Stops
@@ -281,7 +285,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
 
   return {
     name: "order-service",
-    url: listen(app, config),
+    url,
     database: config.database,
     faults,
     async stop() {
@@ -329,4 +333,7 @@ function now(): string {
   return new Date().toISOString();
 }
 
-if (import.meta.main) await runService(startOrder, Config);
+if (import.meta.main) {
+  callDirectly();
+  await runService(startOrder, Config);
+}

@@ -2,8 +2,9 @@ import { afterAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Model } from "./evidence.ts";
 import { isAlive } from "./process-id.ts";
-import { startModel, startService } from "./processes.ts";
+import { SERVICES, startModel, startService } from "./processes.ts";
 import { killServices, spawnService } from "./service-body.ts";
 import { eventually, settled } from "./waiting.ts";
 
@@ -42,6 +43,30 @@ test("an environment given to restart is for that start only", async () => {
   expect(await faults()).toBe(200);
   await service.restart();
   expect(await faults()).toBe(404);
+});
+
+test("a port that another process has is refused by every service, and named", async () => {
+  // As lenient as a listener can be: the one who comes second is the one to refuse.
+  using server = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    reusePort: true,
+    fetch: () => new Response(),
+  });
+  const services = (Object.keys(SERVICES) as Model[]).flatMap((model) =>
+    SERVICES[model].map((service) => ({ model, service })),
+  );
+  const said = services.map(async (one) => {
+    const env = { PORT: `${server.port}` };
+    const own = mkdtempSync(join(folder, "service-"));
+    return startService({ ...one, folder: own, env }).catch((error: Error) => error.message);
+  });
+  expect(await Promise.all(said)).toEqual(
+    services.map(
+      ({ service }) =>
+        `${service} ended before it was ready, with exit code 2:\nport ${server.port} on 127.0.0.1 is in use by another process: stop that, or set PORT`,
+    ),
+  );
 });
 
 test("a paused service answers once it is resumed, and can be stopped while paused", async () => {

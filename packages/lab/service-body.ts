@@ -62,8 +62,6 @@ function spawnChild(
       PATH,
       ...(HOME === undefined ? {} : { HOME }),
       ...(TMPDIR === undefined ? {} : { TMPDIR }),
-      // Bun's `fetch` queues silently beyond 256: a hung neighbour would be taken for a slow client.
-      BUN_CONFIG_MAX_HTTP_REQUESTS: "4096",
       ...options.env,
     },
     stdin: options.lasting ? "ignore" : "pipe",

@@ -39,6 +39,7 @@ export const proofs: Record<string, string> = {
   "killer-message": "A message that kills its process",
   rebalances: "One consumer, three, and one again",
   overload: "More than it can take",
+  "as-shipped": "As the image starts it",
   "hostile-input": "Hostile input beside honest orders",
   storm: "Storm",
 };

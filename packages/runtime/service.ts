@@ -31,21 +31,35 @@ export function cutOff(afterMs: number, cut: () => void): void {
   cuts.push({ afterMs, cut });
 }
 
-/** Binds the app and gives its URL; port 0 takes a free one. */
+/** Why nobody can listen at an address, by the system's code. */
+const WHY_NOT: Record<string, string> = {
+  EADDRINUSE: "is in use by another process: stop that, or set PORT",
+  EACCES: "is not for this user: set PORT to one above 1023",
+  EADDRNOTAVAIL: "can't be had, this machine has no such address: set HOST",
+};
+
+/** Binds the app and gives its URL; port 0 takes a free one. Throws a `ConfigError` where that can't be. */
 export function listen(
   // Any app will do, whatever its routes.
   app: Elysia<any, any, any, any, any, any, any>,
   { host, port }: { host: string; port: number },
 ): string {
-  app.listen({ hostname: host, port });
+  try {
+    // By Elysia's default a second process could listen here, and half of the requests went there.
+    app.listen({ hostname: host, port, reusePort: false });
+  } catch (error) {
+    const { code = "", message } = error as { code?: string; message: string };
+    throw new ConfigError(`port ${port} on ${host} ${WHY_NOT[code] ?? `can't be had: ${message}`}`);
+  }
   cutOff(REQUESTS_MS, () => void app.server?.stop(true));
-  return `http://${host}:${app.server?.port}`;
+  const address = host.includes(":") ? `[${host}]` : host;
+  return `http://${address}:${app.server?.port}`;
 }
 
 /**
  * The main of every service file: reads the environment, starts, says
  * `ready`, and stops on SIGTERM or SIGINT; a second signal ends it at once.
- * Exit codes: 0 stopped, 1 crashed, 2 bad environment.
+ * Exit codes: 0 stopped, 1 crashed, 2 bad environment, the port in use among it.
  */
 export async function runService<P extends TProperties>(
   start: (config: Static<TObject<P>>) => Promise<Service>,

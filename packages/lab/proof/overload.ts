@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Model } from "../evidence.ts";
 import { experiment, type Run } from "../experiment.ts";
@@ -47,7 +47,7 @@ export function testOverload(model: Model): void {
       await setDelay(order, DELAY_MS);
       if (queued) await setDelay(inventory, throttleMs);
       const memory = services.map((service) => sample(() => memoryMib(service.pid)));
-      const flooding = flood(run, order);
+      const flooding = flood(run, order, RATE_PER_S, FLOOD_S);
       await eventually("the service refuses", () => refusal(order), { everyMs: 200 });
       const flooded = await flooding;
       const waiting = count(order, "SELECT count(*) FROM orders WHERE status = 'placed'");
@@ -95,12 +95,16 @@ const PATIENT = { INVENTORY_TIMEOUT_MS: "5000", NOTIFICATION_TIMEOUT_MS: "5000" 
 
 const CLEAR = new Set<string | number>([201, 202, "unknown_item", "overloaded"]);
 
-async function flood(
+/** Orders at that rate for that long from a process of its own: one sends only so many at once. */
+export async function flood(
   run: Run,
   { url }: ServiceProcess,
+  ratePerS: number,
+  durationS: number,
 ): Promise<{ operations: Operation[]; maxInFlight: number }> {
   const file = join(run.folder, "flood.jsonl");
-  const words = [url, RATE_PER_S, FLOOD_S, run.seed + 1, file].map(String);
+  rmSync(file, { force: true });
+  const words = [url, ratePerS, durationS, run.seed + 1, file].map(String);
   await using child = Bun.spawn([process.execPath, join(import.meta.dir, "flood.ts"), ...words], {
     env: { ...process.env, BUN_CONFIG_MAX_HTTP_REQUESTS: "8192" },
     stdin: "ignore",
