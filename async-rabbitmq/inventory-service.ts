@@ -72,7 +72,10 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
     model: "async-rabbitmq",
     faults,
     log,
-    health: () => ({ needs: { database: store.healthy(), broker: broker.connected() } }),
+    health: () => ({
+      needs: { database: store.healthy(), broker: broker.connected() },
+      problems: store.problems(),
+    }),
   })
     .get("/stock", ({ query }) => inventory.stock(query.kitchen), {
       query: Type.Object({ kitchen: Type.Optional(Type.String()) }),

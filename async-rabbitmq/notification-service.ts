@@ -70,7 +70,10 @@ export async function startNotification(config: Static<typeof Config>): Promise<
     model: "async-rabbitmq",
     faults,
     log,
-    health: () => ({ needs: { database: store.healthy(), broker: broker.connected() } }),
+    health: () => ({
+      needs: { database: store.healthy(), broker: broker.connected() },
+      problems: store.problems(),
+    }),
   }).get("/notifications", ({ query }) => notifications.page(query), {
     query: PageQuery,
     response: { 200: NotificationPage },

@@ -83,6 +83,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     log,
     health: () => ({
       needs: { database: store.healthy(), broker: broker.connected() },
+      problems: store.problems(),
       owed: { outbox: outbox.owed() },
     }),
   })
@@ -142,6 +143,8 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
   /** Publishes what waits, oldest first, and marks it after the broker's word. */
   const outboxSender = new Repeater(log, config.retryEveryMs, async () => {
     while (!stopping) {
+      // Without it nothing could be marked, and the same would be sent again and again.
+      store.mustStand();
       const through = publisher;
       // Every order wakes this: without a broker there is nothing to read for.
       if (!through) return;

@@ -78,7 +78,7 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
     health: () => ({
       needs: { database: store.healthy(), broker: following() },
       owed: { gaps: watch.owed() },
-      problems: watch.problems,
+      problems: [...store.problems(), ...watch.problems],
     }),
   })
     .get("/metrics", ({ headers }) => onMetrics(headers.accept), {

@@ -78,7 +78,10 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
     model: "streaming-kafka",
     faults,
     log,
-    health: () => ({ needs: { database: store.healthy(), broker: following() } }),
+    health: () => ({
+      needs: { database: store.healthy(), broker: following() },
+      problems: store.problems(),
+    }),
   })
     .get("/stock", ({ query }) => inventory.stock(query.kitchen), {
       query: Type.Object({ kitchen: Type.Optional(Type.String()) }),

@@ -86,6 +86,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     log,
     health: () => ({
       needs: { database: store.healthy(), broker: following() },
+      problems: store.problems(),
       owed: { outbox: outbox.owed() },
     }),
   })
@@ -185,6 +186,8 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
   /** Sends what waits, oldest first, and marks it after the broker's word. */
   const outboxSender = new Repeater(log, config.retryEveryMs, async () => {
     while (!stopping) {
+      // Without it nothing could be marked, and the same would be sent again and again.
+      store.mustStand();
       const rows = connected ? outbox.unsent(SEND_BATCH) : [];
       if (rows.length === 0) return;
       try {

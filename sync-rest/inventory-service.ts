@@ -44,7 +44,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
     model: "sync-rest",
     faults,
     log,
-    health: () => ({ needs: { database: store.healthy() } }),
+    health: () => ({ needs: { database: store.healthy() }, problems: store.problems() }),
   })
     // 2. Reserve stock
     .post("/reserve", ({ body }) => onReserve(body), {

@@ -40,7 +40,7 @@ export async function startNotification(config: Static<typeof Config>): Promise<
     model: "sync-rest",
     faults,
     log,
-    health: () => ({ needs: { database: store.healthy() } }),
+    health: () => ({ needs: { database: store.healthy() }, problems: store.problems() }),
   })
     // 3. Tell the customer
     .post("/send", ({ body }) => onSend(body), {

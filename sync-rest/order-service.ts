@@ -24,7 +24,7 @@ import { createFaults, faultKnobs } from "@lab/runtime/faults";
 import { createApp } from "@lab/runtime/http";
 import { createLog, reasonOf } from "@lab/runtime/log";
 import { without } from "@lab/runtime/protections";
-import { mayPass } from "@lab/runtime/patience";
+import { DatabaseLost, mayPass } from "@lab/runtime/patience";
 import { Repeater } from "@lab/runtime/repeater";
 import { OrderHeaders, OrderParams, OrderQuery } from "@lab/runtime/requests";
 import { listen, runService, type Service } from "@lab/runtime/service";
@@ -63,6 +63,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     log,
     health: () => ({
       needs: { database: store.healthy() },
+      problems: store.problems(),
       owed: { releases: releases.owed() },
     }),
   })
@@ -133,10 +134,15 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       faults.reached("stored-before-answer");
       return confirmed(order.order_id, told.kind === "told");
     } catch (error) {
-      // Its end can't be stored. The order is: the repair ends it, so "no" would be a lie.
       if (!mayPass(error)) throw error;
-      log.warn("store_unavailable", { order_id: order.order_id, reason: reasonOf(error) });
-      return { order_id: order.order_id, status: "placed" as const };
+      const orderId = order.order_id;
+      log.warn("store_unavailable", { order_id: orderId, reason: reasonOf(error) });
+      // Its end can't be stored, and whether the order still is, nobody knows.
+      if (error instanceof DatabaseLost) {
+        throw new Problem("store_unavailable", "it may have been stored; look it up", { orderId });
+      }
+      // The order is: the repair ends it, so "no" would be a lie.
+      return { order_id: orderId, status: "placed" as const };
     } finally {
       inFlight.delete(order.order_id);
     }
@@ -230,6 +236,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
    * at the first neighbour that does not answer, and comes back later.
    */
   const repair = new Repeater(log, config.retryEveryMs, async () => {
+    store.mustStand();
     const trace = childTrace(undefined);
     for (const orderId of releases.pending(100)) {
       if (stopping) return;

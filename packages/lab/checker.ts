@@ -28,7 +28,7 @@ const GIVEN_UP: Record<Model, readonly string[]> = {
 };
 
 /** Answers that refuse a request, and say nothing of what becomes of the order that they name. */
-const SAYS_NOTHING = ["order_in_progress", "idempotency_key_reused"];
+const SAYS_NOTHING = ["order_in_progress", "idempotency_key_reused", "store_unavailable"];
 
 /** What is illegal in every model. Order ids, unless something else is said. */
 export interface Violations {

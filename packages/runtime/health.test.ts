@@ -1,9 +1,10 @@
 import { expect, test } from "bun:test";
 import { healthAnswer, owed } from "./health.ts";
+import { DatabaseLost } from "./patience.ts";
 
 test("a need that isn't met and a problem take a service down; what is owed does not", () => {
   const waiting = { outbox: owed(3, Date.now() - 2_000) };
-  expect(healthAnswer("order", { needs: { database: true }, owed: waiting })).toEqual({
+  expect(healthAnswer("order", () => ({ needs: { database: true }, owed: waiting }))).toEqual({
     code: 200,
     body: {
       service: "order",
@@ -13,8 +14,26 @@ test("a need that isn't met and a problem take a service down; what is owed does
       problems: [],
     },
   });
-  expect(healthAnswer("order", { needs: { database: false } }).code).toBe(503);
-  expect(healthAnswer("order", { needs: {}, problems: ["no such queue"] }).code).toBe(503);
+  expect(healthAnswer("order", () => ({ needs: { database: false } })).code).toBe(503);
+  expect(healthAnswer("order", () => ({ needs: {}, problems: ["no such queue"] })).code).toBe(503);
+});
+
+test("a database that can't be read is a problem, and any other error is a bug", () => {
+  const failing = (error: Error) => () =>
+    healthAnswer("order", () => {
+      throw error;
+    });
+  expect(failing(new DatabaseLost("it is gone"))()).toEqual({
+    code: 503,
+    body: {
+      service: "order",
+      status: "down",
+      database: false,
+      owed: {},
+      problems: ["DatabaseLost: it is gone"],
+    },
+  });
+  expect(failing(new TypeError("mine"))).toThrow("mine");
 });
 
 test("the age of the oldest is never negative, and 0 where nothing waits", () => {

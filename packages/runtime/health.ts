@@ -1,3 +1,6 @@
+import { reasonOf } from "./log.ts";
+import { mayPass } from "./patience.ts";
+
 /** Work that waits: how many pieces of it, and for how long the oldest has waited, in seconds. */
 export interface Owed {
   count: number;
@@ -25,9 +28,20 @@ export interface Health {
 /** The answer of `GET /health`, its status code beside it. */
 export function healthAnswer(
   service: string,
-  { needs, owed = {}, problems = [] }: Health,
+  look: () => Health,
 ): { code: number; body: Record<string, unknown> } {
+  const { needs, owed = {}, problems = [] } = lookAnyway(look);
   const up = problems.length === 0 && !Object.values(needs).includes(false);
   const status = up ? "up" : "down";
   return { code: up ? 200 : 503, body: { service, status, ...needs, owed, problems } };
+}
+
+/** What is owed can't be read from a database that is damaged. */
+function lookAnyway(look: () => Health): Health {
+  try {
+    return look();
+  } catch (error) {
+    if (!mayPass(error)) throw error;
+    return { needs: { database: false }, problems: [reasonOf(error)] };
+  }
 }

@@ -116,7 +116,7 @@ export function createApp(service: string, { model, faults, log, health }: AppOp
       }),
     )
     .get("/health", ({ status }) => {
-      const { code, body } = healthAnswer(service, health());
+      const { code, body } = healthAnswer(service, health);
       return status(code, body);
     })
     .use(faults.enabled ? faultRoutes(faults, log) : new Elysia());

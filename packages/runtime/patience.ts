@@ -3,11 +3,17 @@ import { type Log, reasonOf } from "./log.ts";
 import { without } from "./protections.ts";
 import { cutOff } from "./service.ts";
 
-/** Locked, full, unreadable: not now. A broken constraint is a bug. */
-const MAY_PASS = /^SQLITE_(BUSY|LOCKED|FULL|IOERR|READONLY|CANTOPEN|NOMEM)/;
+/** Locked, full, unreadable, damaged: not now. A broken constraint is a bug. */
+const MAY_PASS = /^SQLITE_(BUSY|LOCKED|FULL|IOERR|READONLY|CANTOPEN|NOMEM|CORRUPT|NOTADB)/;
 
-/** Whether it is the database's trouble of the moment. */
+/** The database's files aren't those any more that are open: nothing would stay of what is stored now. */
+export class DatabaseLost extends Error {
+  override readonly name = "DatabaseLost";
+}
+
+/** Whether it is the database's trouble of the moment: nothing was stored, and somebody can mend it. */
 export function mayPass(error: unknown): boolean {
+  if (error instanceof DatabaseLost) return true;
   return error instanceof SQLiteError && MAY_PASS.test(error.code ?? "");
 }
 

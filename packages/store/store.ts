@@ -1,7 +1,9 @@
-import { Database } from "bun:sqlite";
+import { constants, Database } from "bun:sqlite";
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
+import { DatabaseLost, mayPass } from "@lab/runtime/patience";
 import { without } from "@lab/runtime/protections";
+import { OpenFiles } from "./open-files.ts";
 
 /** One step of a schema. Never changed once released: append another. */
 export interface Migration {
@@ -14,6 +16,9 @@ interface Job {
   resolve: (value: never) => void;
   reject: (error: unknown) => void;
 }
+
+/** How long a commit waits for another process that writes. */
+const BUSY_TIMEOUT_MS = 2000;
 
 /** More jobs than this in one transaction add latency and save no fsync worth it. */
 const MAX_GROUP = 1000;
@@ -28,19 +33,28 @@ const LATE_MS = 5_000;
 export class Store implements Disposable {
   readonly db: Database;
   readonly path: string;
+  readonly #files: OpenFiles;
   #jobs: Job[] = [];
   #scheduled = false;
+  /** Whether the last transaction could not be stored. */
+  #refused = false;
 
   /** Opens or creates the file and applies what it lacks of `migrations`. */
   constructor(path: string, migrations: readonly Migration[]) {
-    mkdirSync(dirname(path), { recursive: true });
     this.path = path;
-    this.db = new Database(path, { create: true, strict: true });
-    this.db.run("PRAGMA busy_timeout = 2000");
-    this.db.run("PRAGMA journal_mode = WAL");
-    this.db.run("PRAGMA synchronous = FULL");
-    this.db.run("PRAGMA foreign_keys = ON");
-    this.#migrate(migrations);
+    try {
+      mkdirSync(dirname(path), { recursive: true });
+      this.db = new Database(path, { create: true, strict: true });
+      this.db.run(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
+      this.db.run("PRAGMA journal_mode = WAL");
+      this.db.run("PRAGMA synchronous = FULL");
+      this.db.run("PRAGMA foreign_keys = ON");
+      this.#migrate(migrations);
+      this.#files = new OpenFiles(path);
+    } catch (error) {
+      // SQLite doesn't say which file it was.
+      throw new Error(`${path}: ${(error as Error).message}`, { cause: error });
+    }
     if (without("commit-before-answer")) this.#commitLate();
   }
 
@@ -105,12 +119,15 @@ export class Store implements Disposable {
       setImmediate(() => this.#flush());
     }
     try {
+      this.mustStand();
       const settle = this.db
         .transaction(() => jobs.map((job) => this.#runAlone(job)))
         // Deferred would fail with SQLITE_BUSY_SNAPSHOT after its first read.
         .immediate();
+      this.#refused = false;
       for (const settleOne of settle) settleOne();
     } catch (error) {
+      this.#refused = mayPass(error);
       for (const { reject } of jobs) reject(error);
     }
   }
@@ -131,20 +148,49 @@ export class Store implements Disposable {
     }
   }
 
-  /** True when the database answers. */
+  /** Throws unless what is stored now would stay. */
+  mustStand(): void {
+    const problem = this.#files.problem();
+    if (problem !== undefined) throw new DatabaseLost(problem);
+  }
+
+  /** What is wrong with the database's files, for somebody to act on. */
+  problems(): string[] {
+    const problem = this.#files.problem();
+    return problem === undefined ? [] : [problem];
+  }
+
+  /** True when what is stored now would stay, as far as is known without storing anything. */
   healthy(): boolean {
     try {
-      this.db.query("SELECT 1").get();
+      this.mustStand();
+      // Looking doesn't tell whether it can be written again.
+      if (this.#refused) this.#storeNothing();
+      else this.db.query("SELECT 1").get();
       return true;
     } catch {
       return false;
     }
   }
 
+  /** A transaction that changes nothing, and waits for nobody. */
+  #storeNothing(): void {
+    this.db.run("PRAGMA busy_timeout = 0");
+    try {
+      this.db.run("UPDATE migrations SET name = name");
+      this.#refused = false;
+    } finally {
+      this.db.run(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
+    }
+  }
+
   /** Commits what is waiting and closes the file. */
   close(): void {
     while (this.#jobs.length > 0) this.#flush();
+    // SQLite deletes the log by its name: it may be another database's by now.
+    if (!this.#files.hasOwnLog()) this.db.fileControl(constants.SQLITE_FCNTL_PERSIST_WAL, 1);
     this.db.close();
+    this.#files.close();
   }
 
   [Symbol.dispose](): void {
