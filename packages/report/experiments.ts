@@ -34,6 +34,7 @@ export const proofs: Record<string, string> = {
   "network-faults": "Network faults",
   "broker-faults": "Broker faults",
   "storage-faults": "Storage faults",
+  "lost-database": "A database taken away",
   stop: "Stop under load",
   "lost-log": "The log loses records",
   "killer-message": "A message that kills its process",
