@@ -1,150 +1,273 @@
-// What `up`, `down` and `status` share: the models that a person has started.
-import { addressOf, type Broker, endBroker, prepareBrokers, startBroker } from "@lab/lab/brokers";
-import { portVariable } from "@lab/lab/compose-services";
+// What `up`, `down` and `status` share: the models that a person has started. Whoever changes what is
+// up does so in `inOwnTurn`.
+import { type Broker, endBroker, killBroker, prepareBrokers } from "@lab/lab/brokers";
 import type { Model } from "@lab/lab/evidence";
 import { labFolder } from "@lab/lab/folders";
-import { isFree } from "@lab/lab/ports";
-import { startStamp } from "@lab/lab/process-id";
-import { type Campus, SERVICES, startModel } from "@lab/lab/processes";
+import { fetchHealth } from "@lab/lab/health";
+import { inTurn } from "@lab/lab/lock";
+import { type Identity, identityOf, isPaused, runs } from "@lab/lab/process-id";
+import { SERVICES, type ServiceProcess, startModel } from "@lab/lab/processes";
 import { changeState, readState, serviceRuns, type UpService } from "@lab/lab/state";
 import { eventually } from "@lab/lab/waiting";
-import { mkdir, rm } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { brokerOf, MODELS } from "./models.ts";
+import { say } from "./say.ts";
+import { brokerAgain, freshBroker } from "./up-broker.ts";
+import { downMark, emptyFolder, ownerIf, upFolder } from "./up-folders.ts";
+import { portIn, refusePorts, urlOf } from "./up-ports.ts";
 
-const upFolder = join(labFolder, "up");
-/** Where people expect RabbitMQ's management page. */
-const MANAGEMENT_PORT = 15672;
 /** A service gives up its own stop after 10 s. */
 const STOP_TIMEOUT_MS = 12_000;
+/** A service finds its broker again within 10 s. */
+const HEALTHY_TIMEOUT_MS = 20_000;
 
-/** A model that this process has started. */
-export interface Started {
-  campus: Campus;
-  broker: Broker | undefined;
-}
-
-/** The models all of whose services run. */
-export function modelsUp(state: { services: UpService[] }): Model[] {
-  return Object.values(MODELS)
-    .map(({ model }) => model)
-    .filter(
-      (model) =>
-        state.services.filter((one) => one.model === model && serviceRuns(one)).length ===
-        SERVICES[model].length,
-    );
-}
-
-/**
- * Makes ready for starting those models, before anything is started: ends what
- * an earlier start has left half running, and throws for a port in use or a
- * program that is missing.
- */
-export async function prepare(names: readonly string[]): Promise<void> {
-  const models = names.map((name) => MODELS[name]!.model);
-  await takeDown(models);
-  const taken: string[] = [];
-  for (const name of names) {
-    for (const [service, port] of Object.entries(portsOf(name))) {
-      if (await isFree(port)) continue;
-      taken.push(
-        `port ${port} is in use, and ${service} of ${name} is to have it: stop what runs there, or set ${portVariable(service)}`,
-      );
-    }
-  }
-  if (taken.length > 0) throw new Error(taken.join("\n"));
-  await prepareBrokers(models.flatMap((model) => brokerOf(model) ?? []));
-}
-
-/**
- * Starts a model and its broker on the fixed ports, with faults on and empty
- * databases; returns when it is healthy. With `lasting` it goes on after this
- * process has ended. Whatever happens, `takeDown` ends what was started.
- */
-export async function start(name: string, lasting: boolean): Promise<Started> {
-  const { model } = MODELS[name]!;
-  const folder = await emptyFolder(model);
-  const broker = await startItsBroker(model, lasting);
-  const ports = portsOf(name);
-  const host = process.env["HOST"] || "127.0.0.1";
-  const campus = await startModel(model, {
-    folder,
-    lasting,
-    ports,
-    env: settings(),
-    ...(broker?.name === "rabbitmq" ? { amqpUrl: broker.address } : {}),
-    ...(broker?.name === "kafka" ? { kafkaBrokers: broker.address } : {}),
-    onSpawn: (service, pid) => {
-      const started: UpService = {
-        model,
-        name: service,
-        url: `http://${host}:${ports[service]}`,
-        pid,
-        stamp: startStamp(pid),
-        database: join(folder, `${service}.sqlite`),
-        log: join(folder, `${service}.log`),
-      };
-      void changeState(({ services }) => void services.push(started));
+/** Does a job that changes what is up, after whoever else is about that. */
+export function inOwnTurn<T>(job: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+  return inTurn(
+    join(labFolder, "up.lock"),
+    {
+      who: `scripts/lab ${process.argv.slice(2).join(" ")}`,
+      onWait: (whose) => say(`waiting for ${whose} …`),
+      ...(signal === undefined ? {} : { signal }),
     },
-  });
-  return { campus, broker };
+    job,
+  );
+}
+
+/** How models are to be started. */
+export interface UpOptions {
+  /** With empty databases, whatever there is. */
+  fresh: boolean;
+  /** They end with this process. */
+  foreground: boolean;
+}
+
+/** What is to be started of a model, and what has been. */
+export interface Start {
+  name: string;
+  model: Model;
+  /** On the data that are there; else with empty databases. */
+  again: boolean;
+  /** All its services, as they are written down or will be. */
+  services: UpService[];
+  /** Those of them that are to be started, and in the end run. */
+  missing: string[];
+  started: ServiceProcess[];
+  /** The folder of the broker, from when it is being started, and the broker. */
+  brokerFolder?: string;
+  broker?: Broker;
+}
+
+/** The models that are up, be it that all of them has ended by itself. */
+export async function namesUp(): Promise<string[]> {
+  const { services } = await readState();
+  return Object.keys(MODELS).filter((name) =>
+    services.some(({ model }) => model === MODELS[name]!.model),
+  );
 }
 
 /**
- * Starts again what has ended of a model that is up, on its database and port,
- * with the settings of now; gives the names. An empty list when all of it runs,
- * undefined when none of it does, or its broker is gone: then it must be started anew.
+ * Finds out what is to be started of those models, and makes ready for it, before anything is
+ * started or deleted. Throws for a port in use, a program that is missing, and what runs but doesn't answer.
  */
-export async function revive(name: string): Promise<string[] | undefined> {
-  const { model, broker } = MODELS[name]!;
-  const ours = (await readState()).services.filter((one) => one.model === model);
-  const ended = ours.filter((one) => !serviceRuns(one));
-  if (ended.length === ours.length) return undefined;
-  const address = broker && (await addressOf(broker).catch(() => undefined))?.address;
-  if (broker !== undefined && address === undefined) return undefined;
-  const services = ended.map((one) => one.name);
-  if (services.length > 0) {
-    await startModel(model, {
-      folder: join(upFolder, model),
-      lasting: true,
+export async function prepare(
+  names: readonly string[],
+  { foreground, fresh }: UpOptions,
+): Promise<Start[]> {
+  const up = await namesUp();
+  const starts: Start[] = [];
+  for (const name of names) {
+    const { model } = MODELS[name]!;
+    const again = !fresh && (up.includes(name) || hasData(model));
+    if (again) await lookAtWhatRuns(name, foreground);
+    const services = await servicesOf(name);
+    const missing = services.filter((one) => !again || !serviceRuns(one));
+    for (const one of missing) one.url = urlOf(name, one, again);
+    starts.push({
+      name,
+      model,
+      again,
       services,
-      ports: Object.fromEntries(ours.map((one) => [one.name, Number(new URL(one.url).port)])),
-      env: settings(),
-      ...(broker === "rabbitmq" ? { amqpUrl: address! } : {}),
-      ...(broker === "kafka" ? { kafkaBrokers: address! } : {}),
-      onSpawn: (service, pid) =>
-        void changeState((state) => {
-          const one = state.services.find((each) => each.model === model && each.name === service);
-          if (one) Object.assign(one, { pid, stamp: startStamp(pid) });
-        }),
+      missing: missing.map((one) => one.name),
+      started: [],
     });
   }
-  return services;
+  const anew = starts.filter(({ again }) => !again).map(({ model }) => model);
+  await takeDown(anew);
+  await refusePorts(starts);
+  await prepareBrokers(anew.flatMap((model) => brokerOf(model) ?? []));
+  return starts;
 }
 
-/** Ends those models and their brokers, and all that `up` has written down of them; gives what was ended. */
-export async function takeDown(models: readonly Model[]): Promise<string[]> {
+/**
+ * Starts what is missing of a model, its broker first, with faults on; returns when all of it is
+ * healthy. Whatever happens, `undo` ends what was started.
+ */
+export async function start(
+  one: Start,
+  { foreground }: UpOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const { again, missing, model, name, services } = one;
+  if (!again) {
+    announceFresh(name);
+    await emptyFolder(model);
+  }
+  const broker = again ? await brokerAgain(one, foreground) : await freshBroker(one, foreground);
+  signal.throwIfAborted();
+  for (const { database, name: service } of services) {
+    if (!again || !missing.includes(service) || existsSync(database)) continue;
+    say(`${name}: there is no ${database}: ${service} begins with an empty one`);
+  }
+  if (missing.length > 0) {
+    const campus = await startModel(model, {
+      folder: join(upFolder, model),
+      lasting: !foreground,
+      services: missing,
+      ports: Object.fromEntries(services.map(({ name: service, url }) => [service, portIn(url)])),
+      env: settings(),
+      ...(broker?.name === "rabbitmq" ? { amqpUrl: broker.address } : {}),
+      ...(broker?.name === "kafka" ? { kafkaBrokers: broker.address } : {}),
+      onSpawn: (service, pid) => {
+        const started = services.find((each) => each.name === service)!;
+        delete started.owner;
+        Object.assign(started, identityOf(pid), ownerIf(foreground));
+        changeState((state) => {
+          state.services = state.services.filter(
+            (each) => each.model !== model || each.name !== service,
+          );
+          state.services.push(started);
+        });
+      },
+    });
+    one.started = campus.services;
+  }
+  await Promise.all(services.filter((each) => !missing.includes(each.name)).map(untilHealthy));
+  if (!again) return;
+  if (one.brokerFolder !== undefined) say(`${name}: ${broker!.name} started again on its data`);
+  if (missing.length > 0) say(`${name}: started again on its database: ${missing.join(", ")}`);
+  if (one.brokerFolder === undefined && missing.length === 0) {
+    say(`${name} is up already, with its settings as they were; scripts/lab down ends it`);
+  }
+}
+
+/** Ends what was started; the data that were there before stay. */
+export async function undo(one: Start): Promise<void> {
+  await endStarted(one);
+  if (!one.again) await takeDown([one.model]);
+}
+
+/** Ends what was started; all data stay, for the next `up`. */
+export async function endStarted(one: Start): Promise<void> {
+  const { broker, brokerFolder, missing, services } = one;
+  await endServices(services.filter(({ name }) => missing.includes(name)));
+  await broker?.stop();
+  if (brokerFolder !== undefined) await killBroker(brokerFolder);
+}
+
+/** The end of `up --foreground`, by when somebody else may have taken it down, and another broker may stand in its place: the data stay. */
+export async function endOwned(one: Start): Promise<void> {
+  const us = identityOf(process.pid);
+  const isOurs = ({ owner }: { owner?: Identity } = {}) => Bun.deepEquals(owner, us);
+  const name = brokerOf(one.model);
+  const { broker: _, brokerFolder: __, ...rest } = one;
+  const keepsBroker = name !== undefined && isOurs((await readState()).brokers[name]);
+  await endStarted(keepsBroker ? one : rest);
+  changeState((state) => {
+    state.services = state.services.filter((each) => each.model !== one.model || !isOurs(each));
+    if (keepsBroker) delete state.brokers[name];
+  });
+}
+
+/** Ends those models and their brokers, so that the next `up` begins anew; gives what was ended, and whether there are data. */
+export async function takeDown(
+  models: readonly Model[],
+): Promise<{ ended: string[]; data: boolean }> {
   const { brokers, services } = await readState();
   const ours = services.filter((one) => models.includes(one.model));
-  const running = ours.filter(serviceRuns);
-  for (const { pid } of running) {
-    // A stopped process hears no SIGTERM.
-    process.kill(pid, "SIGCONT");
-    process.kill(pid, "SIGTERM");
-  }
-  await Promise.all(running.map(untilGone));
-  const ended = running.map(({ model, name }) => `${model}/${name}`);
+  const ended = (await endServices(ours)).map(({ model, name }) => `${model}/${name}`);
   const names = models.flatMap((model) => brokerOf(model) ?? []);
   for (const name of names) {
     const { kind, folder = join(upFolder, name) } = brokers[name] ?? {};
     if (await endBroker(folder)) ended.push(name);
     else if (kind === "external") ended.push(`${name} (left running)`);
   }
-  await changeState((state) => {
+  const marked = models.filter(hasData);
+  for (const model of marked) {
+    await writeFile(downMark(model), "It was taken down: the next start deletes this folder.\n");
+  }
+  changeState((state) => {
     state.services = state.services.filter((one) => !models.includes(one.model));
     for (const name of names) delete state.brokers[name];
   });
-  return ended;
+  return { ended, data: marked.length > 0 };
+}
+
+/** Ends what is left of an `up --foreground` that was killed; throws for what runs and doesn't answer, or is another process's. */
+async function lookAtWhatRuns(name: string, foreground: boolean): Promise<void> {
+  const { model } = MODELS[name]!;
+  const { brokers, services } = await readState();
+  const ours = services.filter((one) => one.model === model);
+  const brokerName = brokerOf(model);
+  const broker = brokerName && brokers[brokerName];
+  const owner = [...ours, broker].find((one) => one?.owner !== undefined)?.owner;
+  if (owner !== undefined && runs(owner)) {
+    throw new Error(
+      `${name} is up in the foreground of process ${owner.pid}: Ctrl-C there ends it`,
+    );
+  }
+  await endServices(ours.filter((one) => one.owner !== undefined));
+  if (broker?.owner !== undefined && broker.folder !== undefined) await killBroker(broker.folder);
+  const running = ours.filter(serviceRuns);
+  if (foreground && running.length > 0) {
+    throw new Error(
+      `${name} is up already: scripts/lab up ${name} starts again what has ended of it, scripts/lab down ends it`,
+    );
+  }
+  await Promise.all(running.map(untilItAnswers));
+}
+
+/** Whether there are data of a model that wasn't taken down. */
+function hasData(model: Model): boolean {
+  return existsSync(join(upFolder, model)) && !existsSync(downMark(model));
+}
+
+/** Says what a start anew deletes. */
+function announceFresh(name: string): void {
+  const { model, broker } = MODELS[name]!;
+  const folders = [model, ...(broker === undefined ? [] : [broker])]
+    .map((each) => join(upFolder, each))
+    .filter((folder) => existsSync(folder));
+  if (folders.length === 0) return;
+  say(`${name}: starts with empty databases; deletes ${folders.join(" and ")}`);
+}
+
+/** A model's services, as they are written down; those that aren't as they would be. */
+async function servicesOf(name: string): Promise<UpService[]> {
+  const { model } = MODELS[name]!;
+  const folder = join(upFolder, model);
+  const known = (await readState()).services.filter((one) => one.model === model);
+  return SERVICES[model].map(
+    (service) =>
+      known.find((one) => one.name === service) ?? {
+        model,
+        name: service,
+        url: "",
+        pid: 0,
+        stamp: undefined,
+        database: join(folder, `${service}.sqlite`),
+        log: join(folder, `${service}.log`),
+      },
+  );
+}
+
+async function endServices(services: UpService[]): Promise<UpService[]> {
+  // A stopped process hears no SIGTERM.
+  const running = services.filter((one) => signal(one, "SIGCONT") && signal(one, "SIGTERM"));
+  await Promise.all(running.map(untilGone));
+  return running;
 }
 
 async function untilGone(service: UpService): Promise<void> {
@@ -153,52 +276,42 @@ async function untilGone(service: UpService): Promise<void> {
       timeoutMs: STOP_TIMEOUT_MS,
     });
   } catch {
-    process.kill(service.pid, "SIGKILL");
+    signal(service, "SIGKILL");
     await eventually(`${service.name} ends`, () => !serviceRuns(service));
   }
 }
 
-async function startItsBroker(model: Model, lasting: boolean): Promise<Broker | undefined> {
-  const name = brokerOf(model);
-  if (name === undefined) return undefined;
-  const broker = await startBroker(name, {
-    ...(lasting ? { lastingIn: await emptyFolder(name) } : {}),
-    ...((await isFree(MANAGEMENT_PORT)) ? { managementPort: MANAGEMENT_PORT } : {}),
-  });
-  const { address, folder, kind, managementUrl, versions } = broker;
-  await changeState(({ brokers }) => {
-    brokers[name] = {
-      kind,
-      address,
-      ...(managementUrl === undefined ? {} : { managementUrl }),
-      ...(folder === undefined ? {} : { folder }),
-      versions,
-    };
-  });
-  return broker;
+/** Sends it, unless the process has ended: whether it was there. */
+function signal(service: UpService, name: NodeJS.Signals): boolean {
+  if (!serviceRuns(service)) return false;
+  try {
+    return process.kill(service.pid, name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    return false;
+  }
 }
 
-async function emptyFolder(name: string): Promise<string> {
-  const folder = join(upFolder, name);
-  await rm(folder, { recursive: true, force: true });
-  // A broker's password may stand in it.
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  return folder;
+async function untilItAnswers({ name, pid, url }: UpService): Promise<void> {
+  const goOn = `kill -CONT ${pid} lets it go on`;
+  const endIt = `kill -9 ${pid} ends it, and scripts/lab up starts it again`;
+  if (isPaused(pid)) throw new Error(`${name} is paused: ${goOn}; ${endIt}`);
+  await eventually(`${name} answers`, () => fetchHealth(url), { timeoutMs: 10_000 }).catch(() => {
+    throw new Error(`${name} is there, but doesn't answer at ${url}: ${endIt}`);
+  });
 }
 
-/** The fixed ports of a model's services, or those of the environment. */
-function portsOf(name: string): Record<string, number> {
-  return Object.fromEntries(
-    Object.entries(MODELS[name]!.ports).map(([service, port]) => {
-      const text = process.env[portVariable(service)];
-      if (!text) return [service, port];
-      const chosen = Number(text);
-      if (!Number.isInteger(chosen) || chosen < 1 || chosen > 65535) {
-        throw new Error(`${portVariable(service)} must be a port, 1 to 65535, not ${text}`);
-      }
-      return [service, chosen];
-    }),
+async function untilHealthy({ name, url }: UpService): Promise<void> {
+  const { problems } = await eventually(
+    `${name} is healthy`,
+    async () => {
+      const health = await fetchHealth(url);
+      const isOver = health.status === "up" || health.problems.length > 0;
+      return isOver && health;
+    },
+    { timeoutMs: HEALTHY_TIMEOUT_MS },
   );
+  if (problems.length > 0) throw new Error(`${name} isn't healthy: ${problems.join("; ")}`);
 }
 
 /** The caller's environment for the services, faults included, without what `up` itself decides. */

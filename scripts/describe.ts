@@ -50,8 +50,7 @@ export async function statusUp(): Promise<{
 /** The same for people. */
 export async function describeUp(): Promise<string> {
   const { brokers, services } = await statusUp();
-  const running = [...brokers, ...services].filter(({ status }) => status !== "ended");
-  if (running.length === 0) return "nothing is up";
+  if (brokers.length + services.length === 0) return "nothing is up";
   const lines: string[] = [];
   for (const model of new Set(services.map((one) => one.model))) {
     lines.push(model);
@@ -77,6 +76,9 @@ export async function describeUp(): Promise<string> {
       const { password, username } = new URL(one.address);
       lines.push(`  management page ${management}  user ${username}, password ${password}`);
     }
+  }
+  if ([...brokers, ...services].some(({ status }) => status === "ended")) {
+    lines.push("scripts/lab up starts again what has ended, on its data");
   }
   return lines.join("\n");
 }

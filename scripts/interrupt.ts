@@ -4,6 +4,12 @@ const signals = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
 const CLEAN_UP_MS = 20_000;
 
 /**
+ * `bun run` passes on the Ctrl-C that the terminal has sent to all its processes, this one included:
+ * what comes so soon after a signal is the same keypress.
+ */
+const SAME_MS = 500;
+
+/**
  * Does a job that Ctrl-C may interrupt: `signal` is aborted then, the job cleans
  * up and returns or throws, and the exit code is 130 (128 + the signal's number)
  * whatever it was. A second Ctrl-C ends the process at once.
@@ -13,10 +19,15 @@ export async function interruptible(
 ): Promise<number> {
   const interrupted = new AbortController();
   let code: number | undefined;
+  let sinceMs = 0;
   const listeners = Object.entries(signals).map(([name, number]) => {
     const listener = () => {
-      if (code !== undefined) process.exit(code);
+      if (code !== undefined) {
+        if (performance.now() - sinceMs > SAME_MS) process.exit(code);
+        return;
+      }
       code = 128 + number;
+      sinceMs = performance.now();
       process.stderr.write("\ninterrupted: taking everything down …\n");
       interrupted.abort();
       // A clean-up that hangs must not keep what it should end: exiting ends all of it.

@@ -2,7 +2,10 @@ import {
   attachCompose,
   composeRuns,
   endCompose,
+  isCompose,
+  killCompose,
   pullBroker,
+  startComposeAgain,
   startComposeBroker,
 } from "./compose-broker.ts";
 import { dockerProblem } from "./compose-engine.ts";
@@ -10,7 +13,15 @@ import { provide, type Tool } from "./doctor.ts";
 import { externalBroker } from "./external.ts";
 import { greetKafka, planKafka } from "./kafka.ts";
 import { hasKafkaJars, prepareKafka } from "./kafka-jars.ts";
-import { type NativePlan, attachNative, killNative, nativePid, runNative } from "./native.ts";
+import {
+  attachNative,
+  isNative,
+  killNative,
+  type NativePlan,
+  nativePid,
+  runNative,
+  runNativeAgain,
+} from "./native.ts";
 import { freshFolder } from "./lifeline.ts";
 import { freePorts } from "./ports.ts";
 import { greetRabbitmq, planRabbitmq } from "./rabbitmq.ts";
@@ -43,7 +54,7 @@ export interface Broker extends AsyncDisposable {
 }
 
 /** The environment variable with the address of a broker that somebody else runs. */
-const addressVariable = {
+export const addressVariable = {
   rabbitmq: "AMQP_URL",
   kafka: "KAFKA_BROKERS",
 } as const;
@@ -64,36 +75,49 @@ const KINDS = ["external", "compose", "native"] as const;
  * with the commands to type when there is no way.
  */
 export async function startBroker(name: BrokerName, options: StartOptions = {}): Promise<Broker> {
-  const kinds = allowedKinds();
-  const address = process.env[addressVariable[name]];
-  if (kinds.includes("external")) {
-    if (address) return externalBroker(name, address);
-    if (kinds.length === 1) {
-      throw new Error(
-        `LAB_BROKERS=external needs ${addressVariable[name]}, the address of a running ${name}`,
-      );
-    }
-  }
+  const address = externalAddress(name);
+  if (address !== undefined) return externalBroker(name, address);
   return (await findShared(name)) ?? startOwn(name, options);
 }
 
 /** A broker of one's own, to be killed or paused where the given one is somebody else's. Ends with this process. */
 export async function startOwn(name: BrokerName, options: StartOptions = {}): Promise<Broker> {
-  if ((await ownKind(name)) === "compose") return startComposeBroker(name, options);
+  if ((await ownKind(name)) === "compose") {
+    return startComposeBroker(name, options, await lifelineOf(name, options));
+  }
   // What may take long comes before there is a folder to leave behind.
   await (name === "kafka" ? prepareKafka() : provide(["rabbitmq"]));
-  const folder = options.lastingIn ?? (await freshFolder(name));
-  return runNative(
-    await planNative(name, folder, options.managementPort),
-    options.lastingIn === undefined ? "lifeline" : "lasting",
-    greet,
-  );
+  const folder = options.dataIn ?? (await freshFolder(name));
+  const lifeline = options.dataIn === undefined ? folder : await lifelineOf(name, options);
+  return runNative(await planNative(name, folder, options.managementPort), lifeline, greet);
+}
+
+/** Starts the broker of that folder again, which has ended, on its data and ports. Throws when it doesn't start; the data stay. */
+export async function startAgain(
+  name: BrokerName,
+  folder: string,
+  options: { endsWithUs: boolean },
+): Promise<Broker> {
+  const lifeline = await lifelineOf(name, options);
+  if (isCompose(folder)) return startComposeAgain(folder, lifeline);
+  if (isNative(folder)) return runNativeAgain(folder, lifeline, greet);
+  throw new Error(`${name}'s data aren't in ${folder} any more`);
+}
+
+/** The folder of a lifeline for a broker whose data stay elsewhere; undefined when it is to go on. */
+async function lifelineOf(
+  name: BrokerName,
+  { endsWithUs = false }: StartOptions,
+): Promise<string | undefined> {
+  return endsWithUs ? freshFolder(name) : undefined;
 }
 
 /** For a broker that has to be started. */
 export interface StartOptions {
-  /** An empty folder: its data go there, and it goes on after this process has ended, as `lab up` wants it. */
-  lastingIn?: string;
+  /** An empty folder for its data, which stay when it ends; it goes on after this process has ended, as `lab up` wants it. */
+  dataIn?: string;
+  /** With `dataIn`: it ends with this process all the same. */
+  endsWithUs?: boolean;
   /** Of RabbitMQ's management page; a free one when it isn't given. */
   managementPort?: number;
 }
@@ -111,9 +135,7 @@ export async function prepareBrokers(
   const ofKafka: Tool[] = hasKafkaJars() ? ["java"] : ["java", "maven"];
   const tools: Tool[] = proxiedKafka ? [...ofKafka] : [];
   for (const name of names) {
-    if (process.env[addressVariable[name]] || (await runsAlready(name))) {
-      continue;
-    }
+    if (externalAddress(name) !== undefined || (await runsAlready(name))) continue;
     if ((await ownKind(name)) === "compose") continue;
     if (name === "rabbitmq") tools.push("rabbitmq");
     else tools.push(...ofKafka);
@@ -149,7 +171,22 @@ export async function brokerRuns(folder: string): Promise<boolean> {
   return (await composeRuns(folder)) || (await nativePid(folder)) !== undefined;
 }
 
-/** Ends the broker of that folder, whoever has started it: whether there was one. */
+/** SIGKILL for the broker of that folder, whoever has started it; its data stay. */
+export async function killBroker(folder: string): Promise<boolean> {
+  return isCompose(folder) ? killCompose(folder) : killNative(folder);
+}
+
+/** The broker of that folder, which runs already; undefined when it doesn't. Throws when it is there and doesn't answer. */
+export async function attachBroker(folder: string): Promise<Broker | undefined> {
+  return (await attachCompose(folder)) ?? attachNative(folder, greet);
+}
+
+/** Whether that folder has a broker's data, be it running or not. */
+export function hasBroker(folder: string): boolean {
+  return isCompose(folder) || isNative(folder);
+}
+
+/** Ends the broker of that folder, whoever has started it, and removes its container with the data: whether there was one. */
 export async function endBroker(folder: string): Promise<boolean> {
   return (await endCompose(folder)) || killNative(folder);
 }
@@ -162,14 +199,22 @@ async function runsAlready(name: BrokerName): Promise<boolean> {
 /** A broker that is running already and is ours; undefined when there is none. */
 async function findShared(name: BrokerName): Promise<Broker | undefined> {
   const passedOn = process.env[folderVariable[name]];
-  if (passedOn) return attach(passedOn);
+  if (passedOn) return attachBroker(passedOn);
   const up = (await readState()).brokers[name];
   if (up?.folder === undefined || !allowedKinds().includes(up.kind)) return undefined;
-  return attach(up.folder);
+  return attachBroker(up.folder);
 }
 
-async function attach(folder: string): Promise<Broker | undefined> {
-  return (await attachCompose(folder)) ?? attachNative(folder, greet);
+/** Where somebody else's broker is, if one is to be taken. Throws when one must be, and isn't named. */
+export function externalAddress(name: BrokerName): string | undefined {
+  const kinds = allowedKinds();
+  const address = process.env[addressVariable[name]];
+  if (!kinds.includes("external")) return undefined;
+  if (address) return address;
+  if (kinds.length > 1) return undefined;
+  throw new Error(
+    `LAB_BROKERS=external needs ${addressVariable[name]}, the address of a running ${name}`,
+  );
 }
 
 function allowedKinds(): readonly Broker["kind"][] {

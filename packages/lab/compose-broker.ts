@@ -6,6 +6,7 @@ import {
   compose,
   type ComposeProject,
   endProject,
+  endsWithUs,
   imageOf,
   openProject,
   override,
@@ -14,6 +15,7 @@ import {
 } from "./compose.ts";
 import type { Model } from "./evidence.ts";
 import { greetKafka } from "./kafka.ts";
+import { lifelineEnds } from "./lifeline.ts";
 import { freePorts } from "./ports.ts";
 import { greetRabbitmq } from "./rabbitmq.ts";
 import { eventually } from "./waiting.ts";
@@ -37,31 +39,58 @@ interface ComposePlan {
   project: ComposeProject;
   address: string;
   managementUrl?: string;
+  /** The folder of the lifeline with which it ends though its data stay. */
+  lifeline?: string;
 }
 
 /** Starts the broker's container and returns when it answers. Throws with the end of its log when it doesn't. */
 export async function startComposeBroker(
   name: BrokerName,
-  { lastingIn, managementPort }: { lastingIn?: string; managementPort?: number },
+  { dataIn, managementPort }: { dataIn?: string; managementPort?: number },
+  lifeline: string | undefined,
 ): Promise<Broker> {
-  const plan = await planCompose(name, lastingIn, managementPort);
-  const { project } = plan;
+  const plan = await planCompose(name, dataIn, managementPort);
+  // A lasting one is ended by `lab down`, not by whoever started it.
+  const broker = await runCompose(plan, lifeline, () => endProject(plan.project));
+  if (dataIn === undefined) broker.end = () => endProject(plan.project);
+  return broker;
+}
+
+/** Starts the container of that folder's broker again, on its data and ports. Throws as `startComposeBroker` does; the data stay. */
+export async function startComposeAgain(
+  folder: string,
+  lifeline: string | undefined,
+): Promise<Broker> {
+  const { lifeline: former, ...plan } = await readPlan(folder);
+  if (former !== undefined) await lifelineEnds(former);
+  return runCompose(plan, lifeline, async () => void (await killCompose(folder)));
+}
+
+/** Runs the planned container; `undo` when it doesn't start. */
+async function runCompose(
+  plan: ComposePlan,
+  lifeline: string | undefined,
+  undo: () => Promise<void>,
+): Promise<ComposeBroker> {
+  const { name, project } = plan;
+  const written: ComposePlan = { ...plan, ...(lifeline === undefined ? {} : { lifeline }) };
   // The address has the password.
-  await writeFile(planFile(project.folder), JSON.stringify(plan), { mode: 0o600 });
+  await writeFile(planFile(project.folder), JSON.stringify(written), { mode: 0o600 });
   const broker = new ComposeBroker(plan);
+  if (lifeline !== undefined) broker.end = endsWithUs(project, lifeline);
   try {
-    await compose(project, name, "up", "--detach", "--no-deps");
+    // One that is there already is left as it is.
+    await compose(project, name, "up", "--detach", "--no-deps", "--no-recreate");
     await broker.untilItAnswers();
   } catch (error) {
     const words = ["logs", "--no-color", "--no-log-prefix", "--tail", "40"];
     const log = await compose(project, name, ...words).catch(() => "");
-    await endProject(project);
+    await broker.stop();
+    await undo();
     throw new Error(
       `${(error as Error).message}\n${Bun.stripANSI(log)}LAB_BROKERS=native does without Docker`,
     );
   }
-  // A lasting one is ended by `lab down`, not by whoever started it.
-  if (lastingIn === undefined) broker.owned = true;
   return broker;
 }
 
@@ -75,12 +104,25 @@ export async function attachCompose(folder: string): Promise<Broker | undefined>
 
 /** Whether the broker of that folder is a container, and runs. */
 export async function composeRuns(folder: string): Promise<boolean> {
-  return existsSync(planFile(folder)) && isRunning(await readPlan(folder));
+  return isCompose(folder) && isRunning(await readPlan(folder));
+}
+
+/** Whether that folder has what is known of a broker that is or was a container. */
+export function isCompose(folder: string): boolean {
+  return existsSync(planFile(folder));
+}
+
+/** SIGKILL for the container of that folder's broker: whether it ran. */
+export async function killCompose(folder: string): Promise<boolean> {
+  if (!(await composeRuns(folder))) return false;
+  const { name, project } = await readPlan(folder);
+  await compose(project, name, "kill", "--signal", "SIGKILL");
+  return true;
 }
 
 /** Removes the container of that folder's broker, with its data; whether there was one. */
 export async function endCompose(folder: string): Promise<boolean> {
-  if (!existsSync(planFile(folder))) return false;
+  if (!isCompose(folder)) return false;
   const { name, project } = await readPlan(folder);
   const id = await compose(project, name, "ps", "--all", "--quiet");
   await endProject(project);
@@ -97,7 +139,7 @@ export function projectOf(address: string): ComposeProject | undefined {
 
 async function planCompose(
   name: BrokerName,
-  lastingIn: string | undefined,
+  dataIn: string | undefined,
   managementPort: number | undefined,
 ): Promise<ComposePlan> {
   const [client, second] = (await freePorts(2)) as [number, number];
@@ -106,7 +148,7 @@ async function planCompose(
     name === "kafka"
       ? { KAFKA_PORT: String(client) }
       : { RABBITMQ_PORT: String(client), RABBITMQ_MANAGEMENT_PORT: String(management) };
-  const project = await openProject(name, MODEL[name], env, lastingIn);
+  const project = await openProject(name, MODEL[name], env, dataIn);
   await override(project, name, {});
   if (name === "kafka") return { name, project, address: `127.0.0.1:${client}` };
   return {
@@ -123,8 +165,8 @@ class ComposeBroker implements Broker {
   readonly address: string;
   readonly managementUrl?: string;
   readonly folder: string;
-  /** Whether `stop` ends it. */
-  owned = false;
+  /** What `stop` does; nothing for one that is to go on. */
+  end: (() => Promise<void>) | undefined;
   versions: Record<string, string> = {};
   readonly #plan: ComposePlan;
 
@@ -181,10 +223,11 @@ class ComposeBroker implements Broker {
   }
 
   async stop(): Promise<void> {
-    if (!this.owned) return;
-    this.owned = false;
+    const { end } = this;
+    if (end === undefined) return;
+    this.end = undefined;
     projects.delete(this.address);
-    await endProject(this.#plan.project);
+    await end();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -56,6 +56,23 @@ export async function openProject(
   return { name, model, folder, env, lasting: false };
 }
 
+/**
+ * Makes a lasting project's containers end with this process, however that does; their data stay.
+ * `lifeline` is a folder of its own. Returns the function that ends them and takes that back.
+ */
+export function endsWithUs(project: ComposeProject, lifeline: string): () => Promise<void> {
+  const killing = ["docker", "compose", "-p", project.name, "kill"];
+  holdLifeline(lifeline);
+  const guard = spawnAtLifelineEnd(lifeline, killing);
+  guard.unref();
+  return async () => {
+    await runQuietly(killing);
+    killGroup(guard.pid);
+    releaseLifeline(lifeline);
+    await removeFolder(lifeline);
+  };
+}
+
 /** Says what differs from the compose file for one of its services. */
 export async function override(
   { folder }: ComposeProject,

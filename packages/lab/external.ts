@@ -10,7 +10,8 @@ export async function externalBroker(name: BrokerName, address: string): Promise
   const versions = await (
     name === "rabbitmq" ? greetRabbitmq(address, managementUrl) : greetKafka(address)
   ).catch((error: Error) => {
-    throw new Error(`${variable} is set, but ${name} doesn't answer there: ${error.message}`);
+    const where = process.env[variable] ? `${variable} is set` : `${variable} was set`;
+    throw new Error(`${where}, but ${name} doesn't answer there: ${error.message}`);
   });
   const notOurs = async () => {
     throw new Error(

@@ -1,14 +1,14 @@
 import { closeSync, openSync, readSync } from "node:fs";
 
 /**
- * Calls `onLine` with each line that a file has and gets from now on; a file
+ * Calls `onLine` with each line that a file has, after the byte `from`, and gets from now on; a file
  * that isn't there yet is waited for. Returns the function that ends it, after
  * the last lines.
  */
-export function follow(file: string, onLine: (line: string) => void): () => void {
+export function follow(file: string, onLine: (line: string) => void, from = 0): () => void {
   const buffer = Buffer.alloc(64 * 1024);
   const decoder = new TextDecoder();
-  let position = 0;
+  let position = from;
   let rest = "";
 
   function read(): void {

@@ -23,6 +23,7 @@ export async function planKafka(folder: string, ports: KafkaPorts): Promise<Nati
     name: "kafka",
     folder,
     address: `127.0.0.1:${ports.client}`,
+    ports: [ports.client, ports.controller],
     command: [
       java.path,
       ...jvmOptions,
@@ -73,5 +74,5 @@ export async function startProxiedKafka(
   await prepareKafka();
   const folder = await freshFolder("kafka");
   const plan = await planKafka(folder, { client, controller, proxied });
-  return runNative(plan, "lifeline", ({ address }) => greetKafka(address));
+  return runNative(plan, folder, ({ address }) => greetKafka(address));
 }

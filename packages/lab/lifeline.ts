@@ -13,11 +13,12 @@
  *
  * What `lab up` starts is `lasting`: none of this is about it, `lab down` ends it.
  */
-import { closeSync, constants, openSync } from "node:fs";
+import { closeSync, constants, existsSync, openSync } from "node:fs";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { labFolder } from "./folders.ts";
 import { isAlive } from "./process-id.ts";
+import { eventually } from "./waiting.ts";
 
 /**
  * A new, empty folder under .lab for something that lives no longer than this
@@ -97,6 +98,13 @@ export function releaseLifeline(folder: string): void {
   if (pipe === undefined) return;
   held.delete(folder);
   closeSync(pipe);
+}
+
+/** Returns when what hung on a dead process's lifeline is done, which removes that folder at its end; or after 15 s, as after a power cut. */
+export async function lifelineEnds(folder: string): Promise<void> {
+  await eventually("the lifeline's end", () => !existsSync(folder), { timeoutMs: 15_000 }).catch(
+    () => {},
+  );
 }
 
 const pipeOf = (folder: string) => join(folder, "lifeline");

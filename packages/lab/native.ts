@@ -1,15 +1,17 @@
-import { closeSync, openSync } from "node:fs";
+import { closeSync, existsSync, openSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Broker, BrokerName } from "./brokers.ts";
 import {
   holdLifeline,
   killGroup,
+  lifelineEnds,
   releaseLifeline,
   removeFolder,
   spawnUnderLifeline,
 } from "./lifeline.ts";
-import { startStamp } from "./process-id.ts";
+import { becomesFree } from "./ports.ts";
+import { type Identity, identityOf, isPaused, runs } from "./process-id.ts";
 import { eventually } from "./waiting.ts";
 
 const startTimeoutMs = 120_000;
@@ -24,31 +26,43 @@ export interface NativePlan {
   folder: string;
   address: string;
   managementUrl?: string;
+  /** All that it listens on. */
+  ports: number[];
   command: string[];
   env: Record<string, string>;
   /** As far as they are known before it runs. */
   versions: Record<string, string>;
 }
 
-/** Ends with the process that made it, together with its folder; or goes on, as `lab up` wants it. */
-type Lifetime = "lifeline" | "lasting";
+/** What stands in the broker's folder. */
+interface Written {
+  plan: NativePlan;
+  /** The folder of the lifeline with which it ends; a lasting one, as of `lab up`, has none. */
+  lifeline?: string;
+}
 
 /** What a client does first, which tells the broker's versions; throws while it isn't up. */
 type Greet = (plan: NativePlan) => Promise<Record<string, string>>;
 
-/** Starts the broker and returns when it answers. Throws with the end of its log when it doesn't. */
+/**
+ * Starts the broker and returns when it answers. With a lifeline's folder, its own or another one,
+ * it ends with this process, and that folder goes; without, it goes on. Throws with the end of its
+ * log when it doesn't start.
+ */
 export async function runNative(
   plan: NativePlan,
-  lifetime: Lifetime,
+  lifeline: string | undefined,
   greet: Greet,
 ): Promise<Broker> {
-  if (lifetime === "lifeline") holdLifeline(plan.folder);
-  await Bun.write(planFile(plan.folder), JSON.stringify({ plan, lifetime }));
-  const ours = new NativeBroker(plan, lifetime, greet);
+  if (lifeline !== undefined) holdLifeline(lifeline);
+  const written: Written = { plan, ...(lifeline === undefined ? {} : { lifeline }) };
+  await Bun.write(planFile(plan.folder), JSON.stringify(written));
+  const ours = new NativeBroker(written, greet);
   const stop = async () => {
     await ours.kill();
-    releaseLifeline(plan.folder);
-    await removeFolder(plan.folder);
+    if (lifeline === undefined) return;
+    releaseLifeline(lifeline);
+    await removeFolder(lifeline);
   };
   try {
     await ours.start();
@@ -57,17 +71,46 @@ export async function runNative(
     throw error;
   }
   // A lasting one is ended by `lab down`, not by whoever started it.
-  return lifetime === "lifeline" ? ours.ownedBy(stop) : ours;
+  return lifeline === undefined ? ours : ours.ownedBy(stop);
+}
+
+/** Whether that folder has the data of a broker that is or was a process. */
+export function isNative(folder: string): boolean {
+  return existsSync(planFile(folder));
+}
+
+/** Starts the broker of that folder again, which has ended, on its data and ports. Throws as `runNative` does, and for a port that somebody else has. */
+export async function runNativeAgain(
+  folder: string,
+  lifeline: string | undefined,
+  greet: Greet,
+): Promise<Broker> {
+  const { lifeline: former, plan } = await readPlan(folder);
+  if (plan.folder !== folder) {
+    throw new Error(
+      `${plan.name}'s data were moved here from ${plan.folder}: they go on there only`,
+    );
+  }
+  if (former !== undefined) await lifelineEnds(former);
+  for (const port of plan.ports) {
+    if (await becomesFree(port)) continue;
+    throw new Error(
+      `port ${port} is in use, and ${plan.name} is to have it again: stop what runs there`,
+    );
+  }
+  return runNative(plan, lifeline, greet);
 }
 
 /** The broker of that folder, which another process has started and will end; undefined when it doesn't run. */
 export async function attachNative(folder: string, greet: Greet): Promise<Broker | undefined> {
-  if ((await runningProcess(folder)) === undefined) return undefined;
-  const { plan, lifetime } = JSON.parse(await readFile(planFile(folder), "utf8")) as {
-    plan: NativePlan;
-    lifetime: Lifetime;
-  };
-  const broker = new NativeBroker(plan, lifetime, greet);
+  const running = await runningProcess(folder);
+  if (running === undefined) return undefined;
+  const broker = new NativeBroker(await readPlan(folder), greet);
+  if (isPaused(running.pid)) {
+    throw new Error(
+      `${broker.name} is paused: kill -CONT ${running.pid} lets it go on, kill -9 ${running.pid} ends it`,
+    );
+  }
   await broker.untilItAnswers();
   return broker;
 }
@@ -93,18 +136,18 @@ class NativeBroker implements Broker {
   readonly managementUrl?: string;
   readonly folder: string;
   readonly #plan: NativePlan;
-  readonly #lifetime: Lifetime;
+  readonly #lifeline: string | undefined;
   readonly #greet: Greet;
   #told: Record<string, string> = {};
   #stop = async () => {};
 
-  constructor(plan: NativePlan, lifetime: Lifetime, greet: Greet) {
+  constructor({ lifeline, plan }: Written, greet: Greet) {
     this.name = plan.name;
     this.address = plan.address;
     this.folder = plan.folder;
     if (plan.managementUrl) this.managementUrl = plan.managementUrl;
     this.#plan = plan;
-    this.#lifetime = lifetime;
+    this.#lifeline = lifeline;
     this.#greet = greet;
   }
 
@@ -117,7 +160,7 @@ class NativeBroker implements Broker {
     if ((await nativePid(folder)) !== undefined) {
       throw new Error(`${name} runs already`);
     }
-    await spawnNative(this.#plan, this.#lifetime);
+    await spawnNative(this.#plan, this.#lifeline);
     try {
       await this.untilItAnswers();
     } catch (error) {
@@ -177,32 +220,29 @@ class NativeBroker implements Broker {
   }
 }
 
-/** A process, told from a later one with the same id. */
-interface Identity {
-  pid: number;
-  stamp: string | undefined;
-}
-
-function runs({ pid, stamp }: Identity): boolean {
-  return stamp !== undefined && startStamp(pid) === stamp;
-}
-
 async function runningProcess(folder: string): Promise<Identity | undefined> {
-  try {
-    const text = await readFile(processFile(folder), "utf8");
-    const identity = JSON.parse(text) as Identity;
-    return runs(identity) ? identity : undefined;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
-  }
+  if (!existsSync(processFile(folder))) return undefined;
+  const identity = (await readJson(processFile(folder))) as Identity;
+  return runs(identity) ? identity : undefined;
 }
 
 const planFile = (folder: string) => join(folder, "plan.json");
 const processFile = (folder: string) => join(folder, "process.json");
 const logFile = ({ folder, name }: NativePlan) => join(folder, `${name}.log`);
 
-async function spawnNative(plan: NativePlan, lifetime: Lifetime): Promise<void> {
+async function readPlan(folder: string): Promise<Written> {
+  return (await readJson(planFile(folder))) as Written;
+}
+
+async function readJson(file: string): Promise<unknown> {
+  try {
+    return JSON.parse(await readFile(file, "utf8"));
+  } catch (error) {
+    throw new Error(`${file} can't be read: ${(error as Error).message}`);
+  }
+}
+
+async function spawnNative(plan: NativePlan, lifeline: string | undefined): Promise<void> {
   const { command, folder } = plan;
   const log = openSync(logFile(plan), "a");
   try {
@@ -215,8 +255,8 @@ async function spawnNative(plan: NativePlan, lifetime: Lifetime): Promise<void> 
       ...plan.env,
     };
     const child =
-      lifetime === "lifeline"
-        ? spawnUnderLifeline(folder, command, { cwd: folder, env, output: log })
+      lifeline !== undefined
+        ? spawnUnderLifeline(lifeline, command, { cwd: folder, env, output: log })
         : Bun.spawn(command, {
             cwd: folder,
             env,
@@ -226,11 +266,7 @@ async function spawnNative(plan: NativePlan, lifetime: Lifetime): Promise<void> 
             detached: true,
           });
     child.unref();
-    const identity: Identity = {
-      pid: child.pid,
-      stamp: startStamp(child.pid),
-    };
-    await Bun.write(processFile(folder), JSON.stringify(identity));
+    await Bun.write(processFile(folder), JSON.stringify(identityOf(child.pid)));
   } finally {
     closeSync(log);
   }

@@ -1,4 +1,5 @@
 import { createServer, type Server } from "node:net";
+import { eventually } from "./waiting.ts";
 
 // Below the range from which Linux (32768 and up) and macOS (49152 and up) take the ports of outgoing connections. A broker that is down for a
 // while would otherwise find its port in use by a client, or a client could even connect to itself.
@@ -28,6 +29,13 @@ export async function isFree(port: number): Promise<boolean> {
   const server = await listen(port);
   await new Promise((done) => (server === undefined ? done(undefined) : server.close(done)));
   return server !== undefined;
+}
+
+/** Whether nobody listens there, nor soon: a process that was killed a moment ago may still have its port. */
+export async function becomesFree(port: number): Promise<boolean> {
+  return eventually(`port ${port} is free`, () => isFree(port), { timeoutMs: 2_000 }).catch(
+    () => false,
+  );
 }
 
 function listen(port: number): Promise<Server | undefined> {

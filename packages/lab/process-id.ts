@@ -26,3 +26,33 @@ export function startStamp(pid: number): string | undefined {
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   return fields[0] === "Z" ? undefined : fields[19];
 }
+
+/** Whether that process is stopped, as by SIGSTOP. */
+export function isPaused(pid: number): boolean {
+  if (process.platform !== "linux") {
+    return spawnSync("ps", ["-o", "stat=", "-p", String(pid)])
+      .stdout.toString()
+      .startsWith("T");
+  }
+  try {
+    return /^State:\s+T/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  } catch {
+    return false;
+  }
+}
+
+/** A process, told from a later one with the same id. Plain data, for others to find it. */
+export interface Identity {
+  pid: number;
+  /** See `startStamp`. */
+  stamp: string | undefined;
+}
+
+export function identityOf(pid: number): Identity {
+  return { pid, stamp: startStamp(pid) };
+}
+
+/** Whether that very process still runs. */
+export function runs({ pid, stamp }: Identity): boolean {
+  return stamp !== undefined && startStamp(pid) === stamp;
+}

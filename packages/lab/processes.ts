@@ -67,6 +67,7 @@ export class ServiceProcess implements AsyncDisposable {
   /** Whether it was started with a crash ahead (LAB_CRASH_AT, or something preloaded that kills it). */
   #willCrash = false;
   #paused = false;
+  #logStart = 0;
 
   /** Use `startService`. */
   constructor(options: ServiceOptions, env: Record<string, string>) {
@@ -81,6 +82,11 @@ export class ServiceProcess implements AsyncDisposable {
 
   get url(): string {
     return this.#url;
+  }
+
+  /** At which byte of its log the present process begins. */
+  get logStart(): number {
+    return this.#logStart;
   }
 
   get pid(): number {
@@ -152,6 +158,7 @@ export class ServiceProcess implements AsyncDisposable {
       }
     }
     const logStart = sizeOf(this.logFile);
+    this.#logStart = logStart;
     this.#body = await this.#spawn({ ...this.#env, ...env });
     this.#onSpawn?.(this.pid);
     const own = { ...this.#env, ...env };

@@ -47,6 +47,7 @@ management.sample_retention_policies.detailed.minute = 1
     folder,
     address: `amqp://lab:${password}@127.0.0.1:${ports.amqp}`,
     managementUrl: `http://127.0.0.1:${ports.management}`,
+    ports: [ports.amqp, ports.management, ports.distribution],
     command: [rabbitmq.path],
     env: {
       RABBITMQ_NODENAME: node,

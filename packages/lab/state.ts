@@ -1,9 +1,9 @@
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import type { BrokerName } from "./brokers.ts";
 import type { Model } from "./evidence.ts";
 import { labFolder } from "./folders.ts";
-import { startStamp } from "./process-id.ts";
+import { type Identity, runs } from "./process-id.ts";
 
 /** A broker of `lab up`; of a native one there is more in its folder. */
 export interface UpBroker {
@@ -12,17 +12,18 @@ export interface UpBroker {
   managementUrl?: string;
   folder?: string;
   versions: Record<string, string>;
+  /** The `up --foreground` with which it ends. */
+  owner?: Identity;
 }
 
-export interface UpService {
+export interface UpService extends Identity {
   model: Model;
   name: string;
   url: string;
-  pid: number;
-  /** Tells it from a later process with the same id; see `startStamp`. */
-  stamp: string | undefined;
   database: string;
   log: string;
+  /** The `up --foreground` with which it ends. */
+  owner?: Identity;
 }
 
 /** What `lab up` has started and `lab down` will end; of each, also what has ended by itself. */
@@ -32,42 +33,53 @@ export interface UpState {
 }
 
 const stateFile = join(labFolder, "state.json");
+/** The same again: who deletes one of them must not lose sight of what runs. */
+const secondFile = join(labFolder, "up", "state.json");
 
-/** What `lab up` has started. Throws when the file isn't readable. */
+/** What `lab up` has started. Throws when it was written down and can't be read. */
 export async function readState(): Promise<UpState> {
-  try {
-    return JSON.parse(await readFile(stateFile, "utf8")) as UpState;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-    return { brokers: {}, services: [] };
-  }
+  return read();
 }
 
-// One change after the other, though several models start side by side.
-let lastChange: Promise<void> = Promise.resolve();
-
-/** Changes what is written down. Nothing at all removes the file. */
-export function changeState(change: (state: UpState) => void): Promise<void> {
-  lastChange = lastChange.catch(() => {}).then(() => rewrite(change));
-  return lastChange;
-}
-
-async function rewrite(change: (state: UpState) => void): Promise<void> {
-  const state = await readState();
+/** Changes what is written down, at once. Nothing at all removes the file. Only for who holds the lock of `inTurn`. */
+export function changeState(change: (state: UpState) => void): void {
+  const state = read();
   change(state);
   const { brokers, services } = state;
-  if (services.length === 0 && Object.keys(brokers).length === 0) {
-    await rm(stateFile, { force: true });
-    return;
+  const isEmpty = services.length === 0 && Object.keys(brokers).length === 0;
+  for (const file of [secondFile, stateFile]) {
+    if (isEmpty) rmSync(file, { force: true });
+    else write(file, state);
   }
-  await mkdir(labFolder, { recursive: true });
-  const half = `${stateFile}.${process.pid}.half`;
+}
+
+function read(): UpState {
+  let unreadable: string | undefined;
+  for (const file of [stateFile, secondFile]) {
+    try {
+      const state = JSON.parse(readFileSync(file, "utf8")) as UpState | null;
+      if (Array.isArray(state?.services) && state.brokers) return state;
+      unreadable = `${file} isn't what the lab writes`;
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      if (code !== "ENOENT") unreadable = `${file} can't be read: ${message}`;
+    }
+  }
+  if (unreadable === undefined) return { brokers: {}, services: [] };
+  throw new Error(
+    `${unreadable}\nDelete it, and end by hand what scripts/lab up has left running; the data in .lab/up stay`,
+  );
+}
+
+function write(file: string, state: UpState): void {
+  mkdirSync(dirname(file), { recursive: true });
+  const half = `${file}.${process.pid}.half`;
   // Brokers' addresses have passwords.
-  await writeFile(half, `${JSON.stringify(state, undefined, 2)}\n`, { mode: 0o600 });
-  await rename(half, stateFile);
+  writeFileSync(half, `${JSON.stringify(state, undefined, 2)}\n`, { mode: 0o600 });
+  renameSync(half, file);
 }
 
 /** Whether that very process still runs. */
-export function serviceRuns({ pid, stamp }: UpService): boolean {
-  return stamp !== undefined && startStamp(pid) === stamp;
+export function serviceRuns(service: UpService): boolean {
+  return runs(service);
 }

@@ -1,16 +1,21 @@
-import { takeDown } from "../campus.ts";
+import { inOwnTurn, takeDown } from "../campus.ts";
 import { type Command, UsageError } from "../command.ts";
+import { interruptible } from "../interrupt.ts";
 import { MODELS } from "../models.ts";
 
 export const command: Command = {
   summary: "end what up has started",
   usage: "",
   details:
-    "Services stop in order (SIGTERM), then the brokers end. Databases and logs stay in .lab/up until the next start.",
+    "Services stop in order (SIGTERM), then the brokers end. Databases and logs stay in .lab/up until the next start, which deletes them.",
   async run({ words }) {
     if (words.length > 0) throw new UsageError("down takes no words");
-    const ended = await takeDown(Object.values(MODELS).map(({ model }) => model));
-    console.log(ended.length === 0 ? "nothing was up" : `down: ${ended.join(", ")}`);
-    return 0;
+    const models = Object.values(MODELS).map(({ model }) => model);
+    return interruptible(async (signal) => {
+      const { data, ended } = await inOwnTurn(() => takeDown(models), signal);
+      if (ended.length > 0) console.log(`down: ${ended.join(", ")}`);
+      else console.log(data ? "down: it had ended already" : "nothing was up");
+      return 0;
+    });
   },
 };

@@ -1,19 +1,31 @@
 import { servicesKind } from "@lab/lab/compose-services";
 import { follow } from "@lab/lab/follow";
-import { readState } from "@lab/lab/state";
-import { modelsUp, prepare, revive, start, type Started, takeDown } from "../campus.ts";
+import {
+  endOwned,
+  endStarted,
+  inOwnTurn,
+  namesUp,
+  prepare,
+  type Start,
+  start,
+  undo,
+  type UpOptions,
+} from "../campus.ts";
 import { type Command, unknown, UsageError } from "../command.ts";
+import { describeUp } from "../describe.ts";
 import { interruptible } from "../interrupt.ts";
 import { MODELS } from "../models.ts";
 import { say } from "../say.ts";
-import { describeUp } from "../describe.ts";
 
 export const command: Command = {
   summary: "start models on their fixed ports, with faults on",
-  usage: "sync|async|stream|all [--foreground]",
+  usage: "[sync|async|stream|all] [--fresh] [--foreground]",
   details: `Returns when all is healthy and leaves it running; scripts/lab down ends it. Whatever runs
-later uses these brokers: containers where Docker Compose is, else processes. Databases are empty at the start. A service of a model that is up, but
-has ended (kill -9 it), is started again on its database.
+later uses these brokers: containers where Docker Compose is, else processes.
+
+What has ended of a model that is up (kill -9 it), services and broker, is started again on its data;
+without a word, of every model that is up. Databases are empty at the first start, after scripts/lab down,
+and with --fresh.
 
 Ports: sync 8001, 8002, 8009; async 8011, 8012, 8019; stream 8021, 8022, 8029; ORDER_PORT,
 INVENTORY_PORT, NOTIFICATION_PORT and ANALYTICS_PORT change them. The rest of the environment goes to the
@@ -21,34 +33,48 @@ services: INVENTORY_DELAY_MS=2000 scripts/lab up sync`,
   options: {
     foreground: {
       type: "boolean",
-      summary: "show the services' logs; Ctrl-C takes all down",
+      summary: "show the services' logs; Ctrl-C stops all, and the data stay for the next start",
+    },
+    fresh: {
+      type: "boolean",
+      summary: "end what runs of them, delete its data, and start anew",
     },
   },
   async run({ options, words }) {
-    const names = namesOf(words);
-    if (names.length > 1) forbidSharedPorts();
+    refuseWrongWords(words);
     if (servicesKind() === "compose") {
       throw new UsageError(
         "LAB_SERVICES=compose is for experiments; else type: cd <part> && docker compose up --build",
       );
     }
+    const how = { foreground: options["foreground"] === true, fresh: options["fresh"] === true };
     return interruptible((signal) =>
-      options["foreground"] === true ? runInForeground(names, signal) : leaveRunning(names, signal),
+      how.foreground ? runInForeground(words, how, signal) : leaveRunning(words, how, signal),
     );
   },
 };
 
-function namesOf(words: readonly string[]): string[] {
+function refuseWrongWords(words: readonly string[]): void {
   const known = Object.keys(MODELS);
-  if (words.length === 0) {
-    throw new UsageError(`what is to start: ${known.join(", ")} or all?`);
-  }
   for (const word of words) {
     if (word !== "all" && !known.includes(word)) {
       throw new UsageError(unknown("model", word, [...known, "all"]));
     }
   }
-  return words.includes("all") ? known : known.filter((name) => words.includes(name));
+}
+
+/** The models of those words; without any, those that are up. */
+async function namesOf(words: readonly string[]): Promise<string[]> {
+  const known = Object.keys(MODELS);
+  const names =
+    words.length === 0
+      ? await namesUp()
+      : known.filter((name) => words.includes("all") || words.includes(name));
+  if (names.length === 0) {
+    throw new UsageError(`nothing is up; what is to start: ${known.join(", ")} or all?`);
+  }
+  if (names.length > 1) forbidSharedPorts();
+  return names;
 }
 
 function forbidSharedPorts(): void {
@@ -58,38 +84,32 @@ function forbidSharedPorts(): void {
   }
 }
 
-async function leaveRunning(names: string[], signal: AbortSignal): Promise<number> {
-  const missing: string[] = [];
-  for (const name of names) {
-    const revived = await revive(name);
-    if (revived === undefined) missing.push(name);
-    else if (revived.length > 0)
-      say(`${name}: started again on its database: ${revived.join(", ")}`);
-    else say(`${name} is up already, with its settings as they were; scripts/lab down ends it`);
-  }
-  await startAll(missing, true, signal);
+async function leaveRunning(
+  words: readonly string[],
+  how: UpOptions,
+  signal: AbortSignal,
+): Promise<number> {
+  await inOwnTurn(() => startAll(words, how, signal), signal);
   console.log(await describeUp());
   console.log("\nscripts/lab down ends it.");
   return 0;
 }
 
-async function runInForeground(names: string[], signal: AbortSignal): Promise<number> {
-  const up = modelsUp(await readState());
-  for (const name of names) {
-    if (!up.includes(MODELS[name]!.model)) continue;
-    throw new Error(`${name} is up already: scripts/lab down ends it`);
-  }
+async function runInForeground(
+  words: readonly string[],
+  how: UpOptions,
+  signal: AbortSignal,
+): Promise<number> {
   // Somebody watches: show each order's steps too.
   process.env["LOG_LEVEL"] ||= "debug";
-  const started = await startAll(names, false, signal);
-  const services = started.flatMap(({ campus }) => campus.services);
+  const starts = await inOwnTurn(() => startAll(words, how, signal), signal);
+  const services = starts.flatMap(({ started }) => started);
   console.log(await describeUp());
-  console.log("\nThe services' logs follow; Ctrl-C takes all down.\n");
-  const several = names.length > 1;
-  const labels = services.map(({ model, name }) => (several ? `${model}/${name}` : name));
+  console.log("\nThe services' logs follow; Ctrl-C stops all.\n");
+  const labels = services.map(({ model, name }) => (starts.length > 1 ? `${model}/${name}` : name));
   const width = Math.max(...labels.map((label) => label.length));
-  const unfollow = services.map(({ logFile }, index) =>
-    follow(logFile, (line) => console.log(`${labels[index]!.padEnd(width)} | ${line}`)),
+  const unfollow = services.map(({ logFile, logStart }, index) =>
+    follow(logFile, (line) => console.log(`${labels[index]!.padEnd(width)} | ${line}`), logStart),
   );
   try {
     const ended = await Promise.race([
@@ -105,39 +125,35 @@ async function runInForeground(names: string[], signal: AbortSignal): Promise<nu
     ]);
     if (ended !== undefined) say(`${ended} has ended`);
   } finally {
-    await endAll(names, started);
+    await inOwnTurn(() => all(starts, endOwned));
     for (const end of unfollow) end();
   }
+  say(
+    "stopped; the data stay: scripts/lab up goes on with them, after scripts/lab down it begins anew",
+  );
   // Ctrl-C is how it is meant to end.
   process.exit(signal.aborted ? 0 : 1);
 }
 
-/** Starts them side by side. When one fails, or on Ctrl-C, none is left. */
+/** Starts them side by side. When one fails, or on Ctrl-C, nothing is left of what was started here. */
 async function startAll(
-  names: string[],
-  lasting: boolean,
+  words: readonly string[],
+  how: UpOptions,
   signal: AbortSignal,
-): Promise<Started[]> {
-  if (names.length === 0) return [];
-  await prepare(names);
-  const starts = names.map((name) => start(name, lasting));
+): Promise<Start[]> {
+  const starts = await prepare(await namesOf(words), how);
+  signal.throwIfAborted();
   // What was started is killed under the hands of those who wait for it to be ready.
-  const onAbort = () => void takeDown(modelsOf(names));
+  const onAbort = () => void all(starts, endStarted);
   signal.addEventListener("abort", onAbort);
-  const results = await Promise.allSettled(starts);
+  const results = await Promise.allSettled(starts.map((one) => start(one, how, signal)));
   signal.removeEventListener("abort", onAbort);
-  const started = results.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
   const failed = results.find((one) => one.status === "rejected");
-  if (failed === undefined && !signal.aborted) return started;
-  await endAll(names, started);
+  if (failed === undefined && !signal.aborted) return starts;
+  await all(starts, undo);
   throw failed?.reason ?? signal.reason;
 }
 
-async function endAll(names: string[], started: Started[]): Promise<void> {
-  await takeDown(modelsOf(names));
-  for (const { broker } of started) await broker?.stop();
-}
-
-function modelsOf(names: string[]) {
-  return names.map((name) => MODELS[name]!.model);
+async function all(starts: Start[], job: (one: Start) => Promise<void>): Promise<void> {
+  await Promise.all(starts.map(job));
 }

@@ -1,0 +1,89 @@
+// The broker of a model that a person starts.
+import {
+  addressVariable,
+  attachBroker,
+  type Broker,
+  externalAddress,
+  hasBroker,
+  startAgain,
+  startBroker,
+} from "@lab/lab/brokers";
+import { externalBroker } from "@lab/lab/external";
+import { isFree } from "@lab/lab/ports";
+import { changeState, readState } from "@lab/lab/state";
+import { join } from "node:path";
+import type { Start } from "./campus.ts";
+import { brokerOf } from "./models.ts";
+import { emptyFolder, ownerIf, upFolder } from "./up-folders.ts";
+import { portIn } from "./up-ports.ts";
+
+/** Where people expect RabbitMQ's management page. */
+const MANAGEMENT_PORT = 15672;
+
+/** The broker of a model that starts anew: somebody else's or a new one. */
+export async function freshBroker(one: Start, foreground: boolean): Promise<Broker | undefined> {
+  const name = brokerOf(one.model);
+  if (name === undefined) return undefined;
+  const ports = one.services.map(({ url }) => portIn(url));
+  const isOurs = !ports.includes(MANAGEMENT_PORT) && (await isFree(MANAGEMENT_PORT));
+  one.brokerFolder = await emptyFolder(name);
+  const broker = await startBroker(name, {
+    dataIn: one.brokerFolder,
+    endsWithUs: foreground,
+    ...(isOurs ? { managementPort: MANAGEMENT_PORT } : {}),
+  });
+  one.broker = broker;
+  writeDown(broker, foreground);
+  return broker;
+}
+
+/** The broker that a model stands on: as it runs, or started again. */
+export async function brokerAgain(one: Start, foreground: boolean): Promise<Broker | undefined> {
+  const name = brokerOf(one.model);
+  if (name === undefined) return undefined;
+  const known = (await readState()).brokers[name];
+  const folder = known?.folder ?? join(upFolder, name);
+  const ours = known?.kind !== "external" && hasBroker(folder);
+  const external = externalAddress(name);
+  if (external !== undefined && (ours || (known?.address ?? external) !== external)) {
+    throw new Error(
+      `${one.name} stands on another ${name} than ${addressVariable[name]} names: unset that, or type scripts/lab down`,
+    );
+  }
+  if (!ours) {
+    const address = external ?? (known?.kind === "external" ? known.address : undefined);
+    if (address === undefined) {
+      throw new Error(
+        `the ${name} of ${one.name} isn't known any more: set ${addressVariable[name]} if it was somebody else's; scripts/lab up ${one.name} --fresh begins anew`,
+      );
+    }
+    const broker = await externalBroker(name, address);
+    writeDown(broker, foreground);
+    return broker;
+  }
+  const running = await attachBroker(folder);
+  if (running !== undefined) {
+    // Else who started it was killed before it could write it down.
+    if (known === undefined) writeDown(running, foreground);
+    return running;
+  }
+  one.brokerFolder = folder;
+  const broker = await startAgain(name, folder, { endsWithUs: foreground });
+  one.broker = broker;
+  writeDown(broker, foreground);
+  return broker;
+}
+
+function writeDown(broker: Broker, foreground: boolean): void {
+  const { address, folder, kind, managementUrl, name, versions } = broker;
+  changeState(({ brokers }) => {
+    brokers[name] = {
+      kind,
+      address,
+      ...(managementUrl === undefined ? {} : { managementUrl }),
+      ...(folder === undefined ? {} : { folder }),
+      versions,
+      ...ownerIf(foreground),
+    };
+  });
+}

@@ -1,0 +1,68 @@
+// The ports of what a person starts.
+import { portVariable } from "@lab/lab/compose-services";
+import { becomesFree } from "@lab/lab/ports";
+import { readState, type UpService } from "@lab/lab/state";
+import type { Start } from "./campus.ts";
+import { MODELS } from "./models.ts";
+
+/** Where a service is to answer: at the port of the environment; else, `again`, where it was; else at its fixed one. */
+export function urlOf(name: string, { name: service, url }: UpService, again: boolean): string {
+  const port = chosenPort(service);
+  if (port === undefined && again && url !== "") return url;
+  const host = process.env["HOST"] || "127.0.0.1";
+  return `http://${host}:${port ?? MODELS[name]!.ports[service]}`;
+}
+
+export const portIn = (url: string) => Number(new URL(url).port);
+
+/** Throws when two are to have one port, or one has it already. */
+export async function refusePorts(starts: readonly Start[]): Promise<void> {
+  const wanted = starts.flatMap(({ missing, name, services }) =>
+    services
+      .filter((one) => missing.includes(one.name))
+      .map((one) => ({ port: portIn(one.url), service: one.name, who: `${one.name} of ${name}` })),
+  );
+  const others = (await readState()).services.filter(
+    (one) =>
+      !starts.some(({ missing, model }) => one.model === model && missing.includes(one.name)),
+  );
+  const problems: string[] = [];
+  for (const [index, { port, service, who }] of wanted.entries()) {
+    const twin = wanted.slice(0, index).find((one) => one.port === port);
+    const other = others.find(({ url }) => portIn(url) === port);
+    const whose =
+      twin !== undefined
+        ? `is to be that of ${twin.who}`
+        : other !== undefined
+          ? `is that of ${other.name} of ${other.model}`
+          : (await becomesFree(port))
+            ? undefined
+            : "is in use";
+    if (whose === undefined) continue;
+    problems.push(
+      `port ${port} ${whose}, and ${who} is to have it: stop what runs there, or set ${portVariable(service)}`,
+    );
+  }
+  for (const { missing, model, services } of starts) {
+    // It was told where they are when it was started.
+    const caller = services[0]!;
+    if (model !== "sync-rest" || missing.includes(caller.name)) continue;
+    const known = (await readState()).services;
+    for (const { name, url } of services) {
+      const before = known.find((one) => one.model === model && one.name === name);
+      if (before === undefined || before.url === url) continue;
+      problems.push(
+        `${caller.name} runs, and calls ${name} at ${before.url}: ${portVariable(name)} can't change that before scripts/lab down`,
+      );
+    }
+  }
+  if (problems.length > 0) throw new Error(problems.join("\n"));
+}
+
+function chosenPort(service: string): number | undefined {
+  const text = process.env[portVariable(service)];
+  if (!text) return undefined;
+  const chosen = Number(text);
+  if (Number.isInteger(chosen) && chosen >= 1 && chosen <= 65535) return chosen;
+  throw new Error(`${portVariable(service)} must be a port, 1 to 65535, not ${text}`);
+}
