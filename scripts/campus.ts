@@ -4,6 +4,7 @@ import { type Broker, endBroker, killBroker, prepareBrokers } from "@lab/lab/bro
 import type { Model } from "@lab/lab/evidence";
 import { labFolder } from "@lab/lab/folders";
 import { fetchHealth } from "@lab/lab/health";
+import { killGroup } from "@lab/lab/lifeline";
 import { inTurn } from "@lab/lab/lock";
 import { type Identity, identityOf, isPaused, runs } from "@lab/lab/process-id";
 import { SERVICES, type ServiceProcess, startModel } from "@lab/lab/processes";
@@ -190,8 +191,12 @@ export async function takeDown(
   const ended = (await endServices(ours)).map(({ model, name }) => `${model}/${name}`);
   const names = models.flatMap((model) => brokerOf(model) ?? []);
   for (const name of names) {
-    const { kind, folder = join(upFolder, name) } = brokers[name] ?? {};
-    if (await endBroker(folder)) ended.push(name);
+    const { folder = join(upFolder, name), kind, process: known } = brokers[name] ?? {};
+    const ran = await endBroker(folder);
+    // Somebody has deleted the folder under it.
+    const runsOn = known !== undefined && runs(known);
+    if (runsOn) killGroup(known.pid);
+    if (ran || runsOn) ended.push(name);
     else if (kind === "external") ended.push(`${name} (left running)`);
   }
   const marked = models.filter(hasData);

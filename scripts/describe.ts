@@ -1,6 +1,8 @@
 import { type BrokerName, brokerRuns } from "@lab/lab/brokers";
+import { externalBroker } from "@lab/lab/external";
 import { fetchHealth, type ShownHealth } from "@lab/lab/health";
 import { nativePid } from "@lab/lab/native";
+import { isPaused } from "@lab/lab/process-id";
 import { SERVICES } from "@lab/lab/processes";
 import { readState, serviceRuns, type UpBroker, type UpService } from "@lab/lab/state";
 
@@ -8,8 +10,8 @@ import { readState, serviceRuns, type UpBroker, type UpService } from "@lab/lab/
 interface ServiceStatus {
   model: string;
   service: string;
-  /** healthy, unhealthy (its answer to GET /health isn't 200, or there is none) or ended. */
-  status: "healthy" | "unhealthy" | "ended";
+  /** healthy, unhealthy (its answer to GET /health isn't 200, or there is none), paused (SIGSTOP) or ended. */
+  status: "healthy" | "unhealthy" | "paused" | "ended";
   url: string;
   pid: number;
   database: string;
@@ -23,7 +25,8 @@ interface ServiceStatus {
 interface BrokerStatus {
   broker: BrokerName;
   kind: UpBroker["kind"];
-  status: "running" | "ended";
+  /** unreachable: somebody else's, and doesn't answer. */
+  status: "running" | "paused" | "ended" | "unreachable";
   /** AMQP URL with user and password, or Kafka's host:port. */
   address: string;
   management_url?: string;
@@ -95,9 +98,11 @@ async function statusOfService(service: UpService): Promise<ServiceStatus> {
   const health = serviceRuns(service) ? await fetchHealth(url).catch(() => undefined) : undefined;
   const status = !serviceRuns(service)
     ? "ended"
-    : health?.status === "up"
-      ? "healthy"
-      : "unhealthy";
+    : isPaused(pid)
+      ? "paused"
+      : health?.status === "up"
+        ? "healthy"
+        : "unhealthy";
   const { owed = {}, problems = [] } = health ?? {};
   return { model, service: name, status, url, pid, database, log, owed, problems };
 }
@@ -108,10 +113,23 @@ async function statusOfBroker(broker: BrokerName, up: UpBroker): Promise<BrokerS
   return {
     broker,
     kind,
-    status: folder === undefined || (await brokerRuns(folder)) ? "running" : "ended",
+    status: await lookAtBroker(broker, up, pid),
     address,
     ...(managementUrl === undefined ? {} : { management_url: managementUrl }),
     ...(pid === undefined ? {} : { pid }),
     versions,
   };
+}
+
+async function lookAtBroker(
+  name: BrokerName,
+  { address, folder }: UpBroker,
+  pid: number | undefined,
+): Promise<BrokerStatus["status"]> {
+  if (folder === undefined) {
+    const answers = externalBroker(name, address).then(() => true);
+    return (await answers.catch(() => false)) ? "running" : "unreachable";
+  }
+  if (pid !== undefined && isPaused(pid)) return "paused";
+  return (await brokerRuns(folder)) ? "running" : "ended";
 }

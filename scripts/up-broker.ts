@@ -9,7 +9,9 @@ import {
   startBroker,
 } from "@lab/lab/brokers";
 import { externalBroker } from "@lab/lab/external";
+import { nativePid } from "@lab/lab/native";
 import { isFree } from "@lab/lab/ports";
+import { identityOf } from "@lab/lab/process-id";
 import { changeState, readState } from "@lab/lab/state";
 import { join } from "node:path";
 import type { Start } from "./campus.ts";
@@ -33,7 +35,7 @@ export async function freshBroker(one: Start, foreground: boolean): Promise<Brok
     ...(isOurs ? { managementPort: MANAGEMENT_PORT } : {}),
   });
   one.broker = broker;
-  writeDown(broker, foreground);
+  await writeDown(broker, foreground);
   return broker;
 }
 
@@ -53,29 +55,34 @@ export async function brokerAgain(one: Start, foreground: boolean): Promise<Brok
   if (!ours) {
     const address = external ?? (known?.kind === "external" ? known.address : undefined);
     if (address === undefined) {
+      const why =
+        known === undefined
+          ? `isn't known any more: set ${addressVariable[name]} if it was somebody else's`
+          : `has no data in ${folder} any more`;
       throw new Error(
-        `the ${name} of ${one.name} isn't known any more: set ${addressVariable[name]} if it was somebody else's; scripts/lab up ${one.name} --fresh begins anew`,
+        `the ${name} of ${one.name} ${why}; scripts/lab up ${one.name} --fresh begins anew`,
       );
     }
     const broker = await externalBroker(name, address);
-    writeDown(broker, foreground);
+    await writeDown(broker, foreground);
     return broker;
   }
   const running = await attachBroker(folder);
   if (running !== undefined) {
     // Else who started it was killed before it could write it down.
-    if (known === undefined) writeDown(running, foreground);
+    if (known === undefined) await writeDown(running, foreground);
     return running;
   }
   one.brokerFolder = folder;
   const broker = await startAgain(name, folder, { endsWithUs: foreground });
   one.broker = broker;
-  writeDown(broker, foreground);
+  await writeDown(broker, foreground);
   return broker;
 }
 
-function writeDown(broker: Broker, foreground: boolean): void {
+async function writeDown(broker: Broker, foreground: boolean): Promise<void> {
   const { address, folder, kind, managementUrl, name, versions } = broker;
+  const pid = folder === undefined ? undefined : await nativePid(folder);
   changeState(({ brokers }) => {
     brokers[name] = {
       kind,
@@ -83,6 +90,7 @@ function writeDown(broker: Broker, foreground: boolean): void {
       ...(managementUrl === undefined ? {} : { managementUrl }),
       ...(folder === undefined ? {} : { folder }),
       versions,
+      ...(pid === undefined ? {} : { process: identityOf(pid) }),
       ...ownerIf(foreground),
     };
   });

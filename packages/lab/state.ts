@@ -12,6 +12,8 @@ export interface UpBroker {
   managementUrl?: string;
   folder?: string;
   versions: Record<string, string>;
+  /** Of a native one, as its folder says it too. */
+  process?: Identity;
   /** The `up --foreground` with which it ends. */
   owner?: Identity;
 }

@@ -119,8 +119,7 @@ async function runInForeground(
         signal.addEventListener("abort", () => resolve(undefined));
       }),
       ...services.map(async ({ exited, name }) => {
-        await exited;
-        return name;
+        return `${name} (exit code ${await exited})`;
       }),
     ]);
     if (ended !== undefined) say(`${ended} has ended`);
