@@ -38,6 +38,7 @@ export const proofs: Record<string, string> = {
   stop: "Stop under load",
   "lost-log": "The log loses records",
   "killer-message": "A message that kills its process",
+  revival: "All killed, and up again",
   rebalances: "One consumer, three, and one again",
   overload: "More than it can take",
   "as-shipped": "As the image starts it",
