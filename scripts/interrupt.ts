@@ -7,7 +7,7 @@ const CLEAN_UP_MS = 20_000;
  * `bun run` passes on the Ctrl-C that the terminal has sent to all its processes, this one included:
  * what comes so soon after a signal is the same keypress.
  */
-const SAME_MS = 500;
+const SAME_MS = 1_000;
 
 /**
  * Does a job that Ctrl-C may interrupt: `signal` is aborted then, the job cleans

@@ -79,10 +79,11 @@ export function testRevival({ broker, end, model, name }: RevivalPlan): void {
       // Its `down` would begin anew: stopped by hand, the data stay.
       await Promise.all([killServices(), killBroker()]);
       const watching = lab.spawn(["scripts/lab.ts", "up", name, "--foreground"]);
-      await eventually("it is up in the foreground", async () => {
-        const { services } = await lab.status();
-        return services.every(({ status }) => status === "healthy");
-      });
+      await eventually(
+        "it is up in the foreground",
+        async () => (await lab.status()).services.every(({ status }) => status === "healthy"),
+        { timeoutMs: 180_000 },
+      );
       await place();
       watching.kill("SIGKILL");
       await watching.exited;
