@@ -14,6 +14,7 @@ import {
   OrderAccepted,
   OrderConfirmed,
   OrderPage,
+  type OrderStatus,
   PlaceOrder,
   RejectReason,
 } from "@lab/contracts/order";
@@ -25,7 +26,7 @@ import { createApp } from "@lab/runtime/http";
 import { createLog, reasonOf } from "@lab/runtime/log";
 import { without } from "@lab/runtime/protections";
 import { DatabaseLost, mayPass } from "@lab/runtime/patience";
-import { Repeater } from "@lab/runtime/repeater";
+import { type Attempt, Repair, type RepairOptions } from "@lab/runtime/repair";
 import { OrderHeaders, OrderParams, OrderQuery } from "@lab/runtime/requests";
 import { listen, runService, type Service } from "@lab/runtime/service";
 import { childTrace } from "@lab/runtime/trace";
@@ -34,7 +35,7 @@ import { Releases, RELEASES_SCHEMA } from "@lab/store/releases";
 import { Store } from "@lab/store/store";
 import { type Static, Type } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
-import { neverArrived, posted, whyUnknown } from "./client.ts";
+import { failedAttempt, posted, whyUnknown } from "./client.ts";
 
 export const Config = Type.Object({
   ...serviceKnobs({ port: 8001, database: ".lab/data/sync-rest/order.sqlite" }),
@@ -55,7 +56,6 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
   const releases = new Releases(store.db);
   /** Orders that a request is working on: not the repair's business. */
   const inFlight = new Set<string>();
-  let stopping = false;
 
   const app = createApp("order-service", {
     model: "sync-rest",
@@ -64,7 +64,11 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     health: () => ({
       needs: { database: store.healthy() },
       problems: store.problems(),
-      owed: { releases: releases.owed() },
+      owed: {
+        releases: releases.owed(),
+        orders: orders.owed("placed", inFlight),
+        confirmations: orders.owed("reserved", inFlight),
+      },
     }),
   })
     .post(
@@ -166,20 +170,23 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
         kind: "unknown",
         code: "inventory_error",
         detail: `Inventory answered ${response.status}`,
+        attempt: failedAttempt(response, order_id, log),
       } as const;
     } catch (error) {
-      log.debug("call_failed", { order_id, reason: reasonOf(error) });
-      if (neverArrived(error)) {
+      const attempt = failedAttempt(error, order_id, log);
+      if (attempt === "unreachable") {
         return {
           kind: "unreachable",
           code: "inventory_unreachable",
           detail: "nothing was reserved; try again",
+          attempt,
         } as const;
       }
       return {
         kind: "unknown",
         code: "inventory_timeout",
         detail: `${whyUnknown(error)}; the order is cancelled`,
+        attempt,
       } as const;
     }
   }
@@ -194,23 +201,18 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       if (kind === "unknown") releases.add(order_id);
     });
     log.debug("order_advanced", { order_id, status: "failed", reason: code });
-    if (kind === "unknown") repair.wake();
+    if (kind === "unknown") releasing.wake();
   }
 
   /** POST /send: idempotent by order id, so a doubt is settled by asking again. */
   async function tellCustomer(order: Order, trace: string) {
     const { order_id, user_id, kitchen } = order;
-    try {
-      const response = await fetch(
-        `${config.notificationUrl}/send`,
-        posted({ order_id, user_id, kitchen }, trace, config.notificationTimeoutMs),
-      );
-      if (response.ok) return { kind: "told", at: now() } as const;
-      log.debug("call_failed", { order_id, reason: `send: ${response.status}` });
-    } catch (error) {
-      log.debug("call_failed", { order_id, reason: reasonOf(error) });
-    }
-    return { kind: "pending" } as const;
+    const answer = await fetch(
+      `${config.notificationUrl}/send`,
+      posted({ order_id, user_id, kitchen }, trace, config.notificationTimeoutMs),
+    ).catch((error: unknown) => error);
+    if (answer instanceof Response && answer.ok) return { kind: "told", at: now() } as const;
+    return { kind: "pending", attempt: failedAttempt(answer, order_id, log) } as const;
   }
 
   async function finish(
@@ -230,64 +232,67 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
   // Before the repair: what another process on this port works on is none of its business.
   const url = listen(app, config);
 
-  /**
-   * Finishes what is open: releases that Inventory has not answered, orders
-   * that an earlier process left half-way, confirmations that are owed. Stops
-   * at the first neighbour that does not answer, and comes back later.
-   */
-  const repair = new Repeater(log, config.retryEveryMs, async () => {
-    store.mustStand();
-    const trace = childTrace(undefined);
-    for (const orderId of releases.pending(100)) {
-      if (stopping) return;
-      if (!(await release(orderId, trace))) break;
-    }
-    if (without("recovery")) return;
-    for (const order of orders.list({ status: "placed", limit: 500 })) {
-      if (stopping) return;
-      if (!isNobodys(order)) continue;
-      const reserved = await askInventory(order, trace);
-      faults.reached("asked-again-before-commit");
-      if (reserved.kind === "reserved") {
-        const told = await tellCustomer(order, trace);
-        faults.reached("told-again-before-commit");
-        await finish(order, reserved.at, told);
-      } else if (reserved.kind === "rejected") {
-        await giveUp(order, reserved);
-      } else break;
-    }
-    for (const order of orders.list({ status: "reserved", limit: 500 })) {
-      if (stopping) return;
-      if (!isNobodys(order)) continue;
-      const told = await tellCustomer(order, trace);
-      if (told.kind === "pending") break;
-      faults.reached("told-later-before-commit");
-      await finish(order, now(), told);
-    }
-  });
+  // What is open is finished, however long that takes: releases that Inventory has not answered,
+  // orders that an earlier process left half-way, and confirmations that are owed.
+  const repair = (owed: RepairOptions["owed"], attempt: RepairOptions["attempt"]) =>
+    new Repair(log, config.retryEveryMs, {
+      owed(...page) {
+        // Else nothing could be marked as done, and the same would be asked for again and again.
+        store.mustStand();
+        return owed(...page);
+      },
+      attempt,
+    });
+  const releasing = repair((...page) => releases.pending(...page), release);
+  const asking = repair((...page) => openOrders("placed", ...page), askAgain);
+  const telling = repair((...page) => openOrders("reserved", ...page), tellLater);
 
-  /** Whether an order of the list is still as it was, and no request works on it. */
-  function isNobodys({ order_id, status }: Order): boolean {
-    if (without("in-flight")) return true;
-    return !inFlight.has(order_id) && orders.get(order_id).status === status;
+  function openOrders(status: OrderStatus, limit: number, after: string): string[] {
+    return without("recovery") ? [] : orders.inStatus(status, limit, after);
   }
 
-  /** POST /release; true once Inventory has answered. */
-  async function release(orderId: string, trace: string): Promise<boolean> {
-    try {
-      const response = await fetch(
-        `${config.inventoryUrl}/release`,
-        posted({ order_id: orderId }, trace, config.inventoryTimeoutMs),
-      );
-      if (!response.ok) return false;
-    } catch (error) {
-      log.debug("call_failed", { order_id: orderId, reason: reasonOf(error) });
-      return false;
-    }
+  /** Whether an order is still as it was, and no request works on it. */
+  function isNobodys({ order_id, status }: Order, was: OrderStatus): boolean {
+    if (without("in-flight")) return true;
+    return !inFlight.has(order_id) && status === was;
+  }
+
+  /** POST /release, until Inventory has answered. */
+  async function release(orderId: string): Promise<Attempt> {
+    const answer = await fetch(
+      `${config.inventoryUrl}/release`,
+      posted({ order_id: orderId }, childTrace(undefined), config.inventoryTimeoutMs),
+    ).catch((error: unknown) => error);
+    if (!(answer instanceof Response && answer.ok)) return failedAttempt(answer, orderId, log);
     faults.reached("released-before-commit");
     await store.commit(() => releases.done(orderId));
     log.debug("stock_released", { order_id: orderId });
-    return true;
+    return "done";
+  }
+
+  async function askAgain(orderId: string): Promise<Attempt> {
+    const order = orders.get(orderId);
+    if (!isNobodys(order, "placed")) return "done";
+    const trace = childTrace(undefined);
+    const reserved = await askInventory(order, trace);
+    faults.reached("asked-again-before-commit");
+    if (reserved.kind === "reserved") {
+      const told = await tellCustomer(order, trace);
+      faults.reached("told-again-before-commit");
+      await finish(order, reserved.at, told);
+    } else if (reserved.kind === "rejected") await giveUp(order, reserved);
+    else return reserved.attempt;
+    return "done";
+  }
+
+  async function tellLater(orderId: string): Promise<Attempt> {
+    const order = orders.get(orderId);
+    if (!isNobodys(order, "reserved")) return "done";
+    const told = await tellCustomer(order, childTrace(undefined));
+    if (told.kind === "pending") return told.attempt;
+    faults.reached("told-later-before-commit");
+    await finish(order, now(), told);
+    return "done";
   }
 
   return {
@@ -296,11 +301,10 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     database: config.database,
     faults,
     async stop() {
-      stopping = true;
       faults.end();
       await app.stop();
       faults.reached("intake-ended");
-      await repair.stop();
+      await Promise.all([releasing.stop(), asking.stop(), telling.stop()]);
       store.close();
     },
   };
@@ -320,7 +324,7 @@ function answerAgain(order: Order) {
     case "failed":
       throw new Problem(
         order.reason as ProblemCode,
-        "as answered before; to try again, take a new key",
+        "as answered before, and for good: to order again, take a new key",
         { orderId: order.order_id },
       );
     default:

@@ -228,6 +228,20 @@ test("metrics that don't agree with the orders are miscounted, kitchen by kitche
   ]);
 });
 
+test("a key goes over to the next order where the one before left nothing, answered or not", () => {
+  for (const answered of [true, false]) {
+    const key = `again-${answered}`;
+    const orders = new Orders(orderStore.db);
+    const refused = orders.placeOnce({ user_id: "u1", items: ITEMS }).order.order_id;
+    orders.advance(refused, "failed", AT, "inventory_unreachable");
+    if (answered) answer("failed", 503, refused, { code: "inventory_unreachable", key });
+    else answer("unknown", 0, undefined, { key });
+    honestOrder();
+    operations.at(-1)!.key = key;
+  }
+  expect(violations(checkOrders(checked))).toEqual({});
+});
+
 test("two orders for one key of a client are doubled", () => {
   const [first, second] = [honestOrder(), honestOrder()];
   for (const operation of operations) operation.key = "k";

@@ -158,6 +158,11 @@ function askerOf({ id, key }: Operation): string | number {
   return key ?? id;
 }
 
+/** Whether an order has failed before anybody else had heard of it: its key may be used again. */
+function hasLeftNothing(order: StoredOrder | undefined): boolean {
+  return order?.reason === "inventory_unreachable";
+}
+
 /** Each answer must be true of the order that it names, and of no other client's. */
 function checkAnswers(
   { dead = [], model, operations }: Checked,
@@ -197,7 +202,8 @@ function checkAnswers(
     if (size > 1) verdict.lost.push(orderId);
   }
   for (const orderIds of answers.values()) {
-    if (orderIds.size > 1) verdict.doubled.push(...orderIds);
+    const ones = [...orderIds].filter((orderId) => !hasLeftNothing(orders.get(orderId)));
+    if (ones.length > 1) verdict.doubled.push(...ones);
   }
 }
 
@@ -218,6 +224,11 @@ function checkOrigins(
       .filter((operation) => operation.outcome === "unknown" && !known.has(askerOf(operation)))
       .map((operation) => [askerOf(operation), whatOf(operation.request as PlaceOrder)]),
   );
+  const unanswered = new Set(
+    placing
+      .filter(({ outcome }) => outcome === "unknown")
+      .map(({ request }) => whatOf(request as PlaceOrder)),
+  );
   const ofStreams = Map.groupBy(streamed.map(whatOf), (what) => what);
   const asked = Map.groupBy(unresolved.values(), (what) => what);
   for (const [orderId, order] of orders) {
@@ -227,6 +238,8 @@ function checkOrigins(
     const what = whatOf(order);
     // What is of a stream must be there, what had no answer may be.
     if (ofStreams.get(what)?.pop() !== undefined) continue;
+    // Its client had no answer, and its key went on to another order.
+    if (hasLeftNothing(order) && unanswered.has(what)) continue;
     if (asked.get(what)?.pop() === undefined) verdict.unexpected.push(orderId);
     else if (ended) verdict.recovered.push(orderId);
   }

@@ -42,6 +42,7 @@ export const proofs: Record<string, string> = {
   rebalances: "One consumer, three, and one again",
   overload: "More than it can take",
   "as-shipped": "As the image starts it",
+  "one-refused": "One order is refused for ever",
   "hostile-input": "Hostile input beside honest orders",
   storm: "Storm",
 };

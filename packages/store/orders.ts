@@ -8,6 +8,7 @@ import {
   repeatedSku,
 } from "@lab/contracts/order";
 import { Problem } from "@lab/contracts/problem";
+import { type Owed, owed } from "@lab/runtime/health";
 import { without } from "@lab/runtime/protections";
 import { DEFAULT_KITCHEN } from "@lab/workflow/menu";
 import { mayBecome } from "@lab/workflow/order-status";
@@ -38,6 +39,9 @@ export const ORDERS_SCHEMA: Migration[] = [
   },
 ];
 
+/** Why an order failed before anybody else had heard of it. */
+const LEFT_NOTHING = "inventory_unreachable";
+
 /** A request's order: new, or the one that came first with the same key. */
 export interface Accepted {
   kind: "placed" | "known";
@@ -63,9 +67,9 @@ export class Orders {
   }
 
   /**
-   * Takes a new order in, unless its idempotency key is known. Throws a
-   * `Problem` for a sku that stands twice and for a key that came before with
-   * another body.
+   * Takes a new order in, unless its idempotency key is known: then that order is the one, but for
+   * one that failed and left nothing, whose key the new order takes over. Throws a `Problem` for a
+   * sku that stands twice and for a key that came before with another body.
    */
   placeOnce(request: PlaceOrder, key?: string): Accepted {
     const idempotencyKey = without("idempotency-key") ? undefined : key;
@@ -81,7 +85,10 @@ export class Orders {
           orderId: known.order_id,
         });
       }
-      return { kind: "known", order: known };
+      if (known.reason !== LEFT_NOTHING) return { kind: "known", order: known };
+      this.#db
+        .query("UPDATE orders SET idempotency_key = NULL WHERE order_id = ?")
+        .run(known.order_id);
     }
     const order: Order = {
       order_id: newId(),
@@ -173,6 +180,30 @@ export class Orders {
           )
           .all(query.after ?? "", query.limit);
     return rows.map((row) => this.#order(row));
+  }
+
+  /** Up to `limit` ids above `after` of the orders in that status, oldest first. */
+  inStatus(status: OrderStatus, limit: number, after: string): string[] {
+    return this.#db
+      .query<{ order_id: string }, [string, string, number]>(
+        "SELECT order_id FROM orders WHERE status = ? AND order_id > ? ORDER BY order_id LIMIT ?",
+      )
+      .all(status, after, limit)
+      .map((row) => row.order_id);
+  }
+
+  /** The orders that wait in that status, without those that somebody works on. */
+  owed(status: OrderStatus, inHand: ReadonlySet<string>): Owed {
+    // Their ids are in the order of their times.
+    const row = this.#db
+      .query<{ n: number; oldest: string | null }, [string, string]>(
+        `WITH waiting AS (SELECT order_id FROM orders
+           WHERE status = ? AND order_id NOT IN (SELECT value FROM json_each(?)))
+         SELECT (SELECT count(*) FROM waiting) AS n,
+           (SELECT placed_at FROM orders WHERE order_id = (SELECT min(order_id) FROM waiting)) AS oldest`,
+      )
+      .get(status, JSON.stringify([...inHand]));
+    return owed(row?.n ?? 0, row?.oldest);
   }
 
   /** `list` as a page: `next_after` asks for the next one, if there may be one. */

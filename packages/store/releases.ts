@@ -33,13 +33,13 @@ export class Releases {
     this.#db.query("DELETE FROM releases WHERE order_id = ?").run(orderId);
   }
 
-  /** Up to `limit` order ids that Inventory has not answered for. */
-  pending(limit: number): string[] {
+  /** Up to `limit` order ids above `after` that Inventory has not answered for. */
+  pending(limit: number, after: string): string[] {
     return this.#db
-      .query<{ order_id: string }, [number]>(
-        "SELECT order_id FROM releases ORDER BY order_id LIMIT ?",
+      .query<{ order_id: string }, [string, number]>(
+        "SELECT order_id FROM releases WHERE order_id > ? ORDER BY order_id LIMIT ?",
       )
-      .all(limit)
+      .all(after, limit)
       .map((row) => row.order_id);
   }
 

@@ -135,6 +135,41 @@ test("pages follow each other without a gap", async () => {
   expect(second.next_after).toBeUndefined();
 });
 
+test("the key of an order that left nothing goes over to the next one, any other key stays", async () => {
+  const orders = new Orders(store.db);
+  const request = { user_id: "u1", items: ITEMS };
+  const placeUnder = (key: string, more = {}) =>
+    store.commit(() => orders.placeOnce({ ...request, ...more }, key));
+  for (const [reason, kind] of [
+    ["inventory_unreachable", "placed"],
+    ["out_of_stock", "known"],
+    ["inventory_timeout", "known"],
+  ] as const) {
+    const first = await placeUnder(reason);
+    expect((await placeUnder(reason)).kind).toBe("known");
+    await store.commit(() => orders.advance(first.order.order_id, "failed", "2026-01-01", reason));
+    expect(await placeUnder(reason, { user_id: "other" }).catch(codeOf)).toBe(
+      "idempotency_key_reused",
+    );
+    const again = await placeUnder(reason);
+    expect([again.kind, again.order.order_id === first.order.order_id]).toEqual([
+      kind,
+      kind === "known",
+    ]);
+    expect(orders.get(first.order.order_id)).toMatchObject({ status: "failed", reason });
+    expect((await placeUnder(reason)).order.order_id).toBe(again.order.order_id);
+  }
+});
+
+test("what is owed of the orders is counted without those in hand", async () => {
+  const orders = new Orders(store.db);
+  const [first, second] = [await place(), await place()].map(({ order }) => order.order_id);
+  expect(orders.owed("placed", new Set()).count).toBe(2);
+  expect(orders.owed("placed", new Set([first!])).count).toBe(1);
+  expect(orders.owed("reserved", new Set())).toEqual({ count: 0, oldest_s: 0 });
+  expect(orders.inStatus("placed", 9, first!)).toEqual([second!]);
+});
+
 test("the outbox gives what is unsent, oldest first", async () => {
   const outbox = new Outbox(store.db);
   const { order } = await place();

@@ -241,6 +241,51 @@ const SUITE: Record<string, (subject: Subject) => Promise<Kept | undefined>> = {
     ];
   },
 
+  "a refusal that left nothing may be tried again under its key, a no stays no": async ({
+    its,
+    struck,
+    trial,
+  }) => {
+    // The other models refuse nobody for want of Inventory.
+    if (its.answer !== 201) return undefined;
+    const { inventory } = trial.campus;
+    const tooMany = orderOf(shelf(), STOCK + 1);
+    const order = orderOf(shelf());
+    const no = await trial.place(tooMany, { key: "too-many" });
+    await inventory.kill();
+    struck.kills += 1;
+    const refused = [await trial.place(order, { key: "again" })];
+    refused.push(await trial.place(order, { key: "again" }));
+    await inventory.restart();
+    const other = await trial.place({ ...order, user_id: "other" }, { key: "again" });
+    const atOnceAgain = await atOnce(() => trial.place(order, { key: "again" }));
+    const done = await trial.place(order, { key: "again" });
+    const noAgain = await trial.place(tooMany, { key: "too-many" });
+    const said = new Set(
+      atOnceAgain.map(({ code = "", order_id }) => `${order_id} ${code}`.trim()),
+    );
+    said.delete(`${done.order_id} order_in_progress`);
+    return [
+      [
+        no.code,
+        ...refused.map(({ code }) => code),
+        other.code,
+        [...said],
+        done.status,
+        noAgain.code,
+      ],
+      [
+        "out_of_stock",
+        "inventory_unreachable",
+        "inventory_unreachable",
+        "idempotency_key_reused",
+        [done.order_id],
+        201,
+        "out_of_stock",
+      ],
+    ];
+  },
+
   "while Inventory is dead orders wait, or are refused at once": async ({
     hands,
     its,
