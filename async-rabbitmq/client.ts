@@ -4,11 +4,13 @@
  */
 import type { Socket } from "node:net";
 import { CONTENT_TYPE, type LabEvent } from "@lab/contracts/events";
+import { Backoff } from "@lab/runtime/backoff";
 import { Batches } from "@lab/runtime/batches";
 import { type Log, reasonOf } from "@lab/runtime/log";
 import { mayPass } from "@lab/runtime/patience";
 import { without } from "@lab/runtime/protections";
 import { cutOff } from "@lab/runtime/service";
+import type { Outbox, OutboxRow } from "@lab/store/outbox";
 import { Type } from "@sinclair/typebox";
 import {
   type Channel,
@@ -195,6 +197,40 @@ export class Publisher {
       this.#channel.publish(exchange, key, body, { ...properties, ...options }, settle);
       if (without("confirms")) resolve();
     });
+  }
+}
+
+/** Events published at once, each confirmed on its own. */
+const PUBLISH_BATCH = 500;
+/** An event that ends its channel disturbs all others: it is tried once in so long. */
+const DEADLY_PAUSE_MS = 60_000;
+
+/**
+ * What of an outbox is published next. An event that is refused waits longer each time, and the
+ * others go on. One over which RabbitMQ ends the channel, as for its size, fails all that were
+ * published with it: then half as many are tried, until it is alone.
+ */
+export class Pace {
+  #limit = PUBLISH_BATCH;
+  readonly #refused: Backoff<number>;
+
+  constructor(retryEveryMs: number) {
+    this.#refused = new Backoff(retryEveryMs);
+  }
+
+  next(outbox: Outbox): OutboxRow[] {
+    return outbox.unsent(this.#limit, this.#refused.waiting());
+  }
+
+  /** Notes how the publishing of these events has ended. */
+  note(sent: readonly OutboxRow[], refused: readonly OutboxRow[], channelEnded: boolean): void {
+    for (const { seq } of sent) this.#refused.done(seq);
+    const tried = sent.length + refused.length;
+    this.#limit = channelEnded ? Math.ceil(tried / 2) : Math.min(PUBLISH_BATCH, this.#limit * 2);
+    // Whose fault it is can't be told while it isn't alone.
+    if (channelEnded && tried > 1) return;
+    for (const { seq } of refused)
+      this.#refused.failed(seq, channelEnded ? DEADLY_PAUSE_MS : undefined);
   }
 }
 

@@ -40,6 +40,7 @@ import {
   type Consumer,
   type Delivery,
   isBug,
+  Pace,
   PREFETCH,
   Publisher,
   requeueLater,
@@ -58,9 +59,6 @@ export const Config = Type.Object({
   /** Pause between two attempts to publish what waits. */
   retryEveryMs: Type.Integer({ minimum: 1, default: 500 }),
 });
-
-/** Events published at once, each confirmed on its own. */
-const PUBLISH_BATCH = 500;
 
 export async function startOrder(config: Static<typeof Config>): Promise<Service> {
   const log = createLog("order-service", config.logLevel);
@@ -140,6 +138,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     return { order_id: order.order_id, status: order.status };
   }
 
+  const pace = new Pace(config.retryEveryMs);
   /** Publishes what waits, oldest first, and marks it after the broker's word. */
   const outboxSender = new Repeater(log, config.retryEveryMs, async () => {
     while (!stopping) {
@@ -148,7 +147,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       const through = publisher;
       // Every order wakes this: without a broker there is nothing to read for.
       if (!through) return;
-      const rows = outbox.unsent(PUBLISH_BATCH);
+      const rows = pace.next(outbox);
       if (rows.length === 0) return;
       const said = rows.map((row) => through.publish(row.body));
       await faults.sent("published-before-confirm");
@@ -158,11 +157,15 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       // Killed here, the events go out again under the same ids.
       await store.commit(() => outbox.markSent(sent));
       faults.reached("marked");
+      pace.note(
+        sent,
+        rows.filter((row) => !sent.includes(row)),
+        through !== publisher,
+      );
       const refused = words.find((word) => word.status === "rejected");
-      if (refused) {
-        log.warn("call_failed", { reason: reasonOf(refused.reason) });
-        return;
-      }
+      if (refused) log.warn("call_failed", { reason: reasonOf(refused.reason) });
+      // The others go on, unless there is nobody to take them.
+      if (sent.length === 0) return;
     }
   });
 

@@ -111,6 +111,35 @@ export function* portionsOf(messages: readonly Message[]): Generator<Message[]> 
   if (portion.length > 0) yield portion;
 }
 
+/** Kafka's words for records that it refuses for what they are, however often they come. */
+const REFUSED = [
+  "MESSAGE_TOO_LARGE",
+  "RECORD_LIST_TOO_LARGE",
+  "INVALID_RECORD",
+  "INVALID_TIMESTAMP",
+];
+
+/**
+ * Sends records in their order. Where Kafka refuses all because of some, it finds those by halves,
+ * sends the others, and gives what is left with its error.
+ */
+export async function sendApart<R>(
+  records: readonly R[],
+  send: (some: readonly R[]) => Promise<unknown>,
+): Promise<{ record: R; error: Error }[]> {
+  try {
+    await send(records);
+    return [];
+  } catch (thrown) {
+    const error = thrown as Error & { type?: string; cause?: { type?: string } };
+    if (!REFUSED.includes(error.type ?? error.cause?.type ?? "")) throw error;
+    if (records.length === 1) return [{ record: records[0]!, error }];
+    const half = Math.ceil(records.length / 2);
+    const first = await sendApart(records.slice(0, half), send);
+    return [...first, ...(await sendApart(records.slice(half), send))];
+  }
+}
+
 function bytesOf({ headers = {}, key, value }: Message): number {
   const texts = [key, value, ...Object.values(headers).flat(), ...Object.keys(headers)];
   // Lengths, offset and time stand beside them.

@@ -22,6 +22,7 @@ import { OrderId } from "@lab/contracts/ids";
 import { Order, OrderAccepted, OrderPage, PlaceOrder } from "@lab/contracts/order";
 import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs } from "@lab/runtime/faults";
+import { Backoff } from "@lab/runtime/backoff";
 import { createApp } from "@lab/runtime/http";
 import { createLog, reasonOf } from "@lab/runtime/log";
 import { OrderHeaders, OrderParams, OrderQuery } from "@lab/runtime/requests";
@@ -30,7 +31,7 @@ import { listen, runService, type Service } from "@lab/runtime/service";
 import { childTrace } from "@lab/runtime/trace";
 import { Bulk, BulkRequest, Bulks, BULKS_SCHEMA } from "@lab/store/bulks";
 import { Orders, ORDERS_SCHEMA } from "@lab/store/orders";
-import { Outbox, OUTBOX_SCHEMA } from "@lab/store/outbox";
+import { Outbox, type OutboxRow, OUTBOX_SCHEMA } from "@lab/store/outbox";
 import { Store } from "@lab/store/store";
 import { bulkOrder } from "@lab/workflow/bulk";
 import { type Static, Type } from "@sinclair/typebox";
@@ -41,6 +42,7 @@ import {
   createKafka,
   createProducer,
   endingOnBugs,
+  sendApart,
   watchGroup,
 } from "./client.ts";
 import { ONE_BY_ONE_SCHEMA, oneByOne } from "./one-by-one.ts";
@@ -183,30 +185,41 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     }
   });
 
+  const refused = new Backoff<number>(config.retryEveryMs);
   /** Sends what waits, oldest first, and marks it after the broker's word. */
   const outboxSender = new Repeater(log, config.retryEveryMs, async () => {
     while (!stopping) {
       // Without it nothing could be marked, and the same would be sent again and again.
       store.mustStand();
-      const rows = connected ? outbox.unsent(SEND_BATCH) : [];
+      const rows = connected ? outbox.unsent(SEND_BATCH, refused.waiting()) : [];
       if (rows.length === 0) return;
+      const left = new Set<OutboxRow>();
       try {
-        await producer.send({
-          topic: names.orderEvents,
-          acks: -1,
-          messages: rows.map(({ key, body }) => ({
-            key,
-            value: body,
-            headers: { "content-type": CONTENT_TYPE },
-          })),
-        });
+        const apart = await sendApart(rows, (some) =>
+          producer.send({
+            topic: names.orderEvents,
+            acks: -1,
+            messages: some.map(({ key, body }) => ({
+              key,
+              value: body,
+              headers: { "content-type": CONTENT_TYPE },
+            })),
+          }),
+        );
+        for (const { record, error } of apart) {
+          left.add(record);
+          refused.failed(record.seq);
+          log.warn("call_failed", { event_id: record.event_id, reason: reasonOf(error) });
+        }
       } catch (error) {
         log.warn("call_failed", { reason: reasonOf(error) });
         return;
       }
       // Killed here, the events go out again under the same ids.
       faults.reached("sent-before-mark");
-      await store.commit(() => outbox.markSent(rows));
+      const sent = rows.filter((row) => !left.has(row));
+      await store.commit(() => outbox.markSent(sent));
+      for (const { seq } of sent) refused.done(seq);
       faults.reached("marked");
     }
   });

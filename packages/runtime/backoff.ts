@@ -1,17 +1,19 @@
+/** The longest pause between two attempts at one piece of work, unless somebody says otherwise. */
+const MOST_PAUSE_MS = 5_000;
+
 /** When each piece of work that failed is due again: later and later. In memory, so that a new start tries all at once. */
 export class Backoff<Id> {
   readonly #firstMs: number;
-  readonly #mostMs: number;
   readonly #failed = new Map<Id, { times: number; dueMs: number }>();
 
-  constructor(firstMs: number, mostMs: number) {
+  constructor(firstMs: number) {
     this.#firstMs = firstMs;
-    this.#mostMs = Math.max(firstMs, mostMs);
   }
 
-  failed(id: Id): void {
+  /** Twice as long a pause as before, but no longer than `mostMs`. */
+  failed(id: Id, mostMs = MOST_PAUSE_MS): void {
     const times = (this.#failed.get(id)?.times ?? 0) + 1;
-    const pauseMs = Math.min(this.#mostMs, this.#firstMs * 2 ** Math.min(times - 1, 20));
+    const pauseMs = Math.min(mostMs, this.#firstMs * 2 ** Math.min(times - 1, 20));
     this.#failed.set(id, { times, dueMs: performance.now() + pauseMs });
   }
 

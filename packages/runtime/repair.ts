@@ -11,8 +11,6 @@ export type Attempt = "done" | "refused" | "no_answer" | "unreachable";
 /** So many pieces of work go on at once. */
 const LANES = 4;
 const PAGE = 100;
-/** The longest pause between two attempts at one piece of work. */
-const MOST_PAUSE_MS = 5_000;
 
 export interface RepairOptions {
   /** Up to `limit` ids of what is owed, above `after`, in their order. */
@@ -33,7 +31,7 @@ export class Repair {
 
   constructor(log: Log, everyMs: number, options: RepairOptions) {
     this.#options = options;
-    this.#backoff = new Backoff(everyMs, MOST_PAUSE_MS);
+    this.#backoff = new Backoff(everyMs);
     this.#repeater = new Repeater(log, everyMs, () => this.#run());
   }
 

@@ -45,13 +45,14 @@ export class Outbox {
       .run(event.id, key, encodeEvent(event));
   }
 
-  /** The oldest `limit` events without the broker's word. */
-  unsent(limit: number): OutboxRow[] {
+  /** The oldest `limit` events without the broker's word, but for the `others`, by their `seq`. */
+  unsent(limit: number, others: readonly number[] = []): OutboxRow[] {
     return this.#db
-      .query<OutboxRow, [number]>(
-        "SELECT seq, event_id, key, body FROM outbox WHERE sent_at IS NULL ORDER BY seq LIMIT ?",
+      .query<OutboxRow, [string, number]>(
+        `SELECT seq, event_id, key, body FROM outbox
+         WHERE sent_at IS NULL AND seq NOT IN (SELECT value FROM json_each(?)) ORDER BY seq LIMIT ?`,
       )
-      .all(limit);
+      .all(JSON.stringify(others), limit);
   }
 
   /** The events that wait for the broker's word. */

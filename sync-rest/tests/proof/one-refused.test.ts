@@ -97,7 +97,8 @@ experiment(
       true,
     );
 
-    inventoryFront.refuse = notificationFront.refuse = () => undefined;
+    inventoryFront.refuse = () => undefined;
+    notificationFront.refuse = () => undefined;
     await judge(run, trial, { kills: 1, faults: 3 });
     answersTable(run, trial);
   },
@@ -107,24 +108,25 @@ type Refuse = (body: { order_id: string }) => number | "no answer" | undefined;
 
 /** Hands requests on to the service on that port, but for what it is told to refuse. */
 function standBefore(port: number): { url: string; refuse: Refuse } & AsyncDisposable {
+  let refuse: Refuse = () => undefined;
   const server = Bun.serve({
     hostname: "127.0.0.1",
     port: 0,
     idleTimeout: 60,
-    async fetch(request) {
+    async fetch(request): Promise<Response> {
       const body = await request.text();
-      const refusal = front.refuse(JSON.parse(body) as { order_id: string });
-      if (refusal === "no answer") return new Promise<Response>(() => {});
+      const refusal = refuse(JSON.parse(body) as { order_id: string });
+      if (refusal === "no answer") return new Promise(() => {});
       if (refusal !== undefined) return new Response("{}", { status: refusal });
-      const { pathname } = new URL(request.url);
-      const { headers, method } = request;
-      return fetch(`http://127.0.0.1:${port}${pathname}`, { method, headers, body });
+      const { headers, method, url } = request;
+      return fetch(`http://127.0.0.1:${port}${new URL(url).pathname}`, { method, headers, body });
     },
   });
-  const front = {
+  return {
     url: `http://127.0.0.1:${server.port}`,
-    refuse: (() => undefined) as Refuse,
+    set refuse(now: Refuse) {
+      refuse = now;
+    },
     [Symbol.asyncDispose]: () => server.stop(true),
   };
-  return front;
 }
