@@ -84,6 +84,7 @@ export const TAKEN_SCHEMA: Migration[] = [
         size TEXT NOT NULL CHECK (size IN ('many','some')),
         first INTEGER NOT NULL,
         next INTEGER NOT NULL,
+        process TEXT NOT NULL,
         PRIMARY KEY (topic, partition, size)
       ) STRICT, WITHOUT ROWID;`,
   },
@@ -99,10 +100,12 @@ export interface Portion {
 }
 
 /**
- * What a reader of a log has taken last, partition by partition: a log doesn't say what it delivers
- * again. Offsets are those of a portion, from `first` up to but not with `next`.
+ * What readers of a log have taken last, partition by partition: a log doesn't say what it delivers
+ * again. Offsets are those of a portion, from `first` up to but not with `next`. What this process
+ * has taken itself it has survived.
  */
 export class Taken {
+  readonly #process = crypto.randomUUID();
   readonly #store: Store;
 
   constructor(store: Store) {
@@ -112,11 +115,14 @@ export class Taken {
   /** What may be taken from `offset` on, of up to `most`. Alone if it's one suspect. */
   portion(topic: string, partition: number, offset: number, most: number): Portion {
     const again = this.#store.db
-      .query<{ size: "many" | "some"; first: number; next: number }, [string, number, number]>(
+      .query<
+        { size: "many" | "some"; first: number; next: number },
+        [string, number, number, string]
+      >(
         `SELECT size, first, next FROM taken
-         WHERE topic = ?1 AND partition = ?2 AND first <= ?3 AND next > ?3`,
+         WHERE topic = ?1 AND partition = ?2 AND first <= ?3 AND next > ?3 AND process <> ?4`,
       )
-      .all(topic, partition, offset);
+      .all(topic, partition, offset, this.#process);
     const many = again.find(({ size }) => size === "many");
     if (many === undefined) return { most, suspect: false };
     const few = many.next - many.first <= SOME || again.length > 1;
@@ -129,8 +135,8 @@ export class Taken {
     if (suspect && next - first === 1) return;
     this.#store.note(() => {
       this.#store.db
-        .query("REPLACE INTO taken VALUES (?, ?, ?, ?, ?)")
-        .run(topic, partition, suspect ? "some" : "many", first, next);
+        .query("REPLACE INTO taken VALUES (?, ?, ?, ?, ?, ?)")
+        .run(topic, partition, suspect ? "some" : "many", first, next, this.#process);
     });
   }
 }

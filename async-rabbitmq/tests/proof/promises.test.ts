@@ -1,12 +1,14 @@
 /** What the asynchronous model promises, and whether it keeps it. */
-import { testPromises } from "@lab/lab/proof/promises";
+import { DeadLetters } from "@lab/lab/dead-letters";
+import { sameIdAgain, testPromises } from "@lab/lab/proof/promises";
 import { Rabbitmq } from "@lab/lab/rabbitmq-tools";
 import { eventually } from "@lab/lab/waiting";
 import { deadQueue, topology } from "../../topology.ts";
 
 testPromises({
   model: "async-rabbitmq",
-  async hands({ broker, namespace }) {
+  async hands(trial) {
+    const { broker, namespace } = trial;
     const rabbit = new Rabbitmq(broker);
     const { exchange, inventoryQueue, notificationQueue, orderQueue } = topology(namespace);
     const spy = await rabbit.spy(exchange);
@@ -36,6 +38,16 @@ testPromises({
           "it is dead",
           async () => (await rabbit.ready(deadQueue(inventoryQueue))) === 1,
         );
+        return "dead queue";
+      },
+      async reuseId(order) {
+        const body = sameIdAgain(trial, order);
+        await rabbit.put(inventoryQueue, body);
+        await eventually("it is dead, with its reason", async () => {
+          await using letters = await DeadLetters.open(broker.address, namespace);
+          const found = await letters.list("inventory.order-placed");
+          return found.some((one) => one.reason === "id_reused" && one.body.toString() === body);
+        });
         return "dead queue";
       },
       [Symbol.asyncDispose]: () => rabbit[Symbol.asyncDispose](),

@@ -1,3 +1,4 @@
+import { newId } from "@lab/contracts/ids";
 import type { Order, OrderItem } from "@lab/contracts/order";
 import { KITCHENS, SKUS } from "@lab/workflow/menu";
 import type { Model } from "../evidence.ts";
@@ -7,7 +8,7 @@ import { repeatsIn } from "../logs.ts";
 import { DIFFERENCES, PROMISES, type Promises } from "../promises.ts";
 import { type Trial, trialOf } from "../trial.ts";
 import { eventually, settled } from "../waiting.ts";
-import { count } from "../databases.ts";
+import { count, read } from "../databases.ts";
 import { setFaults } from "../set-faults.ts";
 import { judge, keepOrdering } from "./common.ts";
 
@@ -25,6 +26,8 @@ interface Hands extends AsyncDisposable {
   ordersWaitIn?(count: number): Promise<Promises["ordersWaitIn"]>;
   /** Sends Inventory what can never be valid; returns once it is where it belongs: there. */
   sendInvalid(): Promise<Promises["invalidGoesTo"]>;
+  /** Has Inventory hear of another order under an id that it knows; returns once that is where it belongs, with its reason: there. */
+  reuseId(order: Order): Promise<Promises["invalidGoesTo"]>;
   /** Order ids of a kitchen as Inventory has worked on them, where order is promised. */
   workedOn?(kitchen: string): Promise<string[]>;
   /** Whether a look at the past gives what is known now, where there is a log. */
@@ -190,6 +193,19 @@ const SUITE: Record<string, (subject: Subject) => Promise<Kept | undefined>> = {
     its.invalidGoesTo,
   ],
 
+  "an id that comes again for something else is no repetition, and is seen": async (subject) => {
+    const { hands, its, trial } = subject;
+    const from = shelf();
+    const { order_id = "" } = await trial.place(orderOf(from));
+    const order = await ended(trial, order_id);
+    const where = await hands.reuseId(order);
+    await trial.settle();
+    return [
+      { where, left: left(trial, from), told: told(subject, order_id) },
+      { where: its.invalidGoesTo, left: STOCK - 1, told: its.tellsCustomer ? 1 : 0 },
+    ];
+  },
+
   "a customer is told exactly once": async (subject) => {
     const { its, trial } = subject;
     if (!its.tellsCustomer) return undefined;
@@ -331,6 +347,13 @@ const SUITE: Record<string, (subject: Subject) => Promise<Kept | undefined>> = {
   "the past can be looked at again, and is the same": async ({ hands, its }) =>
     its.looksBackTo === "the log, replayed" ? [await hands.lookBack?.(), true] : undefined,
 };
+
+/** The event of that order, but for another one: by the same producer, under the same id. */
+export function sameIdAgain({ campus }: Trial, { order_id }: Order): string {
+  const sql = "SELECT body FROM outbox WHERE body ->> 'subject' = ?";
+  const [{ body }] = read<{ body: string }>(campus.order, sql, order_id) as [{ body: string }];
+  return body.replaceAll(order_id, newId());
+}
 
 interface Shelf {
   kitchen: string;

@@ -1,14 +1,16 @@
 /** What the streaming model promises, and whether it keeps it. */
 import { eventsOf, produceRaw, readTopic, withAdmin } from "@lab/lab/kafka-tools";
 import { describeGroup, totalLag } from "@lab/lab/lag";
-import { testPromises } from "@lab/lab/proof/promises";
+import { sameIdAgain, testPromises } from "@lab/lab/proof/promises";
 import { beginReplay, fetchReplay } from "@lab/lab/replay";
 import { eventually } from "@lab/lab/waiting";
 import { topics } from "../../topics.ts";
 
 testPromises({
   model: "streaming-kafka",
-  async hands({ broker: { address }, campus, namespace }) {
+  async hands(trial) {
+    const { campus, namespace } = trial;
+    const { address } = trial.broker;
     const { deadLetters, inventoryEvents, inventoryGroup, orderEvents } = topics(namespace);
     return {
       async repeat(orderId) {
@@ -39,6 +41,17 @@ testPromises({
         await eventually(
           "it is dead",
           async () => (await readTopic(address, deadLetters)).length === 1,
+        );
+        return "dead topic";
+      },
+      async reuseId(order) {
+        const value = sameIdAgain(trial, order);
+        const { kitchen } = order;
+        await produceRaw(address, orderEvents, [{ key: kitchen, value }]);
+        await eventually("it is dead, with its reason", async () =>
+          (await readTopic(address, deadLetters)).some(
+            (one) => one.headers["reason"] === "id_reused" && String(one.value) === value,
+          ),
         );
         return "dead topic";
       },

@@ -18,6 +18,16 @@ testPromises({
       const { status } = await post(`${inventory.url}/reserve`, { order_id: "none", items: [] });
       return String(status) as "422";
     },
+    async reuseId({ items, kitchen, order_id, user_id }) {
+      const other = { order_id, kitchen, items: items.map((item) => ({ ...item, qty: 2 })) };
+      const answers = [
+        await post(`${inventory.url}/reserve`, other),
+        await post(`${third.url}/send`, { order_id, kitchen, user_id: `not ${user_id}` }),
+      ];
+      const said = answers.map(({ code, status }) => `${status} ${code}`);
+      const refused = said.every((one) => one === "422 order_id_reused");
+      return (refused ? "422" : said.join()) as "422";
+    },
     async [Symbol.asyncDispose]() {},
   }),
 });
