@@ -91,6 +91,21 @@ test("a service that is started with a crash ahead is expected to end, that once
   expect(service.restart()).rejects.toThrow("had ended by itself");
 });
 
+test("a service that names a problem isn't waited for: its words are the error", async () => {
+  const own = mkdtempSync(join(folder, "service-"));
+  const options = { model: "sync-rest", service: "inventory-service", folder: own } as const;
+  const says = { status: "down", broker: false, problems: ["queue q has x-max-length 5"] };
+  using shown = Bun.serve({ port: 0, fetch: () => Response.json(says, { status: 503 }) });
+  const spawn = async (env: Record<string, string>) => {
+    const { pid, exited, signal } = spawnService(options, join(own, "inventory-service.log"), env);
+    return { pid, signal, exited, hasEnded: false, url: `http://127.0.0.1:${shown.port}` };
+  };
+  await using service = await startService({ ...options, spawn });
+  expect(service.healthy()).rejects.toThrow(
+    "inventory-service can't do its work:\n  queue q has x-max-length 5",
+  );
+});
+
 test("a restart after a stop that went wrong is an error", async () => {
   const own = mkdtempSync(join(folder, "service-"));
   const options = { model: "sync-rest", service: "inventory-service", folder: own } as const;

@@ -3,6 +3,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { openContainers } from "./compose-services.ts";
 import type { Model } from "./evidence.ts";
+import type { ShownHealth } from "./health.ts";
 import { freePorts } from "./ports.ts";
 import { type Body, spawnService } from "./service-body.ts";
 import { eventually } from "./waiting.ts";
@@ -178,20 +179,25 @@ export class ServiceProcess implements AsyncDisposable {
     return startService({ model, service, folder, env: { ...shared, ...env } });
   }
 
-  /** Returns once `GET /health` answers 200. Throws as soon as it has ended. */
+  /** Returns once `GET /health` answers 200. Throws as soon as it has ended, or names a problem: that won't pass by waiting. */
   async healthy(): Promise<void> {
-    const { ended } = await eventually(
+    const { ended, problems } = await eventually(
       `${this.name} is healthy`,
       async () => {
         const body = this.#running();
-        if (body.hasEnded) return { ended: await body.exited };
+        if (body.hasEnded) return { ended: await body.exited, problems: [] };
         const answer = await fetch(`${this.url}/health`);
-        if (!answer.ok) throw new Error(await answer.text());
-        return { ended: undefined };
+        const text = await answer.text();
+        const problems = problemsIn(text);
+        if (!answer.ok && problems.length === 0) throw new Error(text);
+        return { ended: undefined, problems };
       },
       // A dead group member is missed for seconds: asking more often would only cost.
       { everyMs: 25 },
     );
+    if (problems.length > 0) {
+      throw new Error(`${this.name} can't do its work:\n  ${problems.join("\n  ")}`);
+    }
     if (ended === undefined) return;
     throw new Error(
       `${this.name} ended before it was healthy, with exit code ${ended}:\n${this.#logEnd()}`,
@@ -373,6 +379,11 @@ async function disposeAll(services: ServiceProcess[]): Promise<void> {
 
 function sizeOf(file: string): number {
   return statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+}
+
+/** The problems that an answer of `GET /health` names. */
+function problemsIn(health: string): string[] {
+  return (JSON.parse(health) as Partial<ShownHealth>).problems ?? [];
 }
 
 /** The url of the `ready` line after that byte of the log; undefined when it isn't there yet. */
