@@ -37,7 +37,9 @@ import {
   setGroupOffsets,
   watchGroup,
 } from "./client.ts";
-import { declareTopics, KafkaBrokers, SEND_BATCH, topics } from "./topics.ts";
+import { slicesOf } from "./partitions.ts";
+import { KafkaBrokers, Namespace, SEND_BATCH, topics, watchTopics } from "./topics.ts";
+import { Troubles } from "./troubles.ts";
 
 export const Config = Type.Object({
   ...serviceKnobs({
@@ -46,7 +48,7 @@ export const Config = Type.Object({
   }),
   ...faultKnobs("analytics"),
   kafkaBrokers: KafkaBrokers,
-  labNamespace: Type.String({ default: "" }),
+  labNamespace: Namespace,
 });
 
 export async function startAnalytics(config: Static<typeof Config>): Promise<Service> {
@@ -58,11 +60,13 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
   faults.reached("opened-before-listening");
 
   const names = topics(config.labNamespace);
+  const troubles = new Troubles(log);
   const sources = [names.orderEvents, names.inventoryEvents];
   const kafka = createKafka(config.kafkaBrokers, "analytics-consumer", log);
   const admin = kafka.admin();
-  const consumer = createConsumer(kafka, names.analyticsGroup);
-  const following = watchGroup(consumer, log);
+  const topology = watchTopics(admin, names, log, troubles);
+  const consumer = createConsumer(kafka, names.analyticsGroup, troubles);
+  const following = watchGroup(consumer, log, troubles);
   let stopping = false;
   let replayBegins = false;
 
@@ -70,7 +74,11 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
     model: "streaming-kafka",
     faults,
     log,
-    health: () => ({ needs: { database: store.healthy(), broker: following() } }),
+    health: () => ({
+      needs: { database: store.healthy(), broker: following() },
+      owed: { standing_records: troubles.standing },
+      problems: troubles.problems,
+    }),
   })
     .get("/metrics", ({ headers }) => onMetrics(headers.accept), {
       detail: { summary: "The fold of the log: JSON, or Prometheus text" },
@@ -112,25 +120,23 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
 
   /** Folds one batch: counters and offset in one transaction, then the group's offset. */
   async function onEvents(payload: EachBatchPayload): Promise<void> {
-    const { batch, heartbeat, isRunning, isStale, resolveOffset } = payload;
+    const { batch, heartbeat, resolveOffset } = payload;
     const { topic, partition } = batch;
-    let rest = batch.messages;
-    while (rest.length > 0 && isRunning() && !isStale()) {
+    for (const read of slicesOf(payload, () => faults.batchLimit(SEND_BATCH))) {
       const replay = analytics.replaying();
-      const target = replay?.targets[topic]?.[partition] ?? 0;
+      const { generation } = replay ?? analytics.live();
       // A replay ends where the live metrics stood; what lies past it is folded after the swap.
       const ends = replay && !without("replay-end");
-      const due = ends ? rest.filter(({ offset }) => Number(offset) < target) : rest;
-      const slice = due.slice(0, faults.batchLimit(SEND_BATCH));
-      if (slice.length === 0) {
+      const target = ends ? (replay.targets[topic]?.[partition] ?? 0) : Infinity;
+      const stands = ends ? (analytics.positions(generation)[topic]?.[partition] ?? 0) : 0;
+      if (stands >= target) {
         consumer.pause([{ topic, partitions: [partition] }]);
         break;
       }
-      rest = rest.slice(slice.length);
+      const slice = read.slice.filter(({ offset }) => Number(offset) < target);
+      const next = Math.min(read.next, target);
       for (const _ of slice) await faults.strike(heartbeat);
-      const next = Number(slice.at(-1)?.offset) + 1;
       await store.commit(() => {
-        const { generation } = replay ?? analytics.live();
         const records = slice.map(readRecord);
         analytics.fold(generation, topic, partition, records, next);
         faults.reached("folded-before-commit");
@@ -141,6 +147,8 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
       faults.reached("offset-committed");
       await heartbeat();
       if (replay) await finishReplay(replay);
+      // What was left of the slice comes again.
+      if (next < read.next) break;
     }
   }
 
@@ -178,7 +186,7 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
       faults.reached("replay-begun");
     } finally {
       replayBegins = false;
-      connecting = connectPersistently(log, () => stopping, consume);
+      connecting = connectPersistently(troubles, () => stopping, consume);
     }
     const replay = analytics.replaying() as Generation;
     log.info("replay_started", { generation: replay.generation });
@@ -235,11 +243,11 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
   }
 
   let connecting = connectPersistently(
-    log,
+    troubles,
     () => stopping,
     async () => {
       await admin.connect();
-      await declareTopics(admin, names);
+      await topology.declare();
       faults.reached("declared-before-consuming");
       await consumer.connect();
       for (const topic of sources) {
@@ -261,6 +269,7 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
       await connecting;
       await consumer.disconnect();
       faults.reached("group-left");
+      await topology.stop();
       await admin.disconnect();
       await app.stop();
       store.close();

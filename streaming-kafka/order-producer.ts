@@ -42,7 +42,8 @@ import {
   endingOnBugs,
   watchGroup,
 } from "./client.ts";
-import { declareTopics, KafkaBrokers, SEND_BATCH, topics } from "./topics.ts";
+import { KafkaBrokers, Namespace, SEND_BATCH, topics, watchTopics } from "./topics.ts";
+import { Troubles } from "./troubles.ts";
 
 export const Config = Type.Object({
   ...serviceKnobs({
@@ -51,7 +52,7 @@ export const Config = Type.Object({
   }),
   ...faultKnobs("order"),
   kafkaBrokers: KafkaBrokers,
-  labNamespace: Type.String({ default: "" }),
+  labNamespace: Namespace,
   /** Pause between two attempts to send what waits. */
   retryEveryMs: Type.Integer({ minimum: 1, default: 500 }),
 });
@@ -65,11 +66,13 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
   const bulks = new Bulks(store.db);
 
   const names = topics(config.labNamespace);
+  const troubles = new Troubles(log);
   const kafka = createKafka(config.kafkaBrokers, "order-producer", log);
   const admin = kafka.admin();
+  const topology = watchTopics(admin, names, log, troubles);
   const producer = createProducer(kafka);
-  const consumer = createConsumer(kafka, names.statusGroup);
-  const following = watchGroup(consumer, log);
+  const consumer = createConsumer(kafka, names.statusGroup, troubles);
+  const following = watchGroup(consumer, log, troubles);
   let connected = false;
   let stopping = false;
 
@@ -79,7 +82,8 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     log,
     health: () => ({
       needs: { database: store.healthy(), broker: following() },
-      owed: { outbox: outbox.owed() },
+      owed: { outbox: outbox.owed(), standing_records: troubles.standing },
+      problems: troubles.problems,
     }),
   })
     .post(
@@ -232,11 +236,11 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
   }
 
   const connecting = connectPersistently(
-    log,
+    troubles,
     () => stopping,
     async () => {
       await admin.connect();
-      await declareTopics(admin, names);
+      await topology.declare();
       faults.reached("declared-before-consuming");
       await producer.connect();
       await consumer.connect();
@@ -271,6 +275,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       await consumer.disconnect();
       faults.reached("group-left");
       await producer.disconnect();
+      await topology.stop();
       await admin.disconnect();
       store.close();
     },

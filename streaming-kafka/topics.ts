@@ -1,6 +1,10 @@
 /** What the three services agree on: topics, keys and consumer groups. */
+import { type Log, reasonOf } from "@lab/runtime/log";
+import { Repeater } from "@lab/runtime/repeater";
 import { Type } from "@sinclair/typebox";
-import type { Admin } from "kafkajs";
+import { type Admin, ConfigResourceTypes, type ITopicConfig } from "kafkajs";
+import { isBug, patienceOf, rootOf } from "./errors.ts";
+import type { Troubles } from "./troubles.ts";
 
 /**
  * Both topics have as many, so the same kitchen has the same partition number
@@ -25,25 +29,110 @@ export function topics(namespace: string) {
 }
 export type Topics = ReturnType<typeof topics>;
 
-/** Creates what is missing. Every service does, so that none must start first. */
-export async function declareTopics(admin: Admin, names: Topics): Promise<void> {
-  await admin.createTopics({
-    waitForLeaders: true,
-    topics: [
-      { topic: names.orderEvents, numPartitions: PARTITIONS },
-      { topic: names.inventoryEvents, numPartitions: PARTITIONS },
-      {
-        topic: names.deadLetters,
-        numPartitions: 1,
-        // The largest record that there can be, and why it is dead.
-        configEntries: [{ name: "max.message.bytes", value: String(2 * 1024 * 1024) }],
-      },
-    ],
-  });
+/** What the broker is asked for, and what would break the promises if it were otherwise. */
+function declared(names: Topics) {
+  return [
+    { topic: names.orderEvents, numPartitions: PARTITIONS },
+    { topic: names.inventoryEvents, numPartitions: PARTITIONS },
+    {
+      topic: names.deadLetters,
+      numPartitions: 1,
+      // The largest record that there can be, and why it is dead.
+      configEntries: [{ name: "max.message.bytes", value: String(2 * 1024 * 1024) }],
+    },
+  ];
 }
+
+/** How often somebody looks whether all topics are there. */
+const LOOK_MS = 3_000;
+
+/**
+ * Creates what is missing of the topics, at first and whenever somebody has taken it away, and names
+ * in `troubles` what can't be put right. Every service does, so that none must start first.
+ */
+export function watchTopics(admin: Admin, names: Topics, log: Log, troubles: Troubles) {
+  const topics = declared(names);
+  let watching: Repeater | undefined;
+  const look = async () => {
+    for (const { topic, ...wanted } of topics) {
+      const reason = await wrongWith(admin, topic, wanted);
+      if (reason === "missing") {
+        // All that are: at a first start that is one request instead of three.
+        await admin.createTopics({ waitForLeaders: true, topics });
+        log.info("topic_declared", { topic });
+      } else if (reason) troubles.note(topic, reason);
+      else troubles.clear(topic);
+    }
+    troubles.clear("topics");
+  };
+  return {
+    /** Throws while the broker doesn't take it; looks after them from then on. */
+    async declare() {
+      await look();
+      watching ??= new Repeater(log, LOOK_MS, async () => {
+        try {
+          await look();
+        } catch (error) {
+          if (isBug(error)) throw error;
+          const patienceMs = patienceOf(error);
+          troubles.note("topics", reasonOf(rootOf(error)), { patienceMs });
+        }
+      });
+    },
+    async stop() {
+      await watching?.stop();
+    },
+  };
+}
+
+/** What is wrong with a topic, if anything is. */
+async function wrongWith(
+  admin: Admin,
+  topic: string,
+  { numPartitions, configEntries = [] }: Omit<ITopicConfig, "topic">,
+): Promise<string | undefined> {
+  let partitions: number | undefined;
+  try {
+    const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
+    partitions = topics[0]?.partitions.length;
+  } catch (error) {
+    if (rootOf(error).type === "UNKNOWN_TOPIC_OR_PARTITION") return "missing";
+    throw error;
+  }
+  if (partitions !== numPartitions) {
+    return `has ${partitions} partitions and needs ${numPartitions}: delete it, and it is made anew`;
+  }
+  const is = await configOf(admin, topic);
+  if (is.get("cleanup.policy")?.includes("compact")) {
+    return "has cleanup.policy=compact, which deletes all but the last record of a kitchen";
+  }
+  const short = configEntries.find(({ name, value }) => Number(is.get(name)) < Number(value));
+  return short && `has ${short.name}=${is.get(short.name)} and needs ${short.value}`;
+}
+
+/** A topic's settings; none where they aren't ours to see. */
+async function configOf(admin: Admin, name: string): Promise<Map<string, string>> {
+  try {
+    const { resources } = await admin.describeConfigs({
+      includeSynonyms: false,
+      resources: [{ type: ConfigResourceTypes.TOPIC, name }],
+    });
+    const entries = resources.flatMap(({ configEntries }) => configEntries);
+    return new Map(entries.map(({ configName, configValue }) => [configName, configValue]));
+  } catch (error) {
+    if (rootOf(error).type?.endsWith("AUTHORIZATION_FAILED")) return new Map();
+    throw error;
+  }
+}
+
+/** Begins the names of topics and groups. Kafka takes no other characters, and no more. */
+export const Namespace = Type.String({ pattern: "^[a-zA-Z0-9._-]{0,200}$", default: "" });
+
+const BROKER =
+  "[^\\s:,]+:0*([1-9]\\d{0,3}|[1-5]\\d{4}|6[0-4]\\d{3}|65[0-4]\\d{2}|655[0-2]\\d|6553[0-5])";
 
 /** Where Kafka is: `host:port`, with commas between. */
 export const KafkaBrokers = Type.String({
-  pattern: "^[^\\s:,]+:\\d+(,[^\\s:,]+:\\d+)*$",
+  pattern: `^${BROKER}(,${BROKER})*$`,
   default: "127.0.0.1:9092",
 });
