@@ -5,7 +5,7 @@
  */
 import type { Socket } from "node:net";
 import { Problem } from "@lab/contracts/problem";
-import { type Log, reasonOf } from "@lab/runtime/log";
+import type { Log } from "@lab/runtime/log";
 import { mayPass } from "@lab/runtime/patience";
 import { without } from "@lab/runtime/protections";
 import { cutOff } from "@lab/runtime/service";
@@ -21,7 +21,7 @@ import {
   type RecordMetadata,
 } from "kafkajs";
 import { connectWatched } from "./connection.ts";
-import { Hindrance, isBug, patienceOf, rootOf } from "./errors.ts";
+import { Hindrance, isBug, rootOf } from "./errors.ts";
 import { standingStill } from "./partitions.ts";
 import type { Troubles } from "./troubles.ts";
 
@@ -264,8 +264,7 @@ export function watchGroup(consumer: Consumer, log: Log, troubles: Troubles): ()
   consumer.disconnect = leave(disconnect);
   consumer.on(CRASH, ({ payload: { error, restart } }) => {
     if (isBug(error)) return crash(rootOf(error));
-    const patienceMs = patienceOf(error);
-    troubles.note("consumer group", reasonOf(rootOf(error)), { patienceMs });
+    troubles.noteError("consumer group", error);
     if (restart) return;
     // At once, unless it has just come back.
     const pauseMs = Date.now() - crashedMs < RESTLESS_MS ? PAUSE_MS : 0;
@@ -331,8 +330,7 @@ export async function connectPersistently(
       return;
     } catch (error) {
       if (isBug(error)) return crash(rootOf(error));
-      const patienceMs = patienceOf(error);
-      troubles.note("connection", reasonOf(rootOf(error)), { patienceMs });
+      troubles.noteError("connection", error);
       await Bun.sleep(PAUSE_MS);
     }
   }

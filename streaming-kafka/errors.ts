@@ -1,4 +1,5 @@
 /** Which of the errors that come up around Kafka pass by waiting, which need somebody, and which are bugs. */
+import { reasonOf } from "@lab/runtime/log";
 import { mayPass } from "@lab/runtime/patience";
 
 /** Something that stands in the way until somebody takes it out. */
@@ -12,6 +13,13 @@ export function rootOf(error: unknown): Error & { type?: string; retriable?: boo
   // Of topics that were to be created: some are there already, as a rule.
   const inner = errors?.find(({ type }) => type !== "TOPIC_ALREADY_EXISTS") ?? errors?.[0] ?? cause;
   return inner instanceof Error ? rootOf(inner) : (error as Error);
+}
+
+/** What it says, for a log and for `/health`, in Kafka's own terms where it is Kafka's. */
+export function wordsOf(error: unknown): string {
+  const root = rootOf(error);
+  if (root instanceof Hindrance) return root.message;
+  return root.type === undefined ? reasonOf(root) : `${root.type}: ${root.message}`;
 }
 
 /** Whether it is nobody's word: neither Kafka's, nor the network's, nor the database's. */

@@ -22,7 +22,7 @@ import { Order, OrderAccepted, OrderPage, PlaceOrder } from "@lab/contracts/orde
 import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs } from "@lab/runtime/faults";
 import { createApp } from "@lab/runtime/http";
-import { createLog, reasonOf } from "@lab/runtime/log";
+import { createLog } from "@lab/runtime/log";
 import { OrderHeaders, OrderParams, OrderQuery } from "@lab/runtime/requests";
 import { Repeater } from "@lab/runtime/repeater";
 import { listen, runService, type Service } from "@lab/runtime/service";
@@ -42,6 +42,7 @@ import {
   endingOnBugs,
   watchGroup,
 } from "./client.ts";
+import { isBug } from "./errors.ts";
 import { KafkaBrokers, Namespace, SEND_BATCH, topics, watchTopics } from "./topics.ts";
 import { Troubles } from "./troubles.ts";
 
@@ -195,9 +196,11 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
           })),
         });
       } catch (error) {
-        log.warn("call_failed", { reason: reasonOf(error) });
+        if (isBug(error)) throw error;
+        troubles.noteError("outbox", error);
         return;
       }
+      troubles.clear("outbox");
       // Killed here, the events go out again under the same ids.
       faults.reached("sent-before-mark");
       await store.commit(() => outbox.markSent(rows));

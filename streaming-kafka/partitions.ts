@@ -1,7 +1,6 @@
 /** Each partition of a consumer by itself: what it can't read or do holds up no other. */
-import { reasonOf } from "@lab/runtime/log";
 import type { Consumer, EachBatchPayload, KafkaMessage } from "kafkajs";
-import { patienceOf, rootOf, standsStill } from "./errors.ts";
+import { patienceOf, standsStill, wordsOf } from "./errors.ts";
 import { standstillOf } from "./records.ts";
 import type { Troubles } from "./troubles.ts";
 
@@ -89,8 +88,7 @@ export function standingStill(consumer: Consumer, troubles: Troubles): Consumer 
           } catch (error) {
             if (!standsStill(error)) throw error;
             const patienceMs = patienceOf(error);
-            const reason = reasonOf(rootOf(error));
-            return stand(payload, offset, reason, { patienceMs, pauseMs: STAND_MS });
+            return stand(payload, offset, wordsOf(error), { patienceMs, pauseMs: STAND_MS });
           }
           goOn(nameOf(batch));
         },

@@ -19,10 +19,9 @@ test.each(Object.entries(FROM_JAVA))(
   (_, bytes) => {
     const { messages, standstill } = readRecords(Buffer.from(bytes, "base64"), 0, []);
     expect(standstill).toBeUndefined();
-    expect(messages.map(({ key, offset, value }) => `${offset} ${key}: ${value}`)).toEqual([
-      "0 k1: one one one one",
-      "1 k2: two two two two two",
-    ]);
+    expect(
+      messages.map(({ key, offset, value }) => `${offset} ${String(key)}: ${String(value)}`),
+    ).toEqual(["0 k1: one one one one", "1 k2: two two two two two"]);
   },
 );
 
@@ -73,7 +72,7 @@ function batch({ base, values, attributes = 0, producerId = -1, span = 0, key, .
 /** What is given: a record as `offset value`, what is passed over as its offset. */
 function given({ messages, standstill }: ReturnType<typeof readRecords>) {
   const shown = messages.map(({ isControlRecord, offset, value }) =>
-    isControlRecord ? offset : `${offset} ${value}`,
+    isControlRecord ? offset : `${offset} ${String(value)}`,
   );
   return standstill ? [...shown, standstill] : shown;
 }

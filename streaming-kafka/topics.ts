@@ -1,9 +1,9 @@
 /** What the three services agree on: topics, keys and consumer groups. */
-import { type Log, reasonOf } from "@lab/runtime/log";
+import type { Log } from "@lab/runtime/log";
 import { Repeater } from "@lab/runtime/repeater";
 import { Type } from "@sinclair/typebox";
-import { type Admin, ConfigResourceTypes, type ITopicConfig } from "kafkajs";
-import { isBug, patienceOf, rootOf } from "./errors.ts";
+import { type Admin, ConfigResourceTypes } from "kafkajs";
+import { isBug, rootOf } from "./errors.ts";
 import type { Troubles } from "./troubles.ts";
 
 /**
@@ -31,9 +31,11 @@ export type Topics = ReturnType<typeof topics>;
 
 /** What the broker is asked for, and what would break the promises if it were otherwise. */
 function declared(names: Topics) {
+  // Kafka's default; what is sent at once keeps below it.
+  const configEntries = [{ name: "max.message.bytes", value: "1048588" }];
   return [
-    { topic: names.orderEvents, numPartitions: PARTITIONS },
-    { topic: names.inventoryEvents, numPartitions: PARTITIONS },
+    { topic: names.orderEvents, numPartitions: PARTITIONS, configEntries },
+    { topic: names.inventoryEvents, numPartitions: PARTITIONS, configEntries },
     {
       topic: names.deadLetters,
       numPartitions: 1,
@@ -74,8 +76,7 @@ export function watchTopics(admin: Admin, names: Topics, log: Log, troubles: Tro
           await look();
         } catch (error) {
           if (isBug(error)) throw error;
-          const patienceMs = patienceOf(error);
-          troubles.note("topics", reasonOf(rootOf(error)), { patienceMs });
+          troubles.noteError("topics", error);
         }
       });
     },
@@ -89,7 +90,7 @@ export function watchTopics(admin: Admin, names: Topics, log: Log, troubles: Tro
 async function wrongWith(
   admin: Admin,
   topic: string,
-  { numPartitions, configEntries = [] }: Omit<ITopicConfig, "topic">,
+  { numPartitions, configEntries }: Omit<ReturnType<typeof declared>[number], "topic">,
 ): Promise<string | undefined> {
   let partitions: number | undefined;
   try {
@@ -100,7 +101,7 @@ async function wrongWith(
     throw error;
   }
   if (partitions !== numPartitions) {
-    return `has ${partitions} partitions and needs ${numPartitions}: delete it, and it is made anew`;
+    return `has ${partitions} partitions and needs ${numPartitions}; once deleted it is made anew, without its records`;
   }
   const is = await configOf(admin, topic);
   if (is.get("cleanup.policy")?.includes("compact")) {

@@ -1,5 +1,6 @@
 import { type Owed, owed } from "@lab/runtime/health";
 import type { Log } from "@lab/runtime/log";
+import { patienceOf, wordsOf } from "./errors.ts";
 
 /** Nothing that may pass is told more often. */
 const AGAIN_MS = 60_000;
@@ -49,6 +50,11 @@ export class Troubles {
       loggedMs = now;
     }
     this.#troubles.set(what, { reason, sinceMs, loggedMs, patienceMs, records });
+  }
+
+  /** `what` went wrong with that error. */
+  noteError(what: string, error: unknown): void {
+    this.note(what, wordsOf(error), { patienceMs: patienceOf(error) });
   }
 
   /** Nothing is wrong about `what`, or not any more. */
