@@ -64,7 +64,7 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
   const sources = [names.orderEvents, names.inventoryEvents];
   const kafka = createKafka(config.kafkaBrokers, "analytics-consumer", log);
   const admin = kafka.admin();
-  const topology = watchTopics(admin, names, log, troubles);
+  const topology = watchTopics(kafka, names, log, troubles);
   const consumer = createConsumer(kafka, names.analyticsGroup, troubles);
   const following = watchGroup(consumer, log, troubles);
   let stopping = false;

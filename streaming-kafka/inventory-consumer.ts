@@ -66,8 +66,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
   const names = topics(config.labNamespace);
   const troubles = new Troubles(log);
   const kafka = createKafka(config.kafkaBrokers, "inventory-consumer", log);
-  const admin = kafka.admin();
-  const topology = watchTopics(admin, names, log, troubles);
+  const topology = watchTopics(kafka, names, log, troubles);
   const producer = createProducer(kafka);
   const consumer = createConsumer(kafka, names.inventoryGroup, troubles);
   const following = watchGroup(consumer, log, troubles);
@@ -185,7 +184,6 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
     troubles,
     () => stopping,
     async () => {
-      await admin.connect();
       await topology.declare();
       faults.reached("declared-before-consuming");
       await producer.connect();
@@ -217,7 +215,6 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
       faults.reached("group-left");
       await producer.disconnect();
       await topology.stop();
-      await admin.disconnect();
       await app.stop();
       store.close();
     },

@@ -69,8 +69,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
   const names = topics(config.labNamespace);
   const troubles = new Troubles(log);
   const kafka = createKafka(config.kafkaBrokers, "order-producer", log);
-  const admin = kafka.admin();
-  const topology = watchTopics(admin, names, log, troubles);
+  const topology = watchTopics(kafka, names, log, troubles);
   const producer = createProducer(kafka);
   const consumer = createConsumer(kafka, names.statusGroup, troubles);
   const following = watchGroup(consumer, log, troubles);
@@ -83,7 +82,11 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     log,
     health: () => ({
       needs: { database: store.healthy(), broker: following() },
-      owed: { outbox: outbox.owed(), standing_records: troubles.standing },
+      owed: {
+        outbox: outbox.owed(),
+        unanswered: orders.unanswered(),
+        standing_records: troubles.standing,
+      },
       problems: troubles.problems,
     }),
   })
@@ -242,7 +245,6 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     troubles,
     () => stopping,
     async () => {
-      await admin.connect();
       await topology.declare();
       faults.reached("declared-before-consuming");
       await producer.connect();
@@ -279,7 +281,6 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       faults.reached("group-left");
       await producer.disconnect();
       await topology.stop();
-      await admin.disconnect();
       store.close();
     },
   };

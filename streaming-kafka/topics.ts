@@ -2,7 +2,7 @@
 import type { Log } from "@lab/runtime/log";
 import { Repeater } from "@lab/runtime/repeater";
 import { Type } from "@sinclair/typebox";
-import { type Admin, ConfigResourceTypes } from "kafkajs";
+import { type Admin, ConfigResourceTypes, type Kafka } from "kafkajs";
 import { isBug, rootOf } from "./errors.ts";
 import type { Troubles } from "./troubles.ts";
 
@@ -52,24 +52,27 @@ const LOOK_MS = 3_000;
  * Creates what is missing of the topics, at first and whenever somebody has taken it away, and names
  * in `troubles` what can't be put right. Every service does, so that none must start first.
  */
-export function watchTopics(admin: Admin, names: Topics, log: Log, troubles: Troubles) {
+export function watchTopics(kafka: Kafka, names: Topics, log: Log, troubles: Troubles) {
+  // Of its own: one that was asked for the offsets of a topic can't do a thing once that is deleted.
+  const admin = kafka.admin();
   const topics = declared(names);
   let watching: Repeater | undefined;
   const look = async () => {
-    for (const { topic, ...wanted } of topics) {
-      const reason = await wrongWith(admin, topic, wanted);
+    for (const wanted of topics) {
+      const { topic } = wanted;
+      const reason = await wrongWith(admin, wanted);
       if (reason === "missing") {
-        // All that are: at a first start that is one request instead of three.
-        await admin.createTopics({ waitForLeaders: true, topics });
-        log.info("topic_declared", { topic });
+        const isNew = await admin.createTopics({ waitForLeaders: true, topics: [wanted] });
+        if (isNew) log.info("topic_declared", { topic });
       } else if (reason) troubles.note(topic, reason);
       else troubles.clear(topic);
     }
     troubles.clear("topics");
   };
   return {
-    /** Throws while the broker doesn't take it; looks after them from then on. */
+    /** Throws while the broker can't be asked; looks after them from then on. */
     async declare() {
+      await admin.connect();
       await look();
       watching ??= new Repeater(log, LOOK_MS, async () => {
         try {
@@ -82,6 +85,7 @@ export function watchTopics(admin: Admin, names: Topics, log: Log, troubles: Tro
     },
     async stop() {
       await watching?.stop();
+      await admin.disconnect();
     },
   };
 }
@@ -89,17 +93,10 @@ export function watchTopics(admin: Admin, names: Topics, log: Log, troubles: Tro
 /** What is wrong with a topic, if anything is. */
 async function wrongWith(
   admin: Admin,
-  topic: string,
-  { numPartitions, configEntries }: Omit<ReturnType<typeof declared>[number], "topic">,
+  { topic, numPartitions, configEntries }: ReturnType<typeof declared>[number],
 ): Promise<string | undefined> {
-  let partitions: number | undefined;
-  try {
-    const { topics } = await admin.fetchTopicMetadata({ topics: [topic] });
-    partitions = topics[0]?.partitions.length;
-  } catch (error) {
-    if (rootOf(error).type === "UNKNOWN_TOPIC_OR_PARTITION") return "missing";
-    throw error;
-  }
+  const partitions = await partitionsOf(admin, topic);
+  if (partitions === undefined) return "missing";
   if (partitions !== numPartitions) {
     return `has ${partitions} partitions and needs ${numPartitions}; once deleted it is made anew, without its records`;
   }
@@ -109,6 +106,19 @@ async function wrongWith(
   }
   const short = configEntries.find(({ name, value }) => Number(is.get(name)) < Number(value));
   return short && `has ${short.name}=${is.get(short.name)} and needs ${short.value}`;
+}
+
+/** How many there are; undefined where there is no such topic, or, for once, where nobody could be asked. */
+async function partitionsOf(admin: Admin, name: string): Promise<number | undefined> {
+  try {
+    const { topics } = await admin.fetchTopicMetadata({ topics: [name] });
+    return topics[0]?.partitions.length;
+  } catch (error) {
+    // Of a topic that was there kafkajs swallows the broker's word, and stumbles over the answer that it hasn't.
+    if (error instanceof TypeError) return undefined;
+    if (rootOf(error).type === "UNKNOWN_TOPIC_OR_PARTITION") return undefined;
+    throw error;
+  }
 }
 
 /** A topic's settings; none where they aren't ours to see. */

@@ -38,6 +38,8 @@ export const proofs: Record<string, string> = {
   rebalances: "One consumer, three, and one again",
   overload: "More than it can take",
   "hostile-input": "Hostile input beside honest orders",
+  "foreign-records": "What other programs write into the log",
+  topology: "Topics and groups taken away",
   storm: "Storm",
 };
 

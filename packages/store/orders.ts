@@ -8,6 +8,7 @@ import {
   repeatedSku,
 } from "@lab/contracts/order";
 import { Problem } from "@lab/contracts/problem";
+import { type Owed, owed } from "@lab/runtime/health";
 import { without } from "@lab/runtime/protections";
 import { DEFAULT_KITCHEN } from "@lab/workflow/menu";
 import { mayBecome } from "@lab/workflow/order-status";
@@ -60,6 +61,19 @@ export class Orders {
 
   constructor(db: Database) {
     this.#db = db;
+  }
+
+  /** The orders of whose outcome nothing has been heard. */
+  unanswered(): Owed {
+    // Ids sort by the time at which they were made.
+    const row = this.#db
+      .query<{ n: number; oldest: string | null }, []>(
+        `SELECT count(*) AS n, (SELECT placed_at FROM orders
+           WHERE status = 'placed' ORDER BY order_id LIMIT 1) AS oldest
+         FROM orders WHERE status = 'placed'`,
+      )
+      .get();
+    return owed(row?.n ?? 0, row?.oldest);
   }
 
   /**
