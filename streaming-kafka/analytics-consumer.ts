@@ -35,7 +35,9 @@ import {
 } from "./client.ts";
 import { LogWatch, readFrom } from "./log-watch.ts";
 import { ONE_BY_ONE_SCHEMA, oneByOne } from "./one-by-one.ts";
-import { declareTopics, KafkaBrokers, SEND_BATCH, topics } from "./topics.ts";
+import { slicesOf } from "./partitions.ts";
+import { KafkaBrokers, Namespace, SEND_BATCH, topics, watchTopics } from "./topics.ts";
+import { Troubles } from "./troubles.ts";
 
 export const Config = Type.Object({
   ...serviceKnobs({
@@ -44,7 +46,7 @@ export const Config = Type.Object({
   }),
   ...faultKnobs("analytics"),
   kafkaBrokers: KafkaBrokers,
-  labNamespace: Type.String({ default: "" }),
+  labNamespace: Namespace,
 });
 
 export async function startAnalytics(config: Static<typeof Config>): Promise<Service> {
@@ -56,12 +58,14 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
   faults.reached("opened-before-listening");
 
   const names = topics(config.labNamespace);
+  const troubles = new Troubles(log);
   const sources = [names.orderEvents, names.inventoryEvents];
   const kafka = createKafka(config.kafkaBrokers, "analytics-consumer", log);
   const admin = kafka.admin();
+  const topology = watchTopics(kafka, names, log, troubles);
   const producer = createProducer(kafka);
-  const consumer = createConsumer(kafka, names.analyticsGroup);
-  const following = watchGroup(consumer, log);
+  const consumer = createConsumer(kafka, names.analyticsGroup, troubles);
+  const following = watchGroup(consumer, log, troubles);
   // The offsets that lead are those beside the counters. The group's are for others to see.
   const readOn = readFrom(consumer, (topic, partition) =>
     analytics.stands(analytics.current(), topic, partition),
@@ -77,8 +81,8 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
     log,
     health: () => ({
       needs: { database: store.healthy(), broker: following() },
-      owed: { gaps: watch.owed() },
-      problems: [...store.problems(), ...watch.problems],
+      owed: { gaps: watch.owed(), standing_records: troubles.standing },
+      problems: [...store.problems(), ...watch.problems, ...troubles.problems],
     }),
   })
     .get("/metrics", ({ headers }) => onMetrics(headers.accept), {
@@ -124,30 +128,25 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
 
   /** Folds one batch: counters and offset in one transaction, then the group's offset. */
   async function onEvents(payload: EachBatchPayload): Promise<void> {
-    const { batch, heartbeat, isRunning, isStale, resolveOffset } = payload;
+    const { batch, heartbeat, resolveOffset } = payload;
     const { topic, partition } = batch;
     const stands = () => analytics.stands(analytics.current(), topic, partition);
     // Not what comes next: the log has lost records, or begun anew.
     if (Number(batch.firstOffset()) !== stands()) await watch.look();
-    let rest = batch.messages;
-    while (rest.length > 0 && isRunning() && !isStale()) {
+    for (const read of slicesOf(payload, () => faults.batchLimit(SEND_BATCH))) {
       const replay = analytics.replaying();
-      const target = replay?.targets[topic]?.[partition] ?? 0;
+      const { generation } = replay ?? analytics.live();
       // A replay ends where the live metrics stood; what lies past it is folded after the swap.
       const ends = replay && !without("replay-end");
-      const due = ends ? rest.filter(({ offset }) => Number(offset) < target) : rest;
-      const slice = due.slice(0, faults.batchLimit(SEND_BATCH));
-      if (slice.length === 0) {
+      const target = ends ? (replay.targets[topic]?.[partition] ?? 0) : Infinity;
+      const stood = stands();
+      if (stood >= target) {
         consumer.pause([{ topic, partitions: [partition] }]);
         break;
       }
-      rest = rest.slice(slice.length);
-      const { generation } = replay ?? analytics.live();
-      const stood = stands();
+      const slice = read.slice.filter(({ offset }) => Number(offset) < target);
+      const next = Math.min(read.next, target);
       for (const _ of slice) await faults.strike(heartbeat);
-      // What lies behind the last message and is none, as a transaction's end, is read with it.
-      const last = rest.length === 0 ? batch.lastOffset() : slice.at(-1)?.offset;
-      const next = Number(last) + 1;
       const reused = await store.commit(() => {
         const records = slice.map(readRecord);
         const others = analytics.fold(generation, topic, partition, { next, records, stood });
@@ -164,6 +163,8 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
       faults.reached("offset-committed");
       await heartbeat();
       if (replay) await finishReplay(replay);
+      // What was left of the slice comes again.
+      if (next < read.next) break;
     }
   }
 
@@ -223,7 +224,7 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
       await store.commit(() => analytics.beginReplay(isAccepted));
       faults.reached("replay-begun");
     } finally {
-      connecting = connectPersistently(log, () => stopping, consume);
+      connecting = connectPersistently(troubles, () => stopping, consume);
     }
   }
 
@@ -284,11 +285,11 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
   }
 
   let connecting = connectPersistently(
-    log,
+    troubles,
     () => stopping,
     async () => {
       await admin.connect();
-      await declareTopics(admin, names);
+      await topology.declare();
       faults.reached("declared-before-consuming");
       await producer.connect();
       await consumer.connect();
@@ -313,6 +314,7 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
       await consumer.disconnect();
       faults.reached("group-left");
       await producer.disconnect();
+      await topology.stop();
       await admin.disconnect();
       await app.stop();
       store.close();

@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { createLog } from "@lab/runtime/log";
 import type { Consumer } from "kafkajs";
+import { Troubles } from "./troubles.ts";
 import { portionsOf, watchGroup } from "./client.ts";
 
 test("what is sent at once is what a partition takes, and nothing is left out or moved", () => {
@@ -39,7 +40,8 @@ function watchedConsumer() {
     stop: async () => void calls.push("stop"),
     disconnect: async () => void calls.push("disconnect"),
   } as unknown as Consumer;
-  watchGroup(consumer, createLog("test", "error"));
+  const log = createLog("test", "error");
+  watchGroup(consumer, log, new Troubles(log));
   calls.length = 0;
   const error = Object.assign(new Error("no coordinator"), { name: "KafkaJSProtocolError" });
   return { calls, consumer, back, crash: () => onCrash({ payload: { error, restart: false } }) };

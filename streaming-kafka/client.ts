@@ -4,9 +4,7 @@
  * end the process on a bug.
  */
 import type { Socket } from "node:net";
-import { Problem } from "@lab/contracts/problem";
-import { type Log, reasonOf } from "@lab/runtime/log";
-import { mayPass } from "@lab/runtime/patience";
+import type { Log } from "@lab/runtime/log";
 import { without } from "@lab/runtime/protections";
 import { cutOff } from "@lab/runtime/service";
 import {
@@ -21,6 +19,9 @@ import {
   type RecordMetadata,
 } from "kafkajs";
 import { connectWatched } from "./connection.ts";
+import { Hindrance, isBug, rootOf } from "./errors.ts";
+import { standingStill } from "./partitions.ts";
+import type { Troubles } from "./troubles.ts";
 
 /**
  * A member that was killed is missed after this long, and its partitions stand
@@ -49,7 +50,7 @@ export function createKafka(brokers: string, clientId: string, log: Log): Kafka 
     clientId,
     brokers: brokers.split(","),
     socketFactory(address) {
-      if (hungUp) throw new Error("hung up");
+      if (hungUp) throw Object.assign(new Error("hung up"), { code: "ECONNABORTED" });
       const socket = connectWatched(address);
       sockets.add(socket);
       socket.on("close", () => sockets.delete(socket));
@@ -146,9 +147,16 @@ function bytesOf({ headers = {}, key, value }: Message): number {
   return texts.reduce((sum, text) => sum + Buffer.byteLength(text ?? ""), 100);
 }
 
-/** A consumer whose offsets are committed by hand, after the work. */
-export function createConsumer(kafka: Kafka, groupId: string): Consumer {
-  const consumer = kafka.consumer({
+/**
+ * A consumer whose offsets are committed by hand, after the work. A partition of it that can't go on
+ * stands still by itself, and is named in `troubles`.
+ */
+export function createConsumer(kafka: Kafka, groupId: string, troubles: Troubles): Consumer {
+  return standingStill(finishingBatches(createMember(kafka, groupId)), troubles);
+}
+
+function createMember(kafka: Kafka, groupId: string): Consumer {
+  return kafka.consumer({
     groupId,
     sessionTimeout: SESSION_TIMEOUT_MS,
     heartbeatInterval: HEARTBEAT_MS,
@@ -166,7 +174,6 @@ export function createConsumer(kafka: Kafka, groupId: string): Consumer {
       restartOnFailure: async () => true,
     },
   });
-  return finishingBatches(consumer);
 }
 
 /**
@@ -230,9 +237,9 @@ export async function setGroupOffsets(
   const { groups } = await admin.describeGroups([groupId]);
   const members = groups[0]?.members.length ?? 0;
   if (members > 0) {
-    throw new Error(`group ${groupId} has ${members} members: stop them first`);
+    throw new Hindrance(`group ${groupId} has ${members} members beside this one: stop them`);
   }
-  const member = createConsumer(kafka, groupId);
+  const member = createMember(kafka, groupId);
   const joined = new Promise((resolve) => {
     member.on(member.events.GROUP_JOIN, resolve);
   });
@@ -254,11 +261,10 @@ export async function setGroupOffsets(
 }
 
 /**
- * Whether a consumer is a member of its group, as its own events tell. A crash
- * that kafkajs does not come back from ends the process, but for what Kafka
- * itself has said: that may pass, as that a coordinator isn't there yet.
+ * Whether a consumer is a member of its group, as its own events tell. What
+ * keeps it out is named in `troubles`, and it tries again; a bug ends the process.
  */
-export function watchGroup(consumer: Consumer, log: Log): () => boolean {
+export function watchGroup(consumer: Consumer, log: Log, troubles: Troubles): () => boolean {
   let member = false;
   const { GROUP_JOIN, HEARTBEAT, CRASH, STOP, DISCONNECT } = consumer.events;
   const joined = (is: boolean) => () => {
@@ -268,9 +274,11 @@ export function watchGroup(consumer: Consumer, log: Log): () => boolean {
   for (const event of [GROUP_JOIN, HEARTBEAT] as const) {
     consumer.on(event, joined(true));
   }
+  consumer.on(GROUP_JOIN, () => troubles.clear("consumer group"));
   const { run, stop, disconnect } = consumer;
   let leaving = false;
   let again = async () => {};
+  let crashedMs = 0;
   consumer.run = (config) => {
     leaving = false;
     again = async () => {
@@ -287,9 +295,14 @@ export function watchGroup(consumer: Consumer, log: Log): () => boolean {
   consumer.stop = leave(stop);
   consumer.disconnect = leave(disconnect);
   consumer.on(CRASH, ({ payload: { error, restart } }) => {
+    if (isBug(error)) return crash(rootOf(error));
+    troubles.noteError("consumer group", error);
     if (restart) return;
-    if (!error.name.startsWith("KafkaJS")) return crash(error);
-    void connectPersistently(log, () => leaving, again);
+    // At once, unless it has just come back.
+    const pauseMs = Date.now() - crashedMs < RESTLESS_MS ? PAUSE_MS : 0;
+    crashedMs = Date.now();
+    const comeBack = () => connectPersistently(troubles, () => leaving, again);
+    void (pauseMs === 0 ? comeBack() : Bun.sleep(pauseMs).then(comeBack));
   });
   for (const event of [CRASH, STOP, DISCONNECT] as const) {
     consumer.on(event, joined(false));
@@ -317,12 +330,6 @@ export function endingOnBugs(
   };
 }
 
-/** Whether neither Kafka nor the database is to blame, nor an injected failure. */
-export function isBug(error: unknown): boolean {
-  const again = mayPass(error) || error instanceof Problem;
-  return !again && !(error as Error).name.startsWith("KafkaJS");
-}
-
 /** Commits a batch that nobody has worked on yet. */
 async function commitFirst({ batch, commitOffsetsIfNecessary }: EachBatchPayload): Promise<void> {
   const { partition, topic } = batch;
@@ -337,19 +344,25 @@ function crash(error: unknown): void {
   });
 }
 
-/** Tries `connect` until it works or `stopped`: a start does not need the broker. */
+/** Between two attempts to come back. */
+const PAUSE_MS = 500;
+const RESTLESS_MS = 5_000;
+
+/** Tries `connect` until it works or `stopped`: a start does not need the broker. A bug ends the process. */
 export async function connectPersistently(
-  log: Log,
+  troubles: Troubles,
   stopped: () => boolean,
   connect: () => Promise<void>,
 ): Promise<void> {
   while (!stopped()) {
     try {
       await connect();
+      troubles.clear("connection");
       return;
     } catch (error) {
-      log.warn("broker_disconnected", { reason: reasonOf(error) });
-      await Bun.sleep(500);
+      if (isBug(error)) return crash(rootOf(error));
+      troubles.noteError("connection", error);
+      await Bun.sleep(PAUSE_MS);
     }
   }
 }

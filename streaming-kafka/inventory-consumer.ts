@@ -35,7 +35,9 @@ import {
   watchGroup,
 } from "./client.ts";
 import { deadLetter, ONE_BY_ONE_SCHEMA, oneByOne } from "./one-by-one.ts";
-import { declareTopics, KafkaBrokers, PARTITIONS, SEND_BATCH, topics } from "./topics.ts";
+import { slicesOf } from "./partitions.ts";
+import { KafkaBrokers, Namespace, PARTITIONS, SEND_BATCH, topics, watchTopics } from "./topics.ts";
+import { Troubles } from "./troubles.ts";
 
 export const Config = Type.Object({
   ...serviceKnobs({
@@ -44,7 +46,7 @@ export const Config = Type.Object({
   }),
   ...faultKnobs("inventory"),
   kafkaBrokers: KafkaBrokers,
-  labNamespace: Type.String({ default: "" }),
+  labNamespace: Namespace,
   /** Units of everything in every kitchen, when the database is new. */
   openingStock: Type.Integer({ minimum: 0, default: OPENING_STOCK }),
 });
@@ -67,11 +69,12 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
   faults.reached("opened-before-listening");
 
   const names = topics(config.labNamespace);
+  const troubles = new Troubles(log);
   const kafka = createKafka(config.kafkaBrokers, "inventory-consumer", log);
-  const admin = kafka.admin();
+  const topology = watchTopics(kafka, names, log, troubles);
   const producer = createProducer(kafka);
-  const consumer = createConsumer(kafka, names.inventoryGroup);
-  const following = watchGroup(consumer, log);
+  const consumer = createConsumer(kafka, names.inventoryGroup, troubles);
+  const following = watchGroup(consumer, log, troubles);
   let stopping = false;
 
   const app = createApp("inventory-consumer", {
@@ -80,7 +83,8 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
     log,
     health: () => ({
       needs: { database: store.healthy(), broker: following() },
-      problems: store.problems(),
+      owed: { standing_records: troubles.standing },
+      problems: [...store.problems(), ...troubles.problems],
     }),
   })
     .get("/stock", ({ query }) => inventory.stock(query.kitchen), {
@@ -94,13 +98,8 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
 
   // 2. Reserve stock: one transaction for the slice, then the answers, then the offset.
   async function onOrderPlaced(payload: EachBatchPayload): Promise<void> {
-    const { batch, heartbeat, isRunning, isStale, resolveOffset } = payload;
-    let rest = batch.messages;
-    while (rest.length > 0 && isRunning() && !isStale()) {
-      const limit = faults.batchLimit(SEND_BATCH);
-      const slice = rest.slice(0, limit);
-      rest = rest.slice(limit);
-
+    const { batch, heartbeat, resolveOffset } = payload;
+    for (const { slice, next } of slicesOf(payload, () => faults.batchLimit(SEND_BATCH))) {
       const valid: { record: KafkaMessage; event: OrderPlaced }[] = [];
       const dead: Message[] = [];
       for (const record of slice) {
@@ -126,14 +125,9 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
         await producer.send({ topic: names.deadLetters, acks: -1, messages: dead });
       }
       faults.reached("sent-before-offset");
-      const last = slice.at(-1) as KafkaMessage;
-      resolveOffset(last.offset);
+      resolveOffset(`${next - 1}`);
       await consumer.commitOffsets([
-        {
-          topic: batch.topic,
-          partition: batch.partition,
-          offset: String(Number(last.offset) + 1),
-        },
+        { topic: batch.topic, partition: batch.partition, offset: `${next}` },
       ]);
       faults.reached("offset-committed");
       await heartbeat();
@@ -192,11 +186,10 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
     producer.send({ topic: names.deadLetters, acks: -1, messages: [letter] });
 
   const connecting = connectPersistently(
-    log,
+    troubles,
     () => stopping,
     async () => {
-      await admin.connect();
-      await declareTopics(admin, names);
+      await topology.declare();
       faults.reached("declared-before-consuming");
       await producer.connect();
       await consumer.connect();
@@ -226,7 +219,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
       await consumer.disconnect();
       faults.reached("group-left");
       await producer.disconnect();
-      await admin.disconnect();
+      await topology.stop();
       await app.stop();
       store.close();
     },

@@ -7,10 +7,25 @@ declare module "kafkajs/src/network/connection.js" {
 }
 
 declare module "kafkajs/src/broker/index.js" {
-  export default class Broker {
+  class Broker {
     isConnected(): boolean;
     connect(): Promise<void>;
+    fetch(options: { topics: Broker.Fetched[] }): Promise<unknown>;
+    lookupRequest(
+      key: unknown,
+      definition: unknown,
+    ): (options: unknown) => {
+      request: { apiVersion: number };
+      response: { decode(bytes: Buffer): Promise<unknown> };
+    };
   }
+  namespace Broker {
+    interface Fetched {
+      topic: string;
+      partitions: { partition: number; fetchOffset: string }[];
+    }
+  }
+  export default Broker;
 }
 
 declare module "kafkajs/src/network/requestQueue/index.js" {
@@ -44,4 +59,20 @@ declare module "kafkajs/src/protocol/decoder.js" {
     readUVarIntArray<T>(reader: () => T): T[] | null;
     readTaggedFields(): unknown;
   }
+}
+
+declare module "kafkajs/src/consumer/batch.js" {
+  export default class Batch {
+    rawMessages: object[];
+    messagesWithinOffset: object[];
+    isEmpty(): boolean;
+  }
+}
+
+declare module "kafkajs/src/protocol/recordBatch/crc32C/index.js" {
+  export default function crc32C(bytes: Uint8Array): number;
+}
+
+declare module "kafkajs/src/protocol/error.js" {
+  export function createErrorFromCode(code: number): Error & { type: string; retriable: boolean };
 }

@@ -9,7 +9,7 @@ import { recordsIn } from "@lab/store/gaps";
 import type { Store } from "@lab/store/store";
 import { type Consumer, type Kafka, KafkaJSError } from "kafkajs";
 import { fetchLogs } from "./topic-logs.ts";
-import { declareTopics, keepRecords, type Topics } from "./topics.ts";
+import { keepRecords, type Topics } from "./topics.ts";
 
 const EVERY_MS = 5_000;
 
@@ -66,11 +66,10 @@ export class LogWatch {
 
   async #look(): Promise<void> {
     const { analytics, brokers, kafka, log, names, readOn, store } = this.#watched;
-    // One that has asked for a topic which is deleted then can't even make it anew.
+    // One that has asked for the offsets of a topic can do nothing with it once that is deleted.
     const admin = kafka.admin();
     await admin.connect();
     try {
-      await declareTopics(admin, names);
       this.#problems = await keepRecords(admin, names, log);
       const stood = analytics.stood();
       const logs = await fetchLogs(admin, brokers, [names.orderEvents, names.inventoryEvents]);

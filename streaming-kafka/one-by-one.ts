@@ -3,7 +3,7 @@ import type { Log } from "@lab/runtime/log";
 import { Attempts, ATTEMPTS_SCHEMA, MOST_DEATHS, Taken, TAKEN_SCHEMA } from "@lab/store/attempts";
 import type { Store } from "@lab/store/store";
 import type { Batch, EachBatchPayload, KafkaMessage, Message } from "kafkajs";
-import { isBug } from "./client.ts";
+import { isBug } from "./errors.ts";
 import { SEND_BATCH } from "./topics.ts";
 
 export const ONE_BY_ONE_SCHEMA = [...ATTEMPTS_SCHEMA, ...TAKEN_SCHEMA];
@@ -24,6 +24,8 @@ export function oneByOne(
   return async (whole) => {
     const { batch, isRunning, isStale } = whole;
     const { messages, partition, topic } = batch;
+    // Nothing but markers of transactions, which end no process.
+    if (messages.length === 0) return work(whole);
     let resolved = -1;
     const resolveOffset = (offset: string) => {
       resolved = Number(offset);

@@ -45,8 +45,10 @@ import {
   sendApart,
   watchGroup,
 } from "./client.ts";
+import { isBug } from "./errors.ts";
 import { ONE_BY_ONE_SCHEMA, oneByOne } from "./one-by-one.ts";
-import { declareTopics, KafkaBrokers, SEND_BATCH, topics } from "./topics.ts";
+import { KafkaBrokers, Namespace, SEND_BATCH, topics, watchTopics } from "./topics.ts";
+import { Troubles } from "./troubles.ts";
 
 export const Config = Type.Object({
   ...serviceKnobs({
@@ -55,7 +57,7 @@ export const Config = Type.Object({
   }),
   ...faultKnobs("order"),
   kafkaBrokers: KafkaBrokers,
-  labNamespace: Type.String({ default: "" }),
+  labNamespace: Namespace,
   /** Pause between two attempts to send what waits. */
   retryEveryMs: Type.Integer({ minimum: 1, default: 500 }),
 });
@@ -74,11 +76,12 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
   const bulks = new Bulks(store.db);
 
   const names = topics(config.labNamespace);
+  const troubles = new Troubles(log);
   const kafka = createKafka(config.kafkaBrokers, "order-producer", log);
-  const admin = kafka.admin();
+  const topology = watchTopics(kafka, names, log, troubles);
   const producer = createProducer(kafka);
-  const consumer = createConsumer(kafka, names.statusGroup);
-  const following = watchGroup(consumer, log);
+  const consumer = createConsumer(kafka, names.statusGroup, troubles);
+  const following = watchGroup(consumer, log, troubles);
   let connected = false;
   let stopping = false;
 
@@ -88,8 +91,12 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     log,
     health: () => ({
       needs: { database: store.healthy(), broker: following() },
-      problems: store.problems(),
-      owed: { outbox: outbox.owed() },
+      owed: {
+        outbox: outbox.owed(),
+        unanswered: orders.unanswered(),
+        standing_records: troubles.standing,
+      },
+      problems: [...store.problems(), ...troubles.problems],
     }),
   })
     .post(
@@ -212,9 +219,11 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
           log.warn("call_failed", { event_id: record.event_id, reason: reasonOf(error) });
         }
       } catch (error) {
-        log.warn("call_failed", { reason: reasonOf(error) });
+        if (isBug(error)) throw error;
+        troubles.noteError("outbox", error);
         return;
       }
+      troubles.clear("outbox");
       // Killed here, the events go out again under the same ids.
       faults.reached("sent-before-mark");
       const sent = rows.filter((row) => !left.has(row));
@@ -258,11 +267,10 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     producer.send({ topic: names.deadLetters, acks: -1, messages: [letter] });
 
   const connecting = connectPersistently(
-    log,
+    troubles,
     () => stopping,
     async () => {
-      await admin.connect();
-      await declareTopics(admin, names);
+      await topology.declare();
       faults.reached("declared-before-consuming");
       await producer.connect();
       await consumer.connect();
@@ -297,7 +305,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       await consumer.disconnect();
       faults.reached("group-left");
       await producer.disconnect();
-      await admin.disconnect();
+      await topology.stop();
       store.close();
     },
   };

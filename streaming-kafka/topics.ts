@@ -1,7 +1,16 @@
 /** What the three services agree on: topics, keys and consumer groups. */
-import { Type } from "@sinclair/typebox";
 import type { Log } from "@lab/runtime/log";
-import { type Admin, ConfigResourceTypes, ConfigSource, type KafkaJSProtocolError } from "kafkajs";
+import { Repeater } from "@lab/runtime/repeater";
+import { Type } from "@sinclair/typebox";
+import {
+  type Admin,
+  ConfigResourceTypes,
+  ConfigSource,
+  type Kafka,
+  type KafkaJSProtocolError,
+} from "kafkajs";
+import { isBug, rootOf } from "./errors.ts";
+import type { Troubles } from "./troubles.ts";
 
 /**
  * Both topics have as many, so the same kitchen has the same partition number
@@ -36,21 +45,111 @@ const KEPT = [
   { name: "retention.bytes", value: "-1" },
 ];
 
-/** Creates what is missing. Every service does, so that none must start first. */
-export async function declareTopics(admin: Admin, names: Topics): Promise<void> {
-  await admin.createTopics({
-    waitForLeaders: true,
-    topics: [
-      { topic: names.orderEvents, numPartitions: PARTITIONS, configEntries: KEPT },
-      { topic: names.inventoryEvents, numPartitions: PARTITIONS, configEntries: KEPT },
-      {
-        topic: names.deadLetters,
-        numPartitions: 1,
-        // The largest record that there can be, and why it is dead.
-        configEntries: [{ name: "max.message.bytes", value: String(2 * 1024 * 1024) }],
-      },
-    ],
-  });
+/** What the broker is asked for, and what would break the promises if it were otherwise. */
+function declared(names: Topics) {
+  // Kafka's default; what is sent at once keeps below it.
+  const configEntries = [{ name: "max.message.bytes", value: "1048588" }, ...KEPT];
+  return [
+    { topic: names.orderEvents, numPartitions: PARTITIONS, configEntries },
+    { topic: names.inventoryEvents, numPartitions: PARTITIONS, configEntries },
+    {
+      topic: names.deadLetters,
+      numPartitions: 1,
+      // The largest record that there can be, and why it is dead.
+      configEntries: [{ name: "max.message.bytes", value: String(2 * 1024 * 1024) }],
+    },
+  ];
+}
+
+/** How often somebody looks whether all topics are there. */
+const LOOK_MS = 3_000;
+
+/**
+ * Creates what is missing of the topics, at first and whenever somebody has taken it away, and names
+ * in `troubles` what can't be put right. Every service does, so that none must start first.
+ */
+export function watchTopics(kafka: Kafka, names: Topics, log: Log, troubles: Troubles) {
+  // Of its own: one that was asked for the offsets of a topic can't do a thing once that is deleted.
+  const admin = kafka.admin();
+  const topics = declared(names);
+  let watching: Repeater | undefined;
+  const look = async () => {
+    for (const wanted of topics) {
+      const { topic } = wanted;
+      const reason = await wrongWith(admin, wanted);
+      if (reason === "missing") {
+        const isNew = await admin.createTopics({ waitForLeaders: true, topics: [wanted] });
+        if (isNew) log.info("topic_declared", { topic });
+      } else if (reason) troubles.note(topic, reason);
+      else troubles.clear(topic);
+    }
+    troubles.clear("topics");
+  };
+  return {
+    /** Throws while the broker can't be asked; looks after them from then on. */
+    async declare() {
+      await admin.connect();
+      await look();
+      watching ??= new Repeater(log, LOOK_MS, async () => {
+        try {
+          await look();
+        } catch (error) {
+          if (isBug(error)) throw error;
+          troubles.noteError("topics", error);
+        }
+      });
+    },
+    async stop() {
+      await watching?.stop();
+      await admin.disconnect();
+    },
+  };
+}
+
+/** What is wrong with a topic, if anything is. */
+async function wrongWith(
+  admin: Admin,
+  { topic, numPartitions, configEntries }: ReturnType<typeof declared>[number],
+): Promise<string | undefined> {
+  const partitions = await partitionsOf(admin, topic);
+  if (partitions === undefined) return "missing";
+  if (partitions !== numPartitions) {
+    return `has ${partitions} partitions and needs ${numPartitions}; once deleted it is made anew, without its records`;
+  }
+  const is = await configOf(admin, topic);
+  if (is.get("cleanup.policy")?.includes("compact")) {
+    return "has cleanup.policy=compact, which deletes all but the last record of a kitchen";
+  }
+  const short = configEntries.find(({ name, value }) => Number(is.get(name)) < Number(value));
+  return short && `has ${short.name}=${is.get(short.name)} and needs ${short.value}`;
+}
+
+/** How many there are; undefined where there is no such topic, or, for once, where nobody could be asked. */
+async function partitionsOf(admin: Admin, name: string): Promise<number | undefined> {
+  try {
+    const { topics } = await admin.fetchTopicMetadata({ topics: [name] });
+    return topics[0]?.partitions.length;
+  } catch (error) {
+    // Of a topic that was there kafkajs swallows the broker's word, and stumbles over the answer that it hasn't.
+    if (error instanceof TypeError) return undefined;
+    if (rootOf(error).type === "UNKNOWN_TOPIC_OR_PARTITION") return undefined;
+    throw error;
+  }
+}
+
+/** A topic's settings; none where they aren't ours to see. */
+async function configOf(admin: Admin, name: string): Promise<Map<string, string>> {
+  try {
+    const { resources } = await admin.describeConfigs({
+      includeSynonyms: false,
+      resources: [{ type: ConfigResourceTypes.TOPIC, name }],
+    });
+    const entries = resources.flatMap(({ configEntries }) => configEntries);
+    return new Map(entries.map(({ configName, configValue }) => [configName, configValue]));
+  } catch (error) {
+    if (rootOf(error).type?.endsWith("AUTHORIZATION_FAILED")) return new Map();
+    throw error;
+  }
 }
 
 /**
@@ -95,8 +194,14 @@ async function keptAgain(admin: Admin, names: Topics): Promise<string[]> {
   return altered;
 }
 
+/** Begins the names of topics and groups. Kafka takes no other characters, and no more. */
+export const Namespace = Type.String({ pattern: "^[a-zA-Z0-9._-]{0,200}$", default: "" });
+
+const BROKER =
+  "[^\\s:,]+:0*([1-9]\\d{0,3}|[1-5]\\d{4}|6[0-4]\\d{3}|65[0-4]\\d{2}|655[0-2]\\d|6553[0-5])";
+
 /** Where Kafka is: `host:port`, with commas between. */
 export const KafkaBrokers = Type.String({
-  pattern: "^[^\\s:,]+:\\d+(,[^\\s:,]+:\\d+)*$",
+  pattern: `^${BROKER}(,${BROKER})*$`,
   default: "127.0.0.1:9092",
 });

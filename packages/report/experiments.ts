@@ -44,6 +44,8 @@ export const proofs: Record<string, string> = {
   "as-shipped": "As the image starts it",
   "one-refused": "One order is refused for ever",
   "hostile-input": "Hostile input beside honest orders",
+  "foreign-records": "What other programs write into the log",
+  topology: "Topics and groups taken away",
   storm: "Storm",
 };
 

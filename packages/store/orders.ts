@@ -66,6 +66,19 @@ export class Orders {
     this.#db = db;
   }
 
+  /** The orders of whose outcome nothing has been heard. */
+  unanswered(): Owed {
+    // Ids sort by the time at which they were made.
+    const row = this.#db
+      .query<{ n: number; oldest: string | null }, []>(
+        `SELECT count(*) AS n, (SELECT placed_at FROM orders
+           WHERE status = 'placed' ORDER BY order_id LIMIT 1) AS oldest
+         FROM orders WHERE status = 'placed'`,
+      )
+      .get();
+    return owed(row?.n ?? 0, row?.oldest);
+  }
+
   /**
    * Takes a new order in, unless its idempotency key is known: then that order is the one, but for
    * one that failed and left nothing, whose key the new order takes over. Throws a `Problem` for a

@@ -1,0 +1,183 @@
+/** Records as other programs write them: compressed, in transactions, and some that can't be read at all. */
+import { zstdCompressSync } from "node:zlib";
+import { encodeEvent, newEvent } from "@lab/contracts/events";
+import { newId } from "@lab/contracts/ids";
+import { experiment } from "@lab/lab/experiment";
+import { fetchHealth } from "@lab/lab/health";
+import { kafkaClient, readTopic, withAdmin } from "@lab/lab/kafka-tools";
+import { describeGroup, labGroups } from "@lab/lab/lag";
+import { noteCounts } from "@lab/lab/proof/common";
+import { beginReplay, fetchMetrics, fetchReplay } from "@lab/lab/replay";
+import { type Trial, trialOf } from "@lab/lab/trial";
+import { eventually } from "@lab/lab/waiting";
+import { CompressionCodecs, CompressionTypes, Partitioners } from "kafkajs";
+import { topics } from "../../topics.ts";
+
+// What kafkajs needs to write it; the services read it with their own.
+CompressionCodecs[CompressionTypes.ZSTD] = () => ({
+  compress: async ({ buffer }: { buffer: Buffer }) => zstdCompressSync(buffer),
+});
+
+/** More than a batch may be when it is unpacked. */
+const BOMB_BYTES = 20 * 1024 * 1024;
+const createPartitioner = Partitioners.DefaultPartitioner;
+
+experiment(
+  {
+    name: "foreign-records",
+    model: "streaming-kafka",
+    question:
+      "Other programs compress their records, write them in transactions, and send what can't be read: does every group come to the end of the log, and does anything stand still unseen?",
+    method: `Orders in zstd and gzip; a transaction that is committed, two aborted ones that overlap, one that is left open for a while; and behind them a record of ${BOMB_BYTES} bytes that a few kilobytes unpack to.`,
+    disproof:
+      "A lag that stays. An aborted order that is reserved. A partition that holds up another. Health 200 over a partition that can't move.",
+    requirements: [],
+    parameters: { bomb_bytes: BOMB_BYTES },
+  },
+  async (run) => {
+    await using trial = await trialOf(run, "foreign");
+    const { broker, campus, namespace } = trial;
+    const { orderEvents } = topics(namespace);
+    const kafka = kafkaClient(broker.address);
+    const producer = kafka.producer({ createPartitioner });
+    await producer.connect();
+    const write = (partition: number, count: number, compression = CompressionTypes.None) =>
+      producer.send({ topic: orderEvents, compression, messages: orders(partition, count) });
+
+    run.progress("compressed records");
+    await write(0, 10, CompressionTypes.ZSTD);
+    await write(0, 10, CompressionTypes.GZIP);
+
+    run.progress("transactions: one good, two in vain, one open");
+    const begin = async () => {
+      const transactionalId = `${namespace}${newId()}`;
+      const own = kafka.producer({ createPartitioner, transactionalId, maxInFlightRequests: 1 });
+      await own.connect();
+      const transaction = await own.transaction();
+      return {
+        send: (partition: number) =>
+          transaction.send({ topic: orderEvents, messages: orders(partition, 3) }),
+        async end(how: "abort" | "commit") {
+          await transaction[how]();
+          await own.disconnect();
+        },
+      };
+    };
+    const [good, early, late, open] = await Promise.all([begin(), begin(), begin(), begin()]);
+    await good.send(1);
+    await early.send(2);
+    await late.send(2);
+    await late.end("abort");
+    await early.end("abort");
+    await good.end("commit");
+    await open.send(3);
+    await write(3, 5);
+    await eventually("the open transaction is seen", async () => {
+      const { owed } = await fetchHealth(campus.inventory.url);
+      return owed["standing_records"]?.count === 8;
+    });
+    await open.end("commit");
+    await atEnd(trial, 31);
+    run.holds("every group is at the end of the log, behind the markers too", await lags(trial), {
+      inventory: 0,
+      analytics: 0,
+      "order-status": 0,
+    });
+
+    run.progress("a replay ends behind a marker, too");
+    await beginReplay(campus.third.url);
+    const { equal } = await eventually("the replay ends", async () => {
+      const replay = await fetchReplay(campus.third.url);
+      return replay.finished_at !== null && replay;
+    });
+    run.holds("the replay is equal", equal, true);
+
+    run.progress("a record that can't be unpacked");
+    await producer.send({
+      topic: orderEvents,
+      compression: CompressionTypes.ZSTD,
+      messages: [{ partition: 4, value: Buffer.alloc(BOMB_BYTES) }],
+    });
+    const named = `${orderEvents}/4: stands at offset 0: it can't be unpacked (zstd): it is longer than 16777216 bytes`;
+    const said = await eventually("both readers name it", async () => {
+      const health = await Promise.all([campus.inventory, campus.third].map(problemsOf));
+      return health.every(({ problems }) => problems.length > 0) && health;
+    });
+    const down = { status: "down", problems: [named] };
+    run.holds("no health of 200 over a partition that can't move", said, [down, down]);
+    await write(4, 1);
+    await write(5, 10);
+    await atEnd(trial, 41);
+    run.holds("it holds up what is behind it, and no other partition", await lags(trial), {
+      inventory: 2,
+      analytics: 2,
+      "order-status": 0,
+    });
+
+    run.progress("somebody deletes it");
+    await withAdmin(broker.address, async (admin) => {
+      await admin.fetchTopicOffsets(orderEvents);
+      const partitions = [{ partition: 4, offset: "1" }];
+      await admin.deleteTopicRecords({ topic: orderEvents, partitions });
+    });
+    await atEnd(trial, 42);
+    await trial.settle();
+    const verdict = await trial.verdict();
+    const dead = await readTopic(broker.address, topics(namespace).deadLetters);
+    const healths = await Promise.all(campus.services.map(problemsOf));
+    run.holds(
+      "all is well again",
+      [healths.map(({ status }) => status), dead],
+      [["up", "up", "up"], []],
+    );
+    noteCounts(run, [verdict], { kills: 0, faults: 7 });
+    await producer.disconnect();
+  },
+);
+
+function orders(partition: number, count: number) {
+  return Array.from({ length: count }, () => {
+    const items = [{ sku: "burger", qty: 1 }];
+    const data = { order_id: newId(), user_id: "u1", kitchen: "main", items };
+    const value = encodeEvent(newEvent("OrderPlaced", "order-producer", data));
+    return { partition, key: "main", value };
+  });
+}
+
+/** Waits until that many orders are counted, and all groups stand still. */
+async function atEnd({ campus }: Trial, count: number): Promise<void> {
+  await eventually(`${count} orders are placed and reserved`, async () => {
+    const { failed, placed, reserved } = (await fetchMetrics(campus.third.url)).metrics;
+    if (placed !== count || reserved !== count || failed > 0) {
+      throw new Error(`${placed}, ${reserved}, ${failed} failed`);
+    }
+    return true;
+  });
+}
+
+/** How far each group is behind; waits for the last commits. */
+async function lags({ broker, namespace }: Trial): Promise<Record<string, number>> {
+  let last = "";
+  return eventually(
+    "the lags stand still",
+    async () => {
+      const all = await withAdmin(broker.address, async (admin) => {
+        const groups = labGroups(namespace);
+        return Promise.all(groups.map((group) => describeGroup(admin, group)));
+      });
+      const shown = all.map((rows) => [
+        rows[0]?.group.slice(namespace.length),
+        rows.reduce((sum, { lag, log_end_offset: end }) => sum + (lag ?? end), 0),
+      ]);
+      const before = last;
+      last = JSON.stringify(shown);
+      return last === before && Object.fromEntries(shown);
+    },
+    { everyMs: 500 },
+  );
+}
+
+async function problemsOf({ url }: { url: string }) {
+  const { problems, status } = await fetchHealth(url);
+  return { status, problems };
+}
