@@ -59,6 +59,61 @@ test("each kind of poison has its reason", () => {
   expect(reasons).toEqual(Object.keys(poison).map((name) => [name, name.split(" ")[0]]));
 });
 
+test.each([
+  "0000-00-00T00:00:00Z",
+  "2026-02-30T12:00:00Z",
+  "2025-02-29T12:00:00Z",
+  "2026-13-01T12:00:00Z",
+  "2026-01-01T24:00:00Z",
+  "2026-01-01T12:60:00Z",
+  "2026-01-01T12:00:60Z",
+  "1970-01-01T00:00:00Z",
+  "2019-12-31T23:59:59Z",
+  "2100-01-01T00:00:00Z",
+  "9999-12-31T23:59:59Z",
+  "0000-01-01T00:00:00Z",
+  "2026-01-01T12:00:00+00:00",
+  "2026-01-01T12:00:00",
+  "2026-01-01",
+  "",
+])("%p is no event's time", (time) => {
+  const event = { ...newEvent("OrderPlaced", "order-service", DATA), time };
+  expect(decodeEvent(bytes(event), ["OrderPlaced"])).toMatchObject({
+    reason: "wrong_schema",
+    detail: expect.stringContaining("/time"),
+  });
+});
+
+test.each(["2020-01-01T00:00:00Z", "2028-02-29T23:59:59.123456789Z", "2099-12-31T23:59:59.9Z"])(
+  "%p is an event's time",
+  (time) => {
+    const event = { ...newEvent("OrderPlaced", "order-service", DATA), time };
+    expect(decodeEvent(bytes(event), ["OrderPlaced"]).kind).toBe("event");
+  },
+);
+
+const NIL = "00000000-0000-0000-0000-000000000000";
+const TRACE = "0af7651916cd43dd8448eb211c80319c";
+test.each<[string, object]>([
+  ["id", { id: NIL }],
+  ["id", { id: NIL.replaceAll("0", "f") }],
+  ["subject", { subject: NIL, data: { ...DATA, order_id: NIL } }],
+  ["source", { source: "" }],
+  ["source", { source: " \u00a0" }],
+  ["source", { source: "order\n" }],
+  ["traceparent", { traceparent: `00-${"0".repeat(32)}-b7ad6b7169203331-01` }],
+  ["traceparent", { traceparent: `00-${TRACE}-${"0".repeat(16)}-01` }],
+  ["data/user_id", { data: { ...DATA, user_id: "\u001b[2J" } }],
+  ["data/kitchen", { data: { ...DATA, kitchen: "\u200b" } }],
+  ["data/items/0/sku", { data: { ...DATA, items: [{ sku: "\n", qty: 1 }] } }],
+])("an event with a wrong %s", (path, wrong) => {
+  const event = { ...newEvent("OrderPlaced", "order-service", DATA), ...wrong };
+  expect(decodeEvent(bytes(event), ["OrderPlaced"])).toMatchObject({
+    reason: "wrong_schema",
+    detail: expect.stringContaining(`/${path}: `),
+  });
+});
+
 test("an event of a type that is not wanted here is unknown", () => {
   const event = newEvent("OrderPlaced", "order-service", DATA);
   expect(decodeEvent(bytes(event), ["ConfirmationSent"])).toMatchObject({

@@ -1,15 +1,16 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { OrderId } from "./ids.ts";
+import { Text } from "./text.ts";
 
 const closed = { additionalProperties: false };
 
-export const UserId = Type.String({ minLength: 1, maxLength: 64 });
-export const Kitchen = Type.String({ minLength: 1, maxLength: 64 });
+export const UserId = Text(64);
+export const Kitchen = Text(64);
 const Timestamp = Type.String({ description: "RFC 3339, UTC" });
 
 export const OrderItem = Type.Object(
   {
-    sku: Type.String({ minLength: 1, maxLength: 64 }),
+    sku: Text(64),
     qty: Type.Integer({ minimum: 1, maximum: 100 }),
   },
   closed,
@@ -44,12 +45,15 @@ export const OrderStatus = Type.Union([
 ]);
 export type OrderStatus = Static<typeof OrderStatus>;
 
-/** An order as `GET /orders/:id` shows it; `steps` are oldest first. */
+/** Items that were taken in, perhaps by rules that were wider than those of today. */
+const StoredItems = Type.Array(Type.Object({ sku: Type.String(), qty: Type.Integer() }));
+
+/** An order as `GET /orders/:id` shows it; `steps` are in the order in which they can happen. */
 export const Order = Type.Object({
   order_id: OrderId,
-  user_id: UserId,
-  kitchen: Kitchen,
-  items: OrderItems,
+  user_id: Type.String(),
+  kitchen: Type.String(),
+  items: StoredItems,
   status: OrderStatus,
   reason: Type.Optional(Type.String()),
   placed_at: Timestamp,
@@ -98,15 +102,15 @@ export type RejectReason = Static<typeof RejectReason>;
 export const Reservation = Type.Object({
   order_id: OrderId,
   state: Type.Union([Type.Literal("reserved"), Type.Literal("rejected"), Type.Literal("released")]),
-  kitchen: Type.Optional(Kitchen),
-  items: Type.Array(OrderItem),
+  kitchen: Type.Optional(Type.String()),
+  items: StoredItems,
   reason: Type.Optional(RejectReason),
   at: Timestamp,
 });
 export type Reservation = Static<typeof Reservation>;
 
 export const StockRow = Type.Object({
-  kitchen: Kitchen,
+  kitchen: Type.String(),
   sku: Type.String(),
   quantity: Type.Integer({ minimum: 0 }),
 });
@@ -114,7 +118,7 @@ export type StockRow = Static<typeof StockRow>;
 
 export const Notification = Type.Object({
   order_id: OrderId,
-  user_id: UserId,
+  user_id: Type.String(),
   text: Type.String(),
   sent_at: Timestamp,
 });

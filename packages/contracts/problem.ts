@@ -3,6 +3,7 @@ import { OrderId } from "./ids.ts";
 
 /** Everything that a service may answer in place of success. */
 export const PROBLEMS = {
+  bad_request: { status: 400, title: "The request can't be read" },
   malformed_json: { status: 400, title: "The body is not JSON" },
   not_found: { status: 404, title: "There is nothing at this path" },
   order_not_found: { status: 404, title: "There is no such order" },

@@ -14,6 +14,8 @@ export interface BadRequest {
   /** Sent as it is when it is a string, as JSON otherwise. */
   body?: unknown;
   code: keyof typeof PROBLEMS;
+  /** What the answer's detail begins with. */
+  detail?: string;
 }
 
 const ORDER_ID = "00000000-0000-4000-8000-000000000000";
@@ -50,10 +52,11 @@ function notJson(path: string, method = "POST"): BadRequest[] {
     },
     {
       ...request,
-      name: "1 MiB",
-      body: JSON.stringify("x".repeat(1024 * 1024)),
+      name: "20 MiB",
+      body: " ".repeat(20 * 1024 * 1024),
       code: "body_too_large",
     },
+    { ...request, name: "no body", headers: {}, code: "invalid_request" },
   ];
 }
 
@@ -73,16 +76,28 @@ function wrongFields(
   );
 }
 
-const BAD_USERS = [
-  undefined,
+/** What is no name: too long, blank, or with what breaks lines, turns them or speaks to a terminal. */
+const BAD_NAMES = [
   null,
   "",
   7,
   "u".repeat(65),
+  "🍔".repeat(65),
+  " \u3000",
+  "\u200b",
+  "a\tb",
+  "\u0000",
+  "\u009b2J",
+  "a\u2028b",
+  "a\u202eb",
+];
+const BAD_USERS = [
+  undefined,
+  ...BAD_NAMES,
   // No text can be made of this one.
   { toString: "x" },
 ];
-const BAD_KITCHENS = [null, "", 7, "k".repeat(65)];
+const BAD_KITCHENS = BAD_NAMES;
 const BAD_IDS = [undefined, null, 7, "", "x", ORDER_ID.toUpperCase() + "0"];
 const BAD_ITEMS = [
   undefined,
@@ -92,8 +107,7 @@ const BAD_ITEMS = [
   [null],
   [{}],
   [{ sku: "burger" }],
-  [{ sku: "", qty: 1 }],
-  [{ sku: "s".repeat(65), qty: 1 }],
+  ...BAD_NAMES.map((sku) => [{ sku, qty: 1 }]),
   [{ ...ITEM, note: "no onions" }],
   [ITEM, ITEM],
   Array.from({ length: 21 }, (_, n) => ({ sku: `s${n}`, qty: 1 })),
@@ -111,7 +125,14 @@ const EVERY_SERVICE: BadRequest[] = [
     path: "/health",
     code: "method_not_allowed",
   },
-  ...notJson("/faults", "PUT").filter(({ name }) => name !== "an empty body"),
+  {
+    name: "a host that is none",
+    method: "GET",
+    path: "/health",
+    headers: { host: "a b" },
+    code: "bad_request",
+  },
+  ...notJson("/faults", "PUT"),
   ...[{ fail_rate: 2 }, { delay_ms: -1 }, { hang: "yes" }, { seed: 0.5 }].map(
     (body): BadRequest => ({
       name: JSON.stringify(body),
@@ -124,12 +145,15 @@ const EVERY_SERVICE: BadRequest[] = [
 ];
 
 function badPages(path: string): BadRequest[] {
-  return ["limit=0", "limit=1001", "limit=x", "limit=1.5", "after=x"].map((query) => ({
-    name: query,
-    method: "GET",
-    path: `${path}?${query}`,
-    code: "invalid_request",
-  }));
+  return ["limit=0", "limit=1001", "limit=x", "limit=1.5", "limit=", "after=x", "more=1"].map(
+    (query) => ({
+      name: query,
+      method: "GET",
+      path: `${path}?${query}`,
+      code: "invalid_request",
+      detail: `query/${query.split("=")[0]}: `,
+    }),
+  );
 }
 
 /** What the service that takes orders refuses, in all three models. */
@@ -160,6 +184,7 @@ const BAD_ORDERS: BadRequest[] = [
     method: "GET",
     path: "/orders?status=eaten",
     code: "invalid_request",
+    detail: "query/status: Expected placed",
   },
   {
     name: "an order id that is none",
@@ -306,8 +331,11 @@ export async function complaint(url: string, bad: BadRequest): Promise<string | 
   const { status } = PROBLEMS[bad.code];
   const label = `${bad.method ?? "POST"} ${bad.path}, ${bad.name}`;
   if (wrong.text) return `${label}: ${wrong.text}`;
-  if (response.status === status && wrong.code === bad.code) return undefined;
-  return `${label}: ${response.status} ${wrong.code}, expected ${status} ${bad.code}`;
+  if (response.status !== status || wrong.code !== bad.code) {
+    return `${label}: ${response.status} ${wrong.code}, expected ${status} ${bad.code}`;
+  }
+  if (wrong.detail?.startsWith(bad.detail ?? "")) return undefined;
+  return `${label}: ${wrong.detail}, expected ${bad.detail}…`;
 }
 
 /**
@@ -342,7 +370,9 @@ function send(
   });
 }
 
-async function notAProblem(response: Response): Promise<{ text?: string; code?: string }> {
+async function notAProblem(
+  response: Response,
+): Promise<{ text?: string; code?: string; detail?: string }> {
   const text = await response.text();
   const type = response.headers.get("content-type");
   if (type !== "application/problem+json") {
@@ -352,5 +382,5 @@ async function notAProblem(response: Response): Promise<{ text?: string; code?: 
   if (!Value.Check(ProblemBody, body)) return { text: `not a problem: ${text}` };
   if (body.status !== response.status) return { text: "another status inside" };
   if (/\\n\s+at |node_modules|\.ts:/.test(text)) return { text: `a stack: ${text}` };
-  return { code: body.code };
+  return { code: body.code, detail: body.detail };
 }

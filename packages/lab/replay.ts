@@ -63,7 +63,7 @@ export function flatMetrics(metrics: Metrics): Record<string, number> {
   const walk = (value: unknown, path: string) => {
     if (typeof value === "number") flat[path] = value;
     else {
-      for (const [key, inner] of Object.entries(value as object)) {
+      for (const [key, inner] of Object.entries(value ?? {})) {
         walk(inner, path === "" ? key : `${path}.${key}`);
       }
     }

@@ -6,22 +6,20 @@ import {
   ProblemBody as ProblemSchema,
   problemBody,
 } from "@lab/contracts/problem";
+import { Kind, type TSchema } from "@sinclair/typebox";
+import type { ValueError } from "@sinclair/typebox/compiler";
 import { Elysia } from "elysia";
+import { Bodies } from "./bodies.ts";
 import { type Faults, FaultSettings } from "./faults.ts";
 import { type Health, healthAnswer } from "./health.ts";
 import { type Log, reasonOf } from "./log.ts";
 import { mayPass } from "./patience.ts";
-
-/** The largest request body, in bytes. */
-const MAX_BODY_BYTES = 64 * 1024;
 
 /**
  * Requests that may be worked on at once. Each holds its body and waits for a commit: without a
  * limit memory would grow with the load. More than share one commit gain nothing.
  */
 const MAX_IN_FLIGHT = 1000;
-/** And requests whose bodies are on their way: slow clients, too, can hold no more than 640 MB. */
-const MAX_ARRIVING = 10_000;
 
 /** A request must have arrived within this time: half of one is held for no longer. */
 const ARRIVAL_S = 10;
@@ -48,26 +46,39 @@ export function createApp(service: string, { model, faults, log, health }: AppOp
     name: service,
     // With it Elysia strips unknown properties in place of refusing them.
     normalize: false,
+    // A host may be as short as the name of a container.
+    handler: { standardHostname: false },
     serve: {
       // For a body that doesn't arrive, however slowly it comes, and for a connection that nobody
       // uses. Bun has 10 s of its own for the head.
       idleTimeout: ARRIVAL_S,
-      // Larger bodies get their problem+json from `readJson`; this is only a backstop.
-      maxRequestBodySize: 256 * MAX_BODY_BYTES,
+      // Bun's own answer to larger ones has no body, and cuts most clients off before they read it.
+      maxRequestBodySize: Number.MAX_SAFE_INTEGER,
     },
   });
+  const bodies = new Bodies();
+  const arrived = new WeakMap<Request, Uint8Array>();
   let inFlight = 0;
-  let arriving = 0;
   app
-    // Looking is cheap and never refused: /health tells overloaded from dead.
     .wrap((handle) => async (request: Request) => {
       // Anew for each: the connection may have had a request before.
       app.server?.timeout(request, request.body ? ARRIVAL_S : HANDLER_S);
-      if (request.method === "GET") return handle(request);
-      // Before its body is read, so surely before anything is stored.
-      if (inFlight >= MAX_IN_FLIGHT) {
-        return answer(overloaded(MAX_IN_FLIGHT), new URL(request.url).pathname);
+      if (!hasRightHost(request)) {
+        return answer(new Problem("bad_request", "the Host header names no host"), request);
       }
+      // Whatever the request is for: what isn't read would pile up, and hide the answer.
+      if (request.body) {
+        try {
+          arrived.set(request, await bodies.read(request));
+        } catch (error) {
+          return answer(error as Problem, request);
+        }
+        app.server?.timeout(request, HANDLER_S);
+      }
+      // Looking is cheap and never refused: /health tells overloaded from dead.
+      if (request.method === "GET") return handle(request);
+      // Before anything is stored.
+      if (inFlight >= MAX_IN_FLIGHT) return answer(overloaded(), request);
       inFlight += 1;
       try {
         // May be a promise, though its type says that it is none.
@@ -76,30 +87,25 @@ export function createApp(service: string, { model, faults, log, health }: AppOp
         inFlight -= 1;
       }
     })
-    .onParse({ as: "global" }, async ({ request, contentType }) => {
-      if (arriving >= MAX_ARRIVING) throw overloaded(MAX_ARRIVING);
-      // Who sends slowly takes nobody's place meanwhile.
-      inFlight -= 1;
-      arriving += 1;
-      try {
-        const body = await readJson(request, contentType);
-        if (inFlight >= MAX_IN_FLIGHT) throw overloaded(MAX_IN_FLIGHT);
-        app.server?.timeout(request, HANDLER_S);
-        return body;
-      } finally {
-        arriving -= 1;
-        inFlight += 1;
-      }
+    .guard({
+      as: "global",
+      parse: [
+        ({ request }, contentType) => parseJson(arrived.get(request), contentType),
+        // Never reached: it tells /openapi that bodies are JSON.
+        "json",
+      ],
+    })
+    .onAfterHandle({ as: "global" }, ({ request, responseValue, set }) => {
+      const next = nextPage(request, responseValue);
+      if (next !== undefined) set.headers["link"] = `<${next}>; rel="next"`;
     })
     .onError({ as: "global" }, ({ code, error, request }) => {
-      const problem = toProblem(code, error, () =>
-        allowedMethods(app.routes, new URL(request.url).pathname),
-      );
+      const problem = toProblem(code, error, () => allowedMethods(app.routes, request));
       if (problem.status >= 500 && !(unwrapped(error) instanceof Problem)) {
         const { method, url } = request;
         log.error("request_failed", { method, url, reason: reasonOf(error) });
       }
-      return answer(problem, new URL(request.url).pathname);
+      return answer(problem, request);
     });
   return app
     .use(
@@ -132,20 +138,51 @@ function faultRoutes(faults: Faults, log: Log) {
         log.warn("faults_set", body);
         return faults.settings;
       },
-      { body: FaultSettings },
+      {
+        body: FaultSettings,
+        // Its defaults would make "all off" of nothing.
+        transform({ body }) {
+          if (!body) throw new Problem("invalid_request", "body: Expected object");
+        },
+      },
     );
 }
 
-async function readJson(request: Request, contentType: string): Promise<unknown> {
+/** Where the page after this one is (RFC 8288), if the answer is a page and not the last. */
+function nextPage(request: Request, answer: unknown): string | undefined {
+  const after = (answer as { next_after?: string } | null | undefined)?.next_after;
+  if (after === undefined) return undefined;
+  const { pathname, searchParams } = addressOf(request);
+  searchParams.set("after", after);
+  return `${pathname}?${searchParams.toString()}`;
+}
+
+/**
+ * Whether its address can be read. No host at all is right in HTTP/1.0, and Bun refuses it in 1.1;
+ * what is wrong would make another path of the address.
+ */
+function hasRightHost({ headers, url }: Request): boolean {
+  const host = headers.get("host");
+  // CONNECT names a host in place of a path.
+  if (!/^(https?:\/)?\//.test(url)) return false;
+  if (!host) return true;
+  return /^([\w.~-]+|\[[\da-f:.]+\])(:\d{0,5})?$/i.test(host) && URL.canParse(url);
+}
+
+/** The address of a request, also where it names no host, or one that is none. */
+function addressOf({ url }: Request): URL {
+  return URL.parse(url, "http://localhost") ?? new URL("http://localhost");
+}
+
+function parseJson(bytes: Uint8Array | undefined, contentType: string): object | null {
   // No body is for the route's schema to refuse, where it wants one.
-  if (!request.body) return undefined;
+  if (!bytes?.length) return null;
   if (!/^application\/([\w.-]+\+)?json$/i.test(contentType)) {
     throw new Problem(
       "unsupported_media_type",
       `the content type is ${contentType || "not given"}`,
     );
   }
-  const bytes = await readBytes(request);
   let value: unknown;
   try {
     value = JSON.parse(utf8.decode(bytes));
@@ -165,29 +202,8 @@ async function readJson(request: Request, contentType: string): Promise<unknown>
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
-async function readBytes(request: Request): Promise<Uint8Array> {
-  const length = request.headers.get("content-length");
-  if (length !== null) {
-    if (Number(length) > MAX_BODY_BYTES) throw tooLarge(`${length} bytes`);
-    return request.bytes();
-  }
-  // Chunked: the length is known only at its end, so it is counted on the way.
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of request.body ?? []) {
-    size += chunk.length;
-    if (size > MAX_BODY_BYTES) throw tooLarge("a chunked body");
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
-}
-
-function tooLarge(what: string): Problem {
-  return new Problem("body_too_large", `${what}, at most ${MAX_BODY_BYTES} bytes`);
-}
-
-function overloaded(most: number): Problem {
-  return new Problem("overloaded", `there are ${most} requests already; try again`, {
+function overloaded(): Problem {
+  return new Problem("overloaded", `there are ${MAX_IN_FLIGHT} requests already; try again`, {
     headers: { "retry-after": "1" },
   });
 }
@@ -224,35 +240,48 @@ function unwrapped(error: unknown): unknown {
 }
 
 function validationProblem(error: unknown): Problem {
-  const { type, valueError } = error as {
-    type?: string;
-    valueError?: { path: string; message: string };
-  };
+  const { type, valueError } = error as { type?: string; valueError?: ValueError };
   // Our own answer broke its schema: no fault of the client's.
   if (type === "response") {
     return new Problem("internal_error", "it was logged");
   }
-  return new Problem(
-    "invalid_request",
-    valueError
-      ? `${type}${valueError.path}: ${valueError.message}`
-      : `the ${type ?? "request"} does not match its schema`,
-  );
+  if (!valueError) {
+    return new Problem("invalid_request", `the ${type ?? "request"} does not match its schema`);
+  }
+  // A number in a query is read, then checked: the second error knows no path, its schema a name.
+  const where =
+    type === "property" ? `query/${valueError.schema.title}` : `${type}${valueError.path}`;
+  return new Problem("invalid_request", `${where}: ${expectation(valueError)}`);
 }
 
-/** The methods that the app has at a path, an empty list for an unknown path. */
+/** What was expected, where TypeBox names only a kind or "union value". */
+function expectation({ message, schema }: ValueError): string {
+  if (schema[Kind] === "Text") {
+    return `Expected 1 to ${schema["maxLength"]} characters, ${schema.description}`;
+  }
+  const any = schema["anyOf"] as TSchema[] | undefined;
+  // Text is what every query holds: of a number there only the number tells anything.
+  const names = any
+    ?.map(({ const: value, type }) => value ?? type)
+    .filter((one) => one !== "string");
+  return names ? `Expected ${names.join(" or ")}` : message;
+}
+
+/** The other methods that the app has at a path, an empty list for an unknown path. */
 function allowedMethods(
   routes: readonly { method: string; path: string }[],
-  pathname: string,
+  request: Request,
 ): string[] {
+  const { pathname } = addressOf(request);
   const methods = routes
     .filter(({ path }) => new RegExp(`^${path.replace(/:[^/]+/g, "[^/]+")}/?$`).test(pathname))
-    .map(({ method }) => method);
+    .map(({ method }) => method)
+    .filter((method) => method !== request.method);
   return [...new Set(methods)];
 }
 
-function answer(problem: Problem, instance: string): Response {
-  const body: ProblemBody = problemBody(problem, instance);
+function answer(problem: Problem, request: Request): Response {
+  const body: ProblemBody = problemBody(problem, addressOf(request).pathname);
   return new Response(JSON.stringify(body), {
     status: problem.status,
     headers: {

@@ -3,8 +3,11 @@ import { OrderId } from "@lab/contracts/ids";
 import { IdempotencyKey, OrderStatus } from "@lab/contracts/order";
 import { t } from "elysia";
 
-/** Elysia's own integer: a query holds text, and `t.Integer` reads it. */
-const limit = t.Integer({ minimum: 1, maximum: 1000, default: 100 });
+/**
+ * Elysia's own integer: a query holds text, and `t.Integer` reads it. Its error is told without a
+ * path: the title names the parameter.
+ */
+const limit = t.Integer({ title: "limit", minimum: 1, maximum: 1000, default: 100 });
 
 /** Query of a list: `after` is the `next_after` of the page before. */
 export const PageQuery = t.Object({ limit, after: t.Optional(OrderId) });

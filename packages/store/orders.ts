@@ -232,7 +232,9 @@ export class Orders {
   #order(row: OrderRow): Order {
     const steps = this.#db
       .query<{ status: OrderStatus; at: string }, [string]>(
-        "SELECT status, at FROM order_steps WHERE order_id = ? ORDER BY at, status DESC",
+        // Not by their times: they may be of the same millisecond, and of two clocks.
+        `SELECT status, at FROM order_steps WHERE order_id = ?
+         ORDER BY CASE status WHEN 'placed' THEN 0 WHEN 'reserved' THEN 1 ELSE 2 END`,
       )
       .all(row.order_id);
     return {

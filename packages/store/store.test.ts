@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { newEvent, type OrderPlaced } from "@lab/contracts/events";
 import { newId } from "@lab/contracts/ids";
+import type { OrderStatus } from "@lab/contracts/order";
 import { Analytics, ANALYTICS_SCHEMA } from "./analytics.ts";
 import { Attempts, ATTEMPTS_SCHEMA, Taken, TAKEN_SCHEMA } from "./attempts.ts";
 import { Bulks, BULKS_SCHEMA } from "./bulks.ts";
@@ -122,6 +123,23 @@ test("an order never steps back, and its history keeps what came late", async ()
   const { status, steps } = orders.get(order.order_id);
   expect(status).toBe("confirmed");
   expect(steps.map((one) => one.status)).toEqual(["placed", "reserved", "confirmed"]);
+});
+
+test("steps come in the order in which they can happen, whatever their clocks say", async () => {
+  const orders = new Orders(store.db);
+  const stepsOf = async (...told: [status: "reserved" | "confirmed" | "failed", at: string][]) => {
+    const { order } = await place();
+    for (const [status, at] of told) {
+      orders.advance(order.order_id, status, at, status === "failed" ? "x" : undefined);
+    }
+    return orders.get(order.order_id).steps.map(({ status }) => status);
+  };
+  const now = new Date().toISOString();
+  const all: OrderStatus[] = ["placed", "reserved", "confirmed"];
+  expect(await stepsOf(["reserved", now], ["confirmed", now])).toEqual(all);
+  expect(await stepsOf(["reserved", "2020-01-01"], ["confirmed", "2021-01-01"])).toEqual(all);
+  expect(await stepsOf(["reserved", "2099-01-01"], ["confirmed", "2021-01-01"])).toEqual(all);
+  expect(await stepsOf(["failed", "2020-01-01"])).toEqual(["placed", "failed"]);
 });
 
 test("pages follow each other without a gap", async () => {

@@ -87,3 +87,17 @@ test("Prometheus text has a line per kitchen, its label escaped", () => {
   expect(text).toContain('orders_placed_total{kitchen="a\\"b"} 1\n');
   expect(text).toEndWith("orders_per_minute_processing_time 7\n");
 });
+
+test("minutes that are none, counted before contracts refused them, leave every number a number", () => {
+  const counter = (bucket: string) => ({
+    metric: "placed" as const,
+    kitchen: "main",
+    bucket,
+    n: 3,
+  });
+  const broken = metricsOf([counter("0000-00-00T00:00Z")]);
+  expect(broken.mean_orders_per_minute).toBe(0);
+  expect(prometheusText(broken, 0, 0)).not.toContain("NaN");
+  const mixed = metricsOf([counter("0000-00-00T00:00Z"), counter("2026-01-01T12:00Z")]);
+  expect(mixed.mean_orders_per_minute).toBe(3);
+});

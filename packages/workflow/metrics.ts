@@ -87,11 +87,16 @@ function withRate(counts: Omit<Totals, "failure_rate">): Totals {
 }
 
 function meanPerMinute(minutes: ReadonlyMap<string, number>): number {
-  const times = [...minutes.keys()].map((minute) => Date.parse(minute));
-  if (times.length === 0) return 0;
-  const spanMinutes = (Math.max(...times) - Math.min(...times)) / 60_000 + 1;
-  const placed = [...minutes.values()].reduce((sum, n) => sum + n, 0);
-  return rounded(placed / spanMinutes);
+  let [first, last, placed] = [Infinity, -Infinity, 0];
+  for (const [minute, n] of minutes) {
+    const time = Date.parse(minute);
+    // A minute that is none was counted before contracts refused it.
+    if (Number.isNaN(time)) continue;
+    first = Math.min(first, time);
+    last = Math.max(last, time);
+    placed += n;
+  }
+  return placed === 0 ? 0 : rounded(placed / ((last - first) / 60_000 + 1));
 }
 
 function rounded(value: number): number {

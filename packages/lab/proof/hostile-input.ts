@@ -12,6 +12,8 @@ import { closedLoop, latencies, type LoadResult, post } from "../load.ts";
 import { type Trial, trialOf } from "../trial.ts";
 import { GOOD_ANSWERS } from "./answers.ts";
 import { judge, keepOrdering } from "./common.ts";
+import { sample } from "../waiting.ts";
+import { holdsBounded, memoryMib, MOST_MEMORY_MIB } from "./memory.ts";
 import { type Held, hold, rawAnswer } from "./raw-connections.ts";
 
 const RATE_PER_S = 100;
@@ -20,6 +22,10 @@ const GENERATED = 10_000;
 const IDLE = 1_000;
 /** More than a service works on at once. */
 const SLOW = 1_500;
+/** With 63 KiB of a body each, more than a service's container has; some in chunks. */
+const STALLED = 3_000;
+const STALLED_IN_CHUNKS = 1_000;
+const STALLED_BYTES = 63 * 1024;
 const HALF_OPEN = 300;
 const FLOODS = 100;
 const LANES = 20;
@@ -67,15 +73,16 @@ export function testHostileInput(plan: HostilePlan): void {
       name: "hostile-input",
       model: plan.model,
       question: "Does bad input of every kind do harm to honest orders beside it?",
-      method: `${RATE_PER_S} honest orders/s all along, LAB_FAULTS off. ${GENERATED} generated requests${plan.sources ? " and messages" : ""}; every bad request of the table; ${IDLE} idle connections, ${SLOW} slow bodies and ${HALF_OPEN} half-sent heads that are held open; floods of headers, bodies that are too large or never end, bytes that are no HTTP.`,
-      disproof: `An honest order without its right answer and end. A service that ends. An answer of 5xx, or one that is no problem+json.${plan.badMessage ? ` ${plan.badMessage}` : ""}`,
+      method: `${RATE_PER_S} honest orders/s all along, LAB_FAULTS off. ${GENERATED} generated requests${plan.sources ? " and messages" : ""}; every bad request of the table; ${IDLE} idle connections, ${SLOW} slow bodies and ${HALF_OPEN} half-sent heads that are held open; ${STALLED + STALLED_IN_CHUNKS} bodies that stall at 63 KiB; floods of headers, hosts that are none, bodies that are too large or never end, bytes that are no HTTP. Every service's memory is sampled.`,
+      disproof: `An honest order without its right answer and end. A service that ends. An answer of 5xx, or one that is no problem+json. A service over ${MOST_MEMORY_MIB} MiB.${plan.badMessage ? ` ${plan.badMessage}` : ""}`,
       requirements: [],
       parameters: { rate_per_s: RATE_PER_S, generated: GENERATED },
     },
     async (run) => {
       await using trial = await trialOf(run, "hostile", { env: { LAB_FAULTS: "off" } });
       const started = trial.campus.services.map(({ pid }) => pid);
-      const { order } = trial.campus;
+      const { order, services } = trial.campus;
+      const memory = services.map((service) => sample(() => memoryMib(service.pid)));
       // Before anything is timed: it takes seconds.
       const requests = generateRequests(run.seed, plan);
       const messages = generateMessages(run.seed, plan.sources?.(trial) ?? []);
@@ -88,20 +95,24 @@ export function testHostileInput(plan: HostilePlan): void {
         [held.idle.open, held.slow.open, held.halfOpen.open],
         [IDLE, SLOW, HALF_OPEN],
       );
-      run.progress("generated requests and messages");
-      const [answered, written] = await Promise.all([
+      run.progress("generated requests and messages, and bodies that stall");
+      const [answered, written, stalled] = await Promise.all([
         sendRequests(trial, requests),
         writeMessages(trial, plan, messages),
+        stalledWaves(order.url),
       ]);
       const waves = [
         ...answered,
         ...written,
+        ...stalled,
         await badRequests(trial),
         await hidden(trial, plan),
         ...(await floods(order.url)),
       ];
       run.progress("what is held open is cut");
       waves.push(...(await heldWaves(held)));
+      await Promise.all(memory.map((sampler) => sampler.stop()));
+      holdsBounded(run, services, memory);
       const told = await honest.stop();
       conclude(run, waves, told, plan.model);
       const verdict = await judge(run, trial, { kills: 0, faults: 0 });
@@ -126,25 +137,44 @@ export function testHostileInput(plan: HostilePlan): void {
   );
 }
 
-/** Waits until the server has cut all that is held open. */
+/** Sent all at once: the server waits seconds for the rest of each before it answers. */
+const ENDLESS = "a body without an end";
+const POST_ORDER = "POST /order HTTP/1.1\r\nhost: lab\r\ncontent-type: application/json\r\n";
+
 function heldWaves({ idle, slow, halfOpen }: Awaited<ReturnType<typeof holdOpen>>) {
-  const held: [kind: string, sent: number, Held][] = [
-    ["idle connections", IDLE, idle],
-    ["slow bodies, after a good request", SLOW, slow],
-    ["heads without an end", HALF_OPEN, halfOpen],
+  return Promise.all([
+    cutWave("idle connections", IDLE, idle),
+    cutWave("slow bodies, after a good request", SLOW, slow),
+    cutWave("heads without an end", HALF_OPEN, halfOpen),
+  ]);
+}
+
+async function stalledWaves(url: string): Promise<Wave[]> {
+  const part = " ".repeat(STALLED_BYTES);
+  const told = `${POST_ORDER}content-length: ${64 * 1024}\r\n\r\n${part}`;
+  const chunk = `${STALLED_BYTES.toString(16)}\r\n${part}\r\n`;
+  const inChunks = `${POST_ORDER}transfer-encoding: chunked\r\n\r\n${chunk}`;
+  const [one, other] = [
+    await hold(url, STALLED, told),
+    await hold(url, STALLED_IN_CHUNKS, inChunks),
   ];
-  return Promise.all(
-    held.map(async ([kind, sent, one]): Promise<Wave> => {
-      const answers = await one.cut();
-      const wrong = Object.keys(answers).filter((how) => how !== "cut");
-      if (answers["cut"] !== sent) wrong.push(`${answers["cut"] ?? 0} of ${sent} were cut`);
-      return { kind, sent, answers, wrong };
-    }),
-  );
+  return Promise.all([
+    cutWave("bodies that stall at 63 KiB", STALLED, one),
+    cutWave("the same in chunks", STALLED_IN_CHUNKS, other),
+  ]);
+}
+
+/** Waits until the server has cut all that is held open. */
+async function cutWave(kind: string, sent: number, held: Held): Promise<Wave> {
+  const answers = await held.cut();
+  held.end();
+  const wrong = Object.keys(answers).filter((how) => how !== "cut");
+  if (answers["cut"] !== sent) wrong.push(`${answers["cut"] ?? 0} of ${sent} were cut`);
+  return { kind, sent, answers, wrong };
 }
 
 async function holdOpen(url: string) {
-  const head = "POST /order HTTP/1.1\r\nhost: lab\r\ncontent-type: application/json\r\n";
+  const head = POST_ORDER;
   const idle = await hold(url, IDLE, "");
   // After a good request over the same connection.
   const before = "GET /health HTTP/1.1\r\nhost: lab\r\n\r\n";
@@ -322,36 +352,44 @@ async function hidden({ campus }: Trial, plan: HostilePlan): Promise<Wave> {
 
 /** Requests that no client library would send, each on a connection of its own. */
 async function floods(url: string): Promise<Wave[]> {
-  const head = "POST /order HTTP/1.1\r\nhost: lab\r\ncontent-type: application/json\r\n";
+  const head = POST_ORDER;
+  const old = head.replace("HTTP/1.1\r\nhost: lab", "HTTP/1.0");
   const many = Array.from({ length: 2_000 }, (_, n) => `x-${n}: ${n}\r\n`).join("");
   const chunk = `10000\r\n${" ".repeat(65_536)}\r\n`;
+  const tooLong = `content-length: 1000000\r\n\r\n${" ".repeat(1_000_000)}`;
   const waves: [kind: string, bytes: string, may: string[]][] = [
-    ["2,000 headers", `GET /health HTTP/1.1\r\nhost: lab\r\n${many}\r\n`, ["431"]],
-    ["a header of 1 MB", `GET / HTTP/1.1\r\nx: ${"x".repeat(1_000_000)}\r\n\r\n`, ["431"]],
-    ["a path of 1 MB", `GET /${"x".repeat(1_000_000)} HTTP/1.1\r\n\r\n`, ["431"]],
-    ["a body of 100 KB", `${head}content-length: 100000\r\n\r\n${" ".repeat(100_000)}`, ["413"]],
-    [
-      "a body without an end",
-      `${head}transfer-encoding: chunked\r\n\r\n${chunk.repeat(4)}`,
-      ["413"],
-    ],
+    // Who stops reading in the middle may cut the line before its answer is read.
+    ["2,000 headers", `GET /health HTTP/1.1\r\nhost: lab\r\n${many}\r\n`, ["431", "cut"]],
+    ["a header of 1 MB", `GET / HTTP/1.1\r\nx: ${"x".repeat(1_000_000)}\r\n\r\n`, ["431", "cut"]],
+    ["a path of 1 MB", `GET /${"x".repeat(1_000_000)} HTTP/1.1\r\n\r\n`, ["431", "cut"]],
+    ["a body of 1 MB", `${head}${tooLong}`, ["413", "cut"]],
+    ["the same to no path", `${head.replace("/order", "/nope")}${tooLong}`, ["413", "cut"]],
+    [ENDLESS, `${head}transfer-encoding: chunked\r\n\r\n${chunk.repeat(4)}`, ["413"]],
     ["two lengths", `${head}content-length: 1\r\ncontent-length: 2\r\n\r\n{}`, ["400"]],
     [
       "a length and chunks",
       `${head}content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n`,
       ["400"],
     ],
-    ["bytes that are no HTTP", "\u0016\u0003\u0001\u0002\0\u0001\0\u0001ü\r\n\r\n", ["400"]],
+    ["no host", `${head.replace("host: lab\r\n", "")}content-length: 2\r\n\r\n{}`, ["400"]],
+    ["no host in HTTP/1.0", `${old}content-length: 2\r\n\r\n{}`, ["422"]],
+    ["an empty host", "GET /nope HTTP/1.1\r\nhost:\r\n\r\n", ["404"]],
+    ["a host that is none", "GET /nope HTTP/1.1\r\nhost: a b:x\r\n\r\n", ["400"]],
+    ["two hosts", "GET /orders HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n", ["400"]],
+    ["a whole address", "GET http://lab/nope HTTP/1.1\r\nhost: lab\r\n\r\n", ["404"]],
+    ["CONNECT", "CONNECT lab:80 HTTP/1.1\r\nhost: lab\r\n\r\n", ["400"]],
+    ["PROPFIND", "PROPFIND /order HTTP/1.1\r\nhost: lab\r\n\r\n", ["405"]],
+    ["bytes that are no HTTP", "\u0016\u0003\u0001\u0002\0\u0001\0\u0001ü\r\n\r\n", ["400", "cut"]],
   ];
   return Promise.all(
     waves.map(async ([kind, bytes, may]) => {
       const answers: Record<string, number> = {};
-      for (let n = 0; n < FLOODS; n += 1) {
-        const answer = await rawAnswer(url, bytes);
-        answers[answer] = (answers[answer] ?? 0) + 1;
-      }
-      // Who stops reading in the middle may cut the line before its answer is read.
-      const wrong = Object.keys(answers).filter((one) => ![...may, "cut"].includes(one));
+      const note = (answer: string) => (answers[answer] = (answers[answer] ?? 0) + 1);
+      if (kind === ENDLESS) {
+        const sent = Array.from({ length: FLOODS }, () => rawAnswer(url, bytes));
+        for (const answer of await Promise.all(sent)) note(answer);
+      } else for (let n = 0; n < FLOODS; n += 1) note(await rawAnswer(url, bytes));
+      const wrong = Object.keys(answers).filter((one) => !may.includes(one));
       return { kind, sent: FLOODS, answers, wrong };
     }),
   );

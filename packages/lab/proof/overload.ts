@@ -9,6 +9,7 @@ import { eventually, nowUs, sample, type Sampler } from "../waiting.ts";
 import { count } from "../databases.ts";
 import { setFaults } from "../set-faults.ts";
 import { answersTable, judge, LONG } from "./common.ts";
+import { holdsBounded, memoryMib, MOST_MEMORY_MIB } from "./memory.ts";
 
 const FLOOD_S = LONG ? 60 : 12;
 /** Slower by this, a service with 1,000 requests at once gets through 500 a second. */
@@ -17,8 +18,6 @@ const RATE_PER_S = 1_000;
 /** Requests that a service works on at once; see packages/runtime/http.ts. */
 const MOST_AT_ONCE = 1_000;
 const ACCEPTED_PER_S = MOST_AT_ONCE / (DELAY_MS / 1_000);
-/** What the compose files give a service (mem_limit). At rest it takes some 80 MiB. */
-const MOST_MEMORY_MIB = 256;
 /** At once, on a slow machine: by then every request of the flood has its answer. */
 const MOST_RECOVERY_MS = 2_000;
 
@@ -58,6 +57,7 @@ export function testOverload(model: Model): void {
       for (const operation of flooded.operations) run.history.operations.push(operation);
       await judge(run, trial, { kills: 0, faults: 1 });
       await Promise.all(memory.map((sampler) => sampler.stop()));
+      memorySeries(run, services, memory);
       holdsBounded(run, services, memory);
       answersTable(run, trial);
       const answers = new Set(trial.operations.map(({ status, code }) => code ?? status));
@@ -134,20 +134,7 @@ async function setDelay(service: ServiceProcess, delayMs: number): Promise<void>
   });
 }
 
-/** Resident memory. A small Linux has no `ps`, macOS no /proc. */
-function memoryMib(pid: number): number {
-  const kib =
-    process.platform === "linux"
-      ? /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]
-      : Bun.spawnSync(["ps", "-o", "rss=", "-p", `${pid}`])
-          .stdout.toString()
-          .trim();
-  if (!kib) throw new Error(`no memory of process ${pid} is known`);
-  return Math.round(Number(kib) / 1_024);
-}
-
-function holdsBounded(run: Run, services: ServiceProcess[], memory: Sampler<number>[]): void {
-  const peaks = memory.map(({ points }) => Math.max(...points.map(([, mib]) => mib)));
+function memorySeries(run: Run, services: ServiceProcess[], memory: Sampler<number>[]): void {
   run.series({
     id: "memory",
     title: "Resident memory",
@@ -156,24 +143,4 @@ function holdsBounded(run: Run, services: ServiceProcess[], memory: Sampler<numb
     lines: services.map(({ name }, n) => ({ name, points: memory[n]?.points ?? [] })),
     shaded: [{ label: "flood", from: 0, to: FLOOD_S }],
   });
-  run.table({
-    id: "memory",
-    title: "Memory under overload",
-    columns: [
-      { name: "service" },
-      { name: "at first", unit: "MiB" },
-      { name: "peak", unit: "MiB" },
-    ],
-    rows: services.map(({ name }, n) => [name, memory[n]?.points[0]?.[1] ?? 0, peaks[n] ?? 0]),
-  });
-  run.holds(
-    "every service's memory was sampled",
-    services.filter((_, n) => (memory[n]?.points.length ?? 0) < 2).map(({ name }) => name),
-    [],
-  );
-  run.holds(
-    `no service takes more than ${MOST_MEMORY_MIB} MiB`,
-    services.filter((_, n) => (peaks[n] ?? 0) > MOST_MEMORY_MIB).map(({ name }) => name),
-    [],
-  );
 }

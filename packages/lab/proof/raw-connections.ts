@@ -17,22 +17,29 @@ export interface Held {
 /** Opens so many connections, sends `first` over each, and `drip` again and again as long as it is open. */
 export async function hold(url: string, count: number, first: string, drip = ""): Promise<Held> {
   const { hostname, port } = new URL(url);
-  const open = new Set<Socket>();
+  const all = Buffer.from(first);
+  const open = new Set<Socket<{ written: number }>>();
   const ends: Record<string, number> = {};
-  const ended = (one: Socket, how: string) => {
+  const ended = (one: Socket<{ written: number }>, how: string) => {
     if (open.delete(one)) ends[how] = (ends[how] ?? 0) + 1;
+  };
+  const more = (one: Socket<{ written: number }>) => {
+    if (one.data.written === all.length) return;
+    one.data.written += Math.max(0, one.write(all.subarray(one.data.written)));
   };
   const socket = {
     data() {},
+    drain: more,
     // A server that closes with bytes unread resets: that is a cut too.
-    close: (one: Socket, error?: Error & { code?: string }) =>
+    close: (one: Socket<{ written: number }>, error?: Error & { code?: string }) =>
       ended(one, error === undefined || error.code === "ECONNRESET" ? "cut" : String(error)),
-    error: (one: Socket, error: Error) => ended(one, String(error)),
+    error: (one: Socket<{ written: number }>, error: Error) => ended(one, String(error)),
   };
   for (let n = 0; n < count; n += 1) {
-    const one = await Bun.connect({ hostname, port: Number(port), socket });
+    const data = { written: 0 };
+    const one = await Bun.connect({ hostname, port: Number(port), socket, data });
     open.add(one);
-    if (first !== "") one.write(first);
+    more(one);
   }
   const dripping = setInterval(() => {
     if (drip !== "") for (const one of open) one.write(drip);
