@@ -1,0 +1,79 @@
+import { count, OUTBOX_DEPTH } from "../databases.ts";
+import type { Broker, BrokerName } from "../brokers.ts";
+import type { Model } from "../evidence.ts";
+import { experiment } from "../experiment.ts";
+import { owedOf } from "../health.ts";
+import { setFaults } from "../set-faults.ts";
+import { type Trial, trialOf } from "../trial.ts";
+import { eventually } from "../waiting.ts";
+import { answersTable, judge, ownBroker } from "./common.ts";
+
+/** Between the event of a usual order and that of the large one. */
+const MOST_BYTES = 1_500;
+const ORDERS = 15;
+
+interface Plan {
+  model: Model;
+  broker: BrokerName;
+  /** Says how large a message may be; without a number as it was before. Channels that are open may not have heard of it. */
+  limit: (broker: Broker, trial: Trial, bytes?: number) => Promise<void>;
+}
+
+/** One event that the broker takes from nobody, before many others. */
+export function testRefusedEvent({ broker: name, limit, model }: Plan): void {
+  experiment(
+    {
+      name: "one-refused",
+      model,
+      question: "One event is too large for the broker: are the others published all the same?",
+      method: `The broker takes no message over ${MOST_BYTES} bytes. A larger order is placed and, with it, ${ORDERS} usual ones, all in one transaction; then the limit is lifted.`,
+      disproof:
+        "Another event than that one which isn't published, a health that doesn't count that one, an order without an end once the limit is lifted.",
+      requirements: [],
+      parameters: { orders: ORDERS, most_bytes: MOST_BYTES },
+    },
+    async (run) => {
+      await using own = await ownBroker(run, name);
+      await using trial = await trialOf(run, "one-refused", { broker: own.broker });
+      const { order } = trial.campus;
+      await limit(own.broker, trial, MOST_BYTES);
+      try {
+        await order.restart();
+        await order.healthy();
+        run.progress("a large event, and others");
+        // They wait, and are stored together.
+        await setFaults(order, { delay_ms: 500 });
+        const large = trial.place(LARGE);
+        const others = Array.from({ length: ORDERS }, () => trial.send());
+        const answers = await Promise.all([large, ...others]);
+        await setFaults(order, {});
+        run.holds(
+          "all are accepted",
+          answers.filter(({ kind }) => kind !== "ok"),
+          [],
+        );
+        const open = () => count(order, "SELECT count(*) FROM orders WHERE status = 'placed'");
+        await eventually("one order is open", () => open() === 1);
+        run.holds(
+          "one event waits, and health counts it",
+          [count(order, OUTBOX_DEPTH), await owedOf("outbox", order.url)],
+          [1, 1],
+        );
+      } finally {
+        await limit(own.broker, trial);
+      }
+      run.progress("the limit is lifted");
+      // It would be tried again by itself, some time later.
+      await order.restart();
+      await judge(run, trial, { kills: 0, faults: 1 });
+      answersTable(run, trial);
+    },
+  );
+}
+
+/** Of a kitchen of its own: published last, it may come out of its turn. */
+const LARGE = {
+  user_id: "u1",
+  kitchen: "elsewhere",
+  items: Array.from({ length: 20 }, (_, n) => ({ sku: `${n}-${"x".repeat(50)}`, qty: 1 })),
+};

@@ -1,0 +1,18 @@
+/** An event that is too large for its topic, which refuses all that is sent with it. */
+import { withAdmin } from "@lab/lab/kafka-tools";
+import { testRefusedEvent } from "@lab/lab/proof/one-refused";
+import { ConfigResourceTypes } from "kafkajs";
+
+const DEFAULT_BYTES = 1_048_588;
+
+testRefusedEvent({
+  model: "streaming-kafka",
+  broker: "kafka",
+  limit: (broker, trial, bytes = DEFAULT_BYTES) =>
+    withAdmin(broker.address, async (admin) => {
+      const configEntries = [{ name: "max.message.bytes", value: String(bytes) }];
+      const name = `${trial.namespace}order-events`;
+      const type = ConfigResourceTypes.TOPIC;
+      await admin.alterConfigs({ validateOnly: false, resources: [{ type, name, configEntries }] });
+    }),
+});
