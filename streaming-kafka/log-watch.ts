@@ -1,6 +1,6 @@
 /** What has Analytics read on from where its own database stands, and look at the log for what that has lost. */
 import { owed, type Owed } from "@lab/runtime/health";
-import { type Log, reasonOf } from "@lab/runtime/log";
+import type { Log } from "@lab/runtime/log";
 import { mayPass } from "@lab/runtime/patience";
 import { without } from "@lab/runtime/protections";
 import { Repeater } from "@lab/runtime/repeater";
@@ -8,6 +8,7 @@ import type { Analytics } from "@lab/store/analytics";
 import { recordsIn } from "@lab/store/gaps";
 import type { Store } from "@lab/store/store";
 import { type Consumer, type Kafka, KafkaJSError } from "kafkajs";
+import { isBug, wordsOf } from "./errors.ts";
 import { fetchLogs } from "./topic-logs.ts";
 import { keepRecords, type Topics } from "./topics.ts";
 
@@ -37,8 +38,8 @@ export class LogWatch {
       try {
         await this.look();
       } catch (error) {
-        if (!(error instanceof KafkaJSError)) throw error;
-        log.debug("broker_says", { reason: reasonOf(error) });
+        if (isBug(error)) throw error;
+        log.debug("broker_says", { reason: wordsOf(error) });
       }
     });
   }
