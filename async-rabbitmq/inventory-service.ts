@@ -29,16 +29,16 @@ import type { ConfirmChannel, ConsumeMessage } from "amqplib";
 import {
   acknowledge,
   AmqpUrl,
-  connectBroker,
   consumeBatches,
   type Consumer,
   type Delivery,
-  isBug,
+  giveUp,
   PREFETCH,
-  Publisher,
   requeueLater,
 } from "./client.ts";
+import { connectBroker } from "./connection.ts";
 import { oneByOne } from "./one-by-one.ts";
+import { isBug, type Publisher } from "./publisher.ts";
 import { topology } from "./topology.ts";
 
 export const Config = Type.Object({
@@ -74,7 +74,9 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
     log,
     health: () => ({
       needs: { database: store.healthy(), broker: broker.connected() },
-      problems: store.problems(),
+      owed: { unconfirmed: broker.unconfirmed() },
+      waits_for: broker.waitsFor(),
+      problems: [...store.problems(), ...broker.problems()],
     }),
   })
     .get("/stock", ({ query }) => inventory.stock(query.kitchen), {
@@ -100,7 +102,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
           // Never valid, however often it comes: to the dead queue at once.
           log.warn("message_refused", decoded);
           faults.reached("refused-before-reject");
-          channel.reject(message, false);
+          await giveUp(channel, message);
           await faults.sent("rejected");
           continue;
         }
@@ -119,7 +121,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
       faults.reached("stored-before-publish");
       const said = answers.map((answer, n) =>
         answer.kind === "done"
-          ? publisher.publish(answer.outcome)
+          ? publisher.publishPatiently(answer.outcome)
           : refuse(publisher, work[n]!.message, answer.detail),
       );
       await faults.sent("published-before-confirm");
@@ -154,11 +156,11 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
     url: config.amqpUrl,
     names,
     log,
-    async setup(channel) {
-      const publisher = new Publisher(channel, names.exchange);
+    async setup(channel, publisher) {
       faults.reached("declared-before-consuming");
       consumer = await consumeBatches(
         channel,
+        publisher,
         names.inventoryQueue,
         () => faults.batchLimit(PREFETCH),
         oneByOne({ attempts, log, queue: names.inventoryQueue }, channel, publisher, (batch) =>

@@ -31,16 +31,16 @@ import type { ConfirmChannel, ConsumeMessage } from "amqplib";
 import {
   acknowledge,
   AmqpUrl,
-  connectBroker,
   consumeBatches,
   type Consumer,
   type Delivery,
-  isBug,
+  giveUp,
   PREFETCH,
-  Publisher,
   requeueLater,
 } from "./client.ts";
+import { connectBroker } from "./connection.ts";
 import { oneByOne } from "./one-by-one.ts";
+import { isBug, type Publisher } from "./publisher.ts";
 import { topology } from "./topology.ts";
 
 export const Config = Type.Object({
@@ -72,7 +72,9 @@ export async function startNotification(config: Static<typeof Config>): Promise<
     log,
     health: () => ({
       needs: { database: store.healthy(), broker: broker.connected() },
-      problems: store.problems(),
+      owed: { unconfirmed: broker.unconfirmed() },
+      waits_for: broker.waitsFor(),
+      problems: [...store.problems(), ...broker.problems()],
     }),
   }).get("/notifications", ({ query }) => notifications.page(query), {
     query: PageQuery,
@@ -93,7 +95,7 @@ export async function startNotification(config: Static<typeof Config>): Promise<
           // Never valid, however often it comes: to the dead queue at once.
           log.warn("message_refused", decoded);
           faults.reached("refused-before-reject");
-          channel.reject(message, false);
+          await giveUp(channel, message);
           await faults.sent("rejected");
           continue;
         }
@@ -112,7 +114,7 @@ export async function startNotification(config: Static<typeof Config>): Promise<
       faults.reached("stored-before-publish");
       const said = sent.map((confirmation, n) =>
         confirmation.kind === "done"
-          ? publisher.publish(confirmation.outcome)
+          ? publisher.publishPatiently(confirmation.outcome)
           : refuse(publisher, work[n]!.message, confirmation.detail),
       );
       await faults.sent("published-before-confirm");
@@ -150,11 +152,11 @@ export async function startNotification(config: Static<typeof Config>): Promise<
     url: config.amqpUrl,
     names,
     log,
-    async setup(channel) {
-      const publisher = new Publisher(channel, names.exchange);
+    async setup(channel, publisher) {
       faults.reached("declared-before-consuming");
       consumer = await consumeBatches(
         channel,
+        publisher,
         names.notificationQueue,
         () => faults.batchLimit(PREFETCH),
         oneByOne({ attempts, log, queue: names.notificationQueue }, channel, publisher, (batch) =>

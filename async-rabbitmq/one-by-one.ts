@@ -3,7 +3,7 @@ import { type Log, reasonOf } from "@lab/runtime/log";
 import { patiently } from "@lab/runtime/patience";
 import { type Attempts, MOST_DEATHS } from "@lab/store/attempts";
 import type { Channel, ConsumeMessage } from "amqplib";
-import { isBug, type Publisher } from "./client.ts";
+import { isBug, type Publisher } from "./publisher.ts";
 
 /**
  * The same work, but a delivery that comes again is counted while it is worked on, and buried where

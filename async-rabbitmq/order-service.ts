@@ -20,7 +20,7 @@ import { Order, OrderAccepted, OrderPage, PlaceOrder } from "@lab/contracts/orde
 import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs } from "@lab/runtime/faults";
 import { createApp } from "@lab/runtime/http";
-import { createLog, reasonOf } from "@lab/runtime/log";
+import { createLog } from "@lab/runtime/log";
 import { patiently } from "@lab/runtime/patience";
 import { OrderHeaders, OrderParams, OrderQuery } from "@lab/runtime/requests";
 import { Repeater } from "@lab/runtime/repeater";
@@ -35,17 +35,16 @@ import type { ConfirmChannel, ConsumeMessage } from "amqplib";
 import {
   acknowledge,
   AmqpUrl,
-  connectBroker,
   consumeBatches,
   type Consumer,
   type Delivery,
-  isBug,
-  Pace,
+  giveUp,
   PREFETCH,
-  Publisher,
   requeueLater,
 } from "./client.ts";
+import { connectBroker } from "./connection.ts";
 import { oneByOne } from "./one-by-one.ts";
+import { isBug, Pace, type Publisher } from "./publisher.ts";
 import { topology } from "./topology.ts";
 
 export const Config = Type.Object({
@@ -81,8 +80,9 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     log,
     health: () => ({
       needs: { database: store.healthy(), broker: broker.connected() },
-      problems: store.problems(),
-      owed: { outbox: outbox.owed() },
+      owed: { outbox: outbox.owed(), unconfirmed: broker.unconfirmed() },
+      waits_for: broker.waitsFor(),
+      problems: [...store.problems(), ...broker.problems()],
     }),
   })
     .post(
@@ -162,8 +162,6 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
         rows.filter((row) => !sent.includes(row)),
         through !== publisher,
       );
-      const refused = words.find((word) => word.status === "rejected");
-      if (refused) log.warn("call_failed", { reason: reasonOf(refused.reason) });
       // The others go on, unless there is nobody to take them.
       if (sent.length === 0) return;
     }
@@ -183,7 +181,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
         else {
           log.warn("message_refused", decoded);
           faults.reached("refused-before-reject");
-          channel.reject(message, false);
+          await giveUp(channel, message);
           await faults.sent("rejected");
         }
       }
@@ -214,14 +212,14 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     url: config.amqpUrl,
     names,
     log,
-    async setup(channel) {
-      const own = new Publisher(channel, names.exchange);
+    async setup(channel, own) {
       publisher = own;
       // While RabbitMQ is down nothing is tried: each order would try all that waits.
       channel.on("close", () => (publisher = undefined));
       faults.reached("declared-before-consuming");
       consumer = await consumeBatches(
         channel,
+        own,
         names.orderQueue,
         () => PREFETCH,
         oneByOne({ attempts, log, queue: names.orderQueue }, channel, own, (batch) =>

@@ -3,8 +3,14 @@ import type { EventType } from "@lab/contracts/events";
 import { without } from "@lab/runtime/protections";
 import type { Channel } from "amqplib";
 
-/** Redeliveries before a message is dead: it is delivered six times in all. */
+/** Work on a message that has failed is tried again so often, then the message is dead: six attempts in all. */
 export const DELIVERY_LIMIT = 5;
+
+/**
+ * RabbitMQ's own limit, for a message that ends its consumer before that can count. It counts every
+ * look at the message, too: far more than anybody takes.
+ */
+const BROKERS_LIMIT = 100;
 
 /** How each event is addressed on the topic exchange. */
 export const ROUTING_KEYS: Record<EventType, string> = {
@@ -61,7 +67,7 @@ function queueArguments(queue: string): Record<string, string | number> {
   return {
     "x-queue-type": "quorum",
     // RabbitMQ 4 has a limit of 20 by default, 3.x has none.
-    "x-delivery-limit": without("delivery-limit") ? 1_000_000_000 : DELIVERY_LIMIT,
+    "x-delivery-limit": without("delivery-limit") ? 1_000_000_000 : BROKERS_LIMIT,
     ...(without("dead-letter")
       ? {}
       : {

@@ -5,6 +5,7 @@ import { nativePid } from "@lab/lab/native";
 import { isPaused } from "@lab/lab/process-id";
 import { SERVICES } from "@lab/lab/processes";
 import { readState, serviceRuns, type UpBroker, type UpService } from "@lab/lab/state";
+import { printable } from "@lab/runtime/printable";
 
 /** A service of `status --json`. */
 interface ServiceStatus {
@@ -18,6 +19,7 @@ interface ServiceStatus {
   log: string;
   /** As it says itself; empty when it doesn't answer. */
   owed: ShownHealth["owed"];
+  waits_for: ShownHealth["waits_for"];
   problems: ShownHealth["problems"];
 }
 
@@ -58,7 +60,7 @@ export async function describeUp(): Promise<string> {
   for (const model of new Set(services.map((one) => one.model))) {
     lines.push(model);
     for (const one of services.filter((one) => one.model === model)) {
-      const { database, log, owed, pid, problems, service, status, url } = one;
+      const { database, log, owed, pid, problems, service, status, url, waits_for } = one;
       lines.push(
         `  ${service.padEnd(20)}  ${status.padEnd(9)}  ${url}  pid ${pid}`,
         `  ${"".padEnd(20)}  ${database}`,
@@ -68,6 +70,7 @@ export async function describeUp(): Promise<string> {
         if (count === 0) continue;
         lines.push(`  ${"".padEnd(20)}  owed: ${count} ${what}, the oldest for ${oldest_s} s`);
       }
+      for (const what of waits_for) lines.push(`  ${"".padEnd(20)}  waits for: ${what}`);
       for (const problem of problems) lines.push(`  ${"".padEnd(20)}  problem: ${problem}`);
     }
   }
@@ -83,7 +86,7 @@ export async function describeUp(): Promise<string> {
   if ([...brokers, ...services].some(({ status }) => status === "ended")) {
     lines.push("scripts/lab up starts again what has ended, on its data");
   }
-  return lines.join("\n");
+  return lines.map((line) => printable(line)).join("\n");
 }
 
 /** The order in which an order passes them, and the models' own. */
@@ -103,8 +106,8 @@ async function statusOfService(service: UpService): Promise<ServiceStatus> {
       : health?.status === "up"
         ? "healthy"
         : "unhealthy";
-  const { owed = {}, problems = [] } = health ?? {};
-  return { model, service: name, status, url, pid, database, log, owed, problems };
+  const { owed = {}, waits_for = [], problems = [] } = health ?? {};
+  return { model, service: name, status, url, pid, database, log, owed, waits_for, problems };
 }
 
 async function statusOfBroker(broker: BrokerName, up: UpBroker): Promise<BrokerStatus> {

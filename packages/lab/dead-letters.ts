@@ -1,4 +1,5 @@
 import { decodeEvent, type EventType, type InvalidReason } from "@lab/contracts/events";
+import { printable, printableJson } from "@lab/runtime/printable";
 import type { ChannelModel, ConfirmChannel, GetMessage, Options } from "amqplib";
 import { openChannel, putConfirmed } from "./rabbitmq-tools.ts";
 
@@ -10,8 +11,8 @@ export const SOURCES = {
 } as const satisfies Record<string, readonly EventType[]>;
 export type SourceQueue = keyof typeof SOURCES;
 
-/** How often a message is delivered until RabbitMQ gives it up: the topology's limit, and once more. */
-const MOST_ATTEMPTS = 6;
+/** How often a message is delivered until RabbitMQ itself gives it up: the topology's limit, and once more. */
+const MOST_DELIVERIES = 101;
 
 export interface DeadLetter {
   /** Where it came from, without the namespace; the dead queue is `<queue>.dead`. */
@@ -19,15 +20,14 @@ export interface DeadLetter {
   /** From 1, the one that died first. Earlier ones that go make it smaller. */
   position: number;
   message_id: string | null;
-  /** What is wrong with it now, by the contract; `failed_too_often` when nothing is. */
-  reason:
-    InvalidReason | "failed_too_often" | "refused_before" | "id_reused" | "killed_its_consumer";
+  /** What is wrong with it now, by the contract; when nothing is, what its consumer says, or how it came here. */
+  reason: InvalidReason | "delivered_too_often" | "refused_before" | (string & {});
   detail: string;
-  /** How RabbitMQ says that it died: `rejected` or `delivery_limit`; `its consumer` has buried it itself. */
+  /** How RabbitMQ says that it died, `rejected` or `delivery_limit`; `its consumer` has buried it itself. */
   died_by: string;
-  /** RFC 3339, whole seconds; null when RabbitMQ didn't note it. */
+  /** RFC 3339; null when nobody noted it. */
   died_at: string | null;
-  /** Deliveries in the queue where it died. */
+  /** Attempts at it in the queue where it died, as far as it is known. */
   attempts: number;
   /** How often it has died there, replays included. */
   deaths: number;
@@ -105,13 +105,14 @@ export class DeadLetters implements AsyncDisposable {
 
   /** Deletes letters for good, and returns them. */
   purge(queue: SourceQueue, which: Which): Promise<DeadLetter[]> {
-    return this.#withLetters(queue, async (channel, taken) =>
-      chosen(queue, taken, which).map((one) => {
-        channel.ack(one.message);
-        one.settled = true;
-        return one.letter;
-      }),
-    );
+    return this.#withLetters(queue, async (channel, taken) => {
+      const purged = chosen(queue, taken, which);
+      // All with one ack: of thousands RabbitMQ's channel keeps most back, and forgets them when it closes.
+      if (purged.length === taken.length) channel.ackAll();
+      else for (const { message } of purged) channel.ack(message);
+      for (const one of purged) one.settled = true;
+      return purged.map(({ letter }) => letter);
+    });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -155,19 +156,34 @@ export class DeadLetters implements AsyncDisposable {
   }
 }
 
-/** A letter for people: why it is dead, its headers, and its body up to `most` characters (hexadecimal where it isn't text). */
+/**
+ * A letter for people: why it is dead, its headers, and its body (hexadecimal where it isn't text),
+ * each up to `most` characters. What others have written in it can't steer a terminal.
+ */
 export function letterText(letter: DeadLetter, most = 4_000): string {
   const { body, headers, ...about } = letter;
   const text = textOf(body);
-  const shown = text ?? body.toString("hex").replaceAll(/../g, "$& ").trimEnd();
+  const lines = Object.entries(about).map(
+    ([name, value]) => `${name.padEnd(10)}  ${printable(String(value ?? "none"))}`,
+  );
   return [
-    ...Object.entries(about).map(([name, value]) => `${name.padEnd(10)}  ${value ?? "none"}`),
-    `headers     ${JSON.stringify(headers, undefined, 2)}`,
+    ...lines,
+    `headers     ${shortened(printableJson(headers, 2), most)}`,
     text === undefined ? "body, not UTF-8, in hexadecimal" : "body",
-    shown.length > most
-      ? `${shown.slice(0, most)} … (${shown.length - most} more characters)`
-      : shown,
+    text === undefined ? hexOf(body, most) : printable(shortened(text, most), "\n\t"),
   ].join("\n");
+}
+
+function hexOf(body: Buffer, most: number): string {
+  const shown = body.subarray(0, Math.ceil(most / 3));
+  const more = body.length - shown.length;
+  const hex = shown.toString("hex").replaceAll(/../g, "$& ").trimEnd();
+  return more > 0 ? `${hex} … (${more} more bytes)` : hex;
+}
+
+function shortened(text: string, most: number): string {
+  const more = text.length - most;
+  return more > 0 ? `${text.slice(0, most)} … (${more} more characters)` : text;
 }
 
 /** The body as text; undefined when it isn't UTF-8. */
@@ -187,9 +203,8 @@ interface Taken {
 
 async function putBack(channel: ConfirmChannel, taken: Taken[]): Promise<void> {
   try {
-    for (const { message, settled } of taken) {
-      if (!settled) channel.nack(message, false, true);
-    }
+    // All with one nack, for the reason that `purge` has.
+    if (taken.some(({ settled }) => !settled)) channel.nackAll(true);
     // The broker answers a close after all that was sent before it.
     await channel.close();
   } catch {
@@ -211,11 +226,11 @@ function chosen(queue: SourceQueue, taken: Taken[], which: Which): Taken[] {
   );
 }
 
+/** What RabbitMQ notes of a death; but anybody may write such a header, with anything in it. */
 interface Death {
-  queue: string;
-  reason: string;
-  count: number;
-  time?: { value: number };
+  reason?: unknown;
+  count?: unknown;
+  time?: { value?: unknown } | null;
 }
 
 function read(
@@ -224,66 +239,59 @@ function read(
   { content, properties }: GetMessage,
 ): DeadLetter {
   const headers = (properties.headers ?? {}) as Record<string, unknown>;
+  const history: unknown = headers["x-death"];
   // The latest death first.
-  const deaths = (headers["x-death"] ?? []) as Death[];
-  const last = deaths[0];
-  const diedBy = last?.reason ?? "unknown";
+  const deaths = (Array.isArray(history) ? history : []).filter(
+    (one): one is Death => typeof one === "object" && one !== null,
+  );
+  const [last] = deaths;
+  // What its consumer notes of a letter that it puts here itself.
+  const { "dead-at": buriedAt, "dead-attempts": attempts } = headers;
+  const buried = typeof buriedAt === "string";
+  const noted = typeof last?.reason === "string" ? last.reason : "unknown";
+  const diedBy = buried ? "its consumer" : noted;
+  const diedAt = new Date(buried ? buriedAt : Number(last?.time?.value ?? Number.NaN) * 1_000);
   return {
     queue,
     position,
     message_id: (properties.messageId as string | undefined) ?? null,
-    ...diagnose(queue, content, diedBy),
+    ...diagnose(queue, content, headers, diedBy),
     died_by: diedBy,
-    died_at: last?.time ? new Date(last.time.value * 1_000).toISOString() : null,
+    died_at: Number.isNaN(diedAt.getTime()) ? null : diedAt.toISOString(),
     // RabbitMQ 3 keeps no count of the queue where it died (x-delivery-count is the dead queue's own), but the cause of death tells.
-    attempts: diedBy === "delivery_limit" ? MOST_ATTEMPTS : 1,
-    deaths: deaths.reduce((sum, { count }) => sum + count, 0),
+    attempts: Number(attempts) || (diedBy === "delivery_limit" ? MOST_DELIVERIES : 1),
+    deaths: deaths.reduce((sum, { count }) => sum + (Number(count) || 0), buried ? 1 : 0),
     size_bytes: content.length,
     headers,
     body: content,
-    ...buried(headers),
-  };
-}
-
-/** What its consumer says of a letter that it has buried itself; nothing of another one. */
-function buried(headers: Record<string, unknown>): Partial<DeadLetter> {
-  const { "dead-reason": reason, "dead-detail": detail, "dead-at": at } = headers;
-  if (reason !== "id_reused" && reason !== "killed_its_consumer") return {};
-  return {
-    reason,
-    detail: String(detail),
-    died_by: "its consumer",
-    died_at: String(at),
-    attempts: Number(headers["dead-attempts"]),
-    deaths: 1,
   };
 }
 
 function diagnose(
   queue: SourceQueue,
   content: Buffer,
+  { "dead-reason": reason, "dead-detail": detail }: Record<string, unknown>,
   diedBy: string,
 ): Pick<DeadLetter, "reason" | "detail"> {
   const decoded = decodeEvent(content, SOURCES[queue]);
   if (decoded.kind === "invalid") {
     return { reason: decoded.reason, detail: decoded.detail };
   }
+  const what = `a valid ${decoded.event.type}`;
+  if (typeof reason === "string") return { reason, detail: `${what} that ${String(detail)}` };
   return diedBy === "delivery_limit"
     ? {
-        reason: "failed_too_often",
-        detail: `a valid ${decoded.event.type} that failed at each of ${MOST_ATTEMPTS} attempts`,
+        reason: "delivered_too_often",
+        detail: `${what} that was delivered ${MOST_DELIVERIES} times, and never acknowledged`,
       }
-    : {
-        reason: "refused_before",
-        detail: `a valid ${decoded.event.type} by today's contract`,
-      };
+    : { reason: "refused_before", detail: `${what} by today's contract` };
 }
 
-/** What it was published with, without the marks that its deaths have left. */
+/** What it was published with, without the marks that its deaths have left, and what would send it elsewhere or have it refused. */
 function propertiesOf({ properties }: GetMessage): Options.Publish {
-  const { headers = {}, ...rest } = properties;
+  const { headers = {}, userId: _user, expiration: _life, ...rest } = properties;
   const own = Object.entries(headers).filter(
-    ([name]) => !/^(x-(death|(first|last)-death-.*|delivery-count)|dead-.*)$/.test(name),
+    ([name]) => !/^(x-(death|(first|last)-death-.*|delivery-count)|dead-.*|B?CC)$/.test(name),
   );
   const set = Object.entries(rest).filter(([, value]) => value !== undefined);
   return { ...Object.fromEntries(set), headers: Object.fromEntries(own) };

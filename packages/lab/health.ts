@@ -4,6 +4,7 @@ import type { Owed } from "@lab/runtime/health";
 export interface ShownHealth {
   status: "up" | "down";
   owed: Record<string, Owed>;
+  waits_for: string[];
   problems: string[];
 }
 

@@ -11,10 +11,12 @@ test("a need that isn't met and a problem take a service down; what is owed does
       status: "up",
       database: true,
       owed: { outbox: { count: 3, oldest_s: 2 } },
+      waits_for: [],
       problems: [],
     },
   });
   expect(healthAnswer("order", () => ({ needs: { database: false } })).code).toBe(503);
+  expect(healthAnswer("order", () => ({ needs: {}, waits_for: ["RabbitMQ"] })).code).toBe(503);
   expect(healthAnswer("order", () => ({ needs: {}, problems: ["no such queue"] })).code).toBe(503);
 });
 
@@ -30,6 +32,7 @@ test("a database that can't be read is a problem, and any other error is a bug",
       status: "down",
       database: false,
       owed: {},
+      waits_for: [],
       problems: ["DatabaseLost: it is gone"],
     },
   });

@@ -21,6 +21,8 @@ export interface Health {
   needs: Record<string, boolean>;
   /** What it still has to do, by name. */
   owed?: Record<string, Owed>;
+  /** What it waits for beside those, in words. One of them takes the service down (503) while it lasts. */
+  waits_for?: readonly string[];
   /** What won't pass by waiting, for somebody to act on. One of them takes the service down (503). */
   problems?: readonly string[];
 }
@@ -30,10 +32,10 @@ export function healthAnswer(
   service: string,
   look: () => Health,
 ): { code: number; body: Record<string, unknown> } {
-  const { needs, owed = {}, problems = [] } = lookAnyway(look);
-  const up = problems.length === 0 && !Object.values(needs).includes(false);
+  const { needs, owed = {}, waits_for = [], problems = [] } = lookAnyway(look);
+  const up = waits_for.length + problems.length === 0 && !Object.values(needs).includes(false);
   const status = up ? "up" : "down";
-  return { code: up ? 200 : 503, body: { service, status, ...needs, owed, problems } };
+  return { code: up ? 200 : 503, body: { service, status, ...needs, owed, waits_for, problems } };
 }
 
 /** What is owed can't be read from a database that is damaged. */

@@ -1,3 +1,5 @@
+import { printableJson } from "./printable.ts";
+
 /** Everything that a service may say in its log. `ready` is the readiness contract. */
 type LogEvent =
   | "ready"
@@ -15,6 +17,9 @@ type LogEvent =
   | "store_unavailable"
   | "broker_connected"
   | "broker_disconnected"
+  | "broker_blocked"
+  | "broker_unblocked"
+  | "broker_problem"
   | "broker_says"
   | "trouble"
   | "trouble_over"
@@ -41,7 +46,7 @@ export function createLog(service: string, least: LogLevel): Log {
     (event: LogEvent, fields: Record<string, unknown> = {}) => {
       if (LEVELS[level] < LEVELS[least]) return;
       const time = new Date().toISOString();
-      console.log(JSON.stringify({ time, level, service, event, ...fields }));
+      console.log(printableJson({ time, level, service, event, ...fields }));
     };
   return {
     debug: at("debug"),

@@ -8,6 +8,7 @@ import {
   textOf,
   type Which,
 } from "@lab/lab/dead-letters";
+import { printable, printableJson } from "@lab/runtime/printable";
 import { type Command, type Input, unknown, UsageError } from "../command.ts";
 
 const queues = Object.keys(SOURCES) as SourceQueue[];
@@ -82,7 +83,7 @@ function planList(words: string[], { json }: Input["options"]): Plan {
     const all: DeadLetter[] = [];
     for (const queue of wanted) all.push(...(await letters.list(queue)));
     if (json) {
-      console.log(JSON.stringify(all.map(withoutBody), undefined, 2));
+      console.log(printableJson(all.map(withoutBody), 2));
     } else {
       console.log(all.length === 0 ? "no dead letters" : tableOf(all));
     }
@@ -96,7 +97,7 @@ function planShow(words: string[], { json, raw }: Input["options"]): Plan {
   return async (letters) => {
     const letter = await letters.find(queue, which);
     if (raw) await Bun.write(Bun.stdout, letter.body);
-    else if (json) console.log(JSON.stringify(withBody(letter), undefined, 2));
+    else if (json) console.log(printableJson(withBody(letter), 2));
     else console.log(letterText(letter));
   };
 }
@@ -167,7 +168,7 @@ async function read(path: string): Promise<Uint8Array> {
 }
 
 function nameOf({ message_id: id, position, reason }: DeadLetter): string {
-  return `${id ?? `position ${position}`} (${reason})`;
+  return printable(`${id ?? `position ${position}`} (${reason})`);
 }
 
 function withoutBody(letter: DeadLetter): object {
@@ -196,8 +197,10 @@ function tableOf(letters: DeadLetter[]): string {
       String(one.size_bytes),
       one.detail,
     ]),
-  ];
-  const widths = heads.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)));
+  ].map((line) => line.map((cell) => printable(cell)));
+  const widths = heads.map((_, column) =>
+    lines.reduce((width, line) => Math.max(width, line[column]!.length), 0),
+  );
   return lines
     .map((line) =>
       line

@@ -2,8 +2,9 @@ import { Database } from "bun:sqlite";
 import { expect, test } from "bun:test";
 import { newEvent } from "@lab/contracts/events";
 import { newId } from "@lab/contracts/ids";
+import { createLog } from "@lab/runtime/log";
 import { type ConfirmChannel, IllegalOperationError } from "amqplib";
-import { isBug, Publisher } from "./client.ts";
+import { isBug, Publisher } from "./publisher.ts";
 
 const BODY = JSON.stringify(
   newEvent("OrderPlaced", "test", {
@@ -17,7 +18,9 @@ const BODY = JSON.stringify(
 /** What a publish rejects with on a channel that does that. */
 async function failureOf(publish: ConfirmChannel["publish"]): Promise<unknown> {
   const channel = { publish, on() {} } as unknown as ConfirmChannel;
-  return new Publisher(channel, "orders").publish(BODY).catch((error: unknown) => error);
+  return new Publisher(channel, "orders", createLog("test", "error"))
+    .publish(BODY)
+    .catch((error: unknown) => error);
 }
 
 test("what RabbitMQ didn't take is tried again", async () => {
