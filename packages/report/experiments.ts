@@ -33,6 +33,8 @@ export const proofs: Record<string, string> = {
   "lost-reply": "The request arrives, the reply doesn't",
   "network-faults": "Network faults",
   "broker-faults": "Broker faults",
+  operators: "An operator's hands in RabbitMQ",
+  "odd-letters": "Dead letters of others' making",
   "storage-faults": "Storage faults",
   "lost-database": "A database taken away",
   stop: "Stop under load",

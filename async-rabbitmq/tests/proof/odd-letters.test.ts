@@ -1,0 +1,97 @@
+/** Letters that others have made, with whatever they like in them. */
+import { DeadLetters, letterText } from "@lab/lab/dead-letters";
+import { experiment } from "@lab/lab/experiment";
+import { repoFolder } from "@lab/lab/folders";
+import { ownBroker } from "@lab/lab/proof/common";
+import { Rabbitmq } from "@lab/lab/rabbitmq-tools";
+import { trialOf } from "@lab/lab/trial";
+import { eventually } from "@lab/lab/waiting";
+import type { Options } from "amqplib";
+import { deadQueue, topology } from "../../topology.ts";
+
+const QUEUE = "inventory.order-placed";
+/** Clears a screen, names its window, turns the writing; C1's CSI too. */
+const STEERING = "\x1b[2J\x1b]0;mine\x07\x9b31m\u202egnp\u2066";
+
+const HEADERS: Record<string, unknown>[] = [
+  { "x-death": {} },
+  { "x-death": 5 },
+  { "x-death": STEERING },
+  { "x-death": true },
+  { "x-death": [] },
+  { "x-death": [1, "a", null, [], {}] },
+  { "x-death": [{ reason: 5, count: "x", queue: {}, time: { "!": "timestamp", value: 9e15 } }] },
+  { "x-death": [{ reason: STEERING, count: -3, time: 7 }] },
+  { "x-death": Buffer.from([0, 255]) },
+  { "dead-at": STEERING, "dead-reason": STEERING, "dead-attempts": "many" },
+  { [STEERING]: STEERING, in: { depth: [{ of: STEERING }] }, bin: Buffer.from(STEERING) },
+  { when: { "!": "timestamp", value: 1 }, float: { "!": "float", value: 1.5 }, none: null },
+  { huge: "x".repeat(60_000) },
+];
+const BODIES = ["", STEERING, `{"type":"${STEERING}"}`, Buffer.from([0xff, 0x1b, 0x5b])];
+const LETTERS: { body: string | Uint8Array; options: Options.Publish }[] = [
+  ...HEADERS.map((headers) => ({ body: "{}", options: { headers } })),
+  ...BODIES.map((body) => ({ body, options: {} })),
+  { body: new Uint8Array(16 * 1024 * 1024), options: {} },
+  { body: "{}", options: { messageId: STEERING, type: STEERING, appId: STEERING } },
+];
+
+experiment(
+  {
+    name: "odd-letters",
+    model: "async-rabbitmq",
+    question:
+      "Dead letters have anything in them that AMQP can carry: are they seen, and removable?",
+    method: `${LETTERS.length} letters with odd headers, ids and bodies, first put into a dead queue, then sent to Inventory. Each is listed, shown and deleted by itself, with \`scripts/lab dlq\` too.`,
+    disproof:
+      "A letter that isn't shown, or can't be deleted alone; a control character on the terminal; a message that never gets to the dead queue.",
+    requirements: [],
+    parameters: { letters: LETTERS.length },
+  },
+  async (run) => {
+    // Dead-lettering that such a letter ends is ended for all who use the broker.
+    await using own = await ownBroker(run, "rabbitmq");
+    await using trial = await trialOf(run, "odd", { broker: own.broker });
+    const { broker, namespace } = trial;
+    await using rabbit = new Rabbitmq(broker);
+    await using dead = await DeadLetters.open(broker.address, namespace);
+    const { inventoryQueue } = topology(namespace);
+    const dlq = async (...words: string[]) => {
+      const child = Bun.spawn([process.execPath, "scripts/lab.ts", "dlq", ...words], {
+        cwd: repoFolder,
+        env: { ...process.env, AMQP_URL: broker.address, LAB_NAMESPACE: namespace },
+        stderr: "pipe",
+      });
+      const [out, error] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+      return {
+        code: await child.exited,
+        lines: out.trimEnd().split("\n").length,
+        out: out + error,
+      };
+    };
+
+    for (const queue of [deadQueue(inventoryQueue), inventoryQueue]) {
+      run.progress(`to ${queue}`);
+      for (const { body, options } of LETTERS) await rabbit.put(queue, body, options);
+      const letters = await eventually("all are dead", async () => {
+        const list = await dead.list(QUEUE);
+        if (list.length !== LETTERS.length) throw new Error(`${list.length} letters`);
+        return list;
+      });
+      const listed = await dlq("list");
+      const json = await dlq("list", "--json");
+      run.holds("each is listed", [listed.code, listed.lines], [0, 1 + LETTERS.length]);
+      run.holds("as JSON too", (JSON.parse(json.out) as unknown[]).length, LETTERS.length);
+      const shown = [listed.out, json.out, ...letters.map((letter) => letterText(letter))];
+      run.holds(
+        "nothing steers the terminal",
+        shown.filter((text) => /[^\P{C}\n\t]/u.test(text)),
+        [],
+      );
+      const odd = await dlq("purge", "inventory", "2");
+      run.holds("one is deleted by itself", [odd.code, odd.lines], [0, 1]);
+      for (let left = LETTERS.length - 1; left > 0; left--) await dead.purge(QUEUE, left);
+      run.holds("none is left", await dead.list(QUEUE), []);
+    }
+  },
+);
