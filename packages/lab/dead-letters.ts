@@ -86,10 +86,12 @@ export class DeadLetters implements AsyncDisposable {
         const { message, letter } = one;
         const content = body === undefined ? message.content : Buffer.from(body);
         const decoded = decodeEvent(content, SOURCES[queue]);
-        if (decoded.kind === "invalid") {
+        const lasts = body === undefined && letter.reason === "id_reused";
+        if (decoded.kind === "invalid" || lasts) {
           if (which === "all") continue;
           const what = body === undefined ? "it" : "the repaired body";
-          throw new Error(`${what} would die again, ${decoded.reason}: ${decoded.detail}`);
+          const { detail, reason } = decoded.kind === "invalid" ? decoded : letter;
+          throw new Error(`${what} would die again, ${reason}: ${detail}`);
         }
         await putConfirmed(channel, this.#name(queue), content, {
           ...propertiesOf(message),
