@@ -86,8 +86,8 @@ export class DeadLetters implements AsyncDisposable {
         const { message, letter } = one;
         const content = body === undefined ? message.content : Buffer.from(body);
         const decoded = decodeEvent(content, SOURCES[queue]);
-        const lasts = body === undefined && letter.reason === "id_reused";
-        if (decoded.kind === "invalid" || lasts) {
+        const reuses = body === undefined && letter.reason === "id_reused";
+        if (decoded.kind === "invalid" || reuses) {
           if (which === "all") continue;
           const what = body === undefined ? "it" : "the repaired body";
           const { detail, reason } = decoded.kind === "invalid" ? decoded : letter;
