@@ -52,8 +52,8 @@ function notJson(path: string, method = "POST"): BadRequest[] {
     },
     {
       ...request,
-      name: "20 MiB",
-      body: " ".repeat(20 * 1024 * 1024),
+      name: "1 MiB",
+      body: " ".repeat(1024 * 1024),
       code: "body_too_large",
     },
     { ...request, name: "no body", headers: {}, code: "invalid_request" },

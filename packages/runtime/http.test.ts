@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { Database } from "bun:sqlite";
-import { PlaceOrder } from "@lab/contracts/order";
+import { OrderPage, PlaceOrder } from "@lab/contracts/order";
 import { Faults } from "./faults.ts";
 import { createApp } from "./http.ts";
 import { OrderQuery } from "./requests.ts";
@@ -193,6 +193,25 @@ test.each([
   const answered = await app.handle(new Request("http://localhost/echo", init));
   expect(answered.status).toBe(status);
   if (status === 200) expect(await answered.json()).toEqual(JSON.parse(body));
+});
+
+test("what was taken in by wider rules can still be read", async () => {
+  const at = "2026-01-01T00:00:00.000Z";
+  const old = {
+    order_id: "00000000-0000-4000-8000-000000000000",
+    user_id: " \t",
+    kitchen: "\u2028",
+    items: [{ sku: "\0", qty: 1 }],
+    status: "placed" as const,
+    placed_at: at,
+    steps: [{ status: "placed" as const, at }],
+  };
+  const app = startApp().get("/orders", () => ({ orders: [old] }), {
+    response: { 200: OrderPage },
+  });
+  const answered = await app.handle(new Request("http://localhost/orders"));
+  expect(answered.status).toBe(200);
+  expect(await answered.json()).toEqual({ orders: [old] });
 });
 
 test("a request that was answered with an error leaves its place, too", async () => {
