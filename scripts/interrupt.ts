@@ -28,7 +28,7 @@ export async function interruptible(
       }
       code = 128 + number;
       sinceMs = performance.now();
-      process.stderr.write("\ninterrupted: taking everything down …\n");
+      process.stderr.write("\ninterrupted: ending what was started …\n");
       interrupted.abort();
       // A clean-up that hangs must not keep what it should end: exiting ends all of it.
       setTimeout(() => process.exit(code), CLEAN_UP_MS).unref();

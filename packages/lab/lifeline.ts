@@ -11,7 +11,8 @@
  *   queues, topics and groups are removed from a broker that goes on (leftovers.ts).
  * - After a power cut the next start removes what is left: `freshFolder` here, `removeStale` in compose.ts.
  *
- * What `lab up` starts is `lasting`: none of this is about it, `lab down` ends it.
+ * What `lab up` starts is `lasting`: none of this is about it, `lab down` ends it. What `lab up --foreground`
+ * starts ends in these ways, but its data stay in .lab/up: a broker's lifeline has a folder of its own then.
  */
 import { closeSync, constants, existsSync, openSync } from "node:fs";
 import { mkdir, readdir, rm } from "node:fs/promises";

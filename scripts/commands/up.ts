@@ -142,10 +142,17 @@ async function startAll(
 ): Promise<Start[]> {
   const starts = await prepare(await namesOf(words), how);
   signal.throwIfAborted();
-  // What was started is killed under the hands of those who wait for it to be ready.
-  const onAbort = () => void all(starts, endStarted);
+  let settled = false;
+  // What was started is killed under the hands of those who wait for it to be ready, and what they start meanwhile too.
+  const onAbort = async () => {
+    while (!settled) {
+      await all(starts, endStarted).catch(() => {});
+      await Bun.sleep(100);
+    }
+  };
   signal.addEventListener("abort", onAbort);
   const results = await Promise.allSettled(starts.map((one) => start(one, how, signal)));
+  settled = true;
   signal.removeEventListener("abort", onAbort);
   const failed = results.find((one) => one.status === "rejected");
   if (failed === undefined && !signal.aborted) return starts;
