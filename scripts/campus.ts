@@ -6,10 +6,12 @@ import { labFolder } from "@lab/lab/folders";
 import { isFree } from "@lab/lab/ports";
 import { startStamp } from "@lab/lab/process-id";
 import { type Campus, SERVICES, startModel } from "@lab/lab/processes";
+import { settings } from "@lab/lab/settings";
 import { changeState, readState, serviceRuns, type UpService } from "@lab/lab/state";
 import { eventually } from "@lab/lab/waiting";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { serviceSettings } from "./environment.ts";
 import { brokerOf, MODELS } from "./models.ts";
 
 const upFolder = join(labFolder, "up");
@@ -66,12 +68,13 @@ export async function start(name: string, lasting: boolean): Promise<Started> {
   const folder = await emptyFolder(model);
   const broker = await startItsBroker(model, lasting);
   const ports = portsOf(name);
-  const host = process.env["HOST"] || "127.0.0.1";
+  const env = await serviceSettings(model);
+  const host = env["LISTEN_HOST"] ?? "127.0.0.1";
   const campus = await startModel(model, {
     folder,
     lasting,
     ports,
-    env: settings(),
+    env,
     ...(broker?.name === "rabbitmq" ? { amqpUrl: broker.address } : {}),
     ...(broker?.name === "kafka" ? { kafkaBrokers: broker.address } : {}),
     onSpawn: (service, pid) => {
@@ -109,7 +112,7 @@ export async function revive(name: string): Promise<string[] | undefined> {
       lasting: true,
       services,
       ports: Object.fromEntries(ours.map((one) => [one.name, Number(new URL(one.url).port)])),
-      env: settings(),
+      env: await serviceSettings(model),
       ...(broker === "rabbitmq" ? { amqpUrl: address! } : {}),
       ...(broker === "kafka" ? { kafkaBrokers: address! } : {}),
       onSpawn: (service, pid) =>
@@ -188,32 +191,17 @@ async function emptyFolder(name: string): Promise<string> {
 
 /** The fixed ports of a model's services, or those of the environment. */
 function portsOf(name: string): Record<string, number> {
+  const { analyticsPort, inventoryPort, notificationPort, orderPort } = settings();
+  const chosen: Record<string, number | undefined> = {
+    ORDER_PORT: orderPort,
+    INVENTORY_PORT: inventoryPort,
+    NOTIFICATION_PORT: notificationPort,
+    ANALYTICS_PORT: analyticsPort,
+  };
   return Object.fromEntries(
-    Object.entries(MODELS[name]!.ports).map(([service, port]) => {
-      const text = process.env[portVariable(service)];
-      if (!text) return [service, port];
-      const chosen = Number(text);
-      if (!Number.isInteger(chosen) || chosen < 1 || chosen > 65535) {
-        throw new Error(`${portVariable(service)} must be a port, 1 to 65535, not ${text}`);
-      }
-      return [service, chosen];
-    }),
-  );
-}
-
-/** The caller's environment for the services, faults included, without what `up` itself decides. */
-function settings(): Record<string, string> {
-  const decided = [
-    "PORT",
-    "DATABASE",
-    "INVENTORY_URL",
-    "NOTIFICATION_URL",
-    "AMQP_URL",
-    "KAFKA_BROKERS",
-  ];
-  return Object.fromEntries(
-    Object.entries(process.env).flatMap(([name, value]) =>
-      value === undefined || decided.includes(name) ? [] : [[name, value]],
-    ),
+    Object.entries(MODELS[name]!.ports).map(([service, port]) => [
+      service,
+      chosen[portVariable(service)] ?? port,
+    ]),
   );
 }

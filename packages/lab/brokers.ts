@@ -14,6 +14,7 @@ import { type NativePlan, attachNative, killNative, nativePid, runNative } from 
 import { freshFolder } from "./lifeline.ts";
 import { freePorts } from "./ports.ts";
 import { greetRabbitmq, planRabbitmq } from "./rabbitmq.ts";
+import { settings } from "./settings.ts";
 import { readState } from "./state.ts";
 
 export type BrokerName = "rabbitmq" | "kafka";
@@ -65,7 +66,7 @@ const KINDS = ["external", "compose", "native"] as const;
  */
 export async function startBroker(name: BrokerName, options: StartOptions = {}): Promise<Broker> {
   const kinds = allowedKinds();
-  const address = process.env[addressVariable[name]];
+  const address = addressGiven(name);
   if (kinds.includes("external")) {
     if (address) return externalBroker(name, address);
     if (kinds.length === 1) {
@@ -111,7 +112,7 @@ export async function prepareBrokers(
   const ofKafka: Tool[] = hasKafkaJars() ? ["java"] : ["java", "maven"];
   const tools: Tool[] = proxiedKafka ? [...ofKafka] : [];
   for (const name of names) {
-    if (process.env[addressVariable[name]] || (await runsAlready(name))) {
+    if (addressGiven(name) || (await runsAlready(name))) {
       continue;
     }
     if ((await ownKind(name)) === "compose") continue;
@@ -132,7 +133,7 @@ export async function prepareBrokers(
 export async function addressOf(
   name: BrokerName,
 ): Promise<{ address: string; managementUrl?: string }> {
-  const address = process.env[addressVariable[name]];
+  const address = addressGiven(name);
   if (address) return { address };
   const up = (await readState()).brokers[name];
   if (up !== undefined && (up.kind === "external" || (await runsAlready(name)))) {
@@ -161,7 +162,8 @@ async function runsAlready(name: BrokerName): Promise<boolean> {
 
 /** A broker that is running already and is ours; undefined when there is none. */
 async function findShared(name: BrokerName): Promise<Broker | undefined> {
-  const passedOn = process.env[folderVariable[name]];
+  const { labKafkaFolder, labRabbitmqFolder } = settings();
+  const passedOn = name === "rabbitmq" ? labRabbitmqFolder : labKafkaFolder;
   if (passedOn) return attach(passedOn);
   const up = (await readState()).brokers[name];
   if (up?.folder === undefined || !allowedKinds().includes(up.kind)) return undefined;
@@ -173,12 +175,14 @@ async function attach(folder: string): Promise<Broker | undefined> {
 }
 
 function allowedKinds(): readonly Broker["kind"][] {
-  const text = process.env["LAB_BROKERS"];
-  if (!text) return KINDS;
-  const words = text.split(",");
-  const kinds = KINDS.filter((kind) => words.includes(kind));
-  if (kinds.length === words.length) return kinds;
-  throw new Error(`LAB_BROKERS must be external, compose or native, not ${text}`);
+  const { labBrokers } = settings();
+  return labBrokers === "" ? KINDS : KINDS.filter((kind) => labBrokers.split(",").includes(kind));
+}
+
+/** The address of a broker that somebody else runs; empty when there is none. */
+function addressGiven(name: BrokerName): string {
+  const { amqpUrl, kafkaBrokers } = settings();
+  return name === "rabbitmq" ? amqpUrl : kafkaBrokers;
 }
 
 const chosen = new Map<BrokerName, Promise<"compose" | "native">>();

@@ -35,11 +35,11 @@ export function cutOff(afterMs: number, cut: () => void): void {
 export function listen(
   // Any app will do, whatever its routes.
   app: Elysia<any, any, any, any, any, any, any>,
-  { host, port }: { host: string; port: number },
+  { listenHost, port }: { listenHost: string; port: number },
 ): string {
-  app.listen({ hostname: host, port });
+  app.listen({ hostname: listenHost, port });
   cutOff(REQUESTS_MS, () => void app.server?.stop(true));
-  return `http://${host}:${app.server?.port}`;
+  return `http://${listenHost}:${app.server?.port}`;
 }
 
 /**

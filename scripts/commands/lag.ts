@@ -1,6 +1,7 @@
 import { withAdmin } from "@lab/lab/kafka-tools";
 import { describeGroup, labGroups, type LagRow, lagTable } from "@lab/lab/lag";
 import { type Command, unknown, UsageError } from "../command.ts";
+import { PIPE_CLOSED, print, unread } from "../say.ts";
 import { kafkaAddress, namespace } from "../stream.ts";
 
 const WATCH_EVERY_MS = 1_000;
@@ -27,6 +28,8 @@ Reads KAFKA_BROKERS, or the broker of scripts/lab up; LAB_NAMESPACE is the prefi
     if (groups.length === 0) {
       throw new UsageError(unknown("group", String(group), all));
     }
+    let isRead = true;
+    void unread().then(() => (isRead = false));
     await withAdmin(await kafkaAddress(), async (admin) => {
       for (;;) {
         const rows: LagRow[] = [];
@@ -36,7 +39,7 @@ Reads KAFKA_BROKERS, or the broker of scripts/lab up; LAB_NAMESPACE is the prefi
         const known = new Set(rows.map((row) => row.group));
         const missing = groups.filter((name) => !known.has(name));
         if (options["watch"] === true && process.stdout.isTTY) console.clear();
-        console.log(
+        print(
           [
             ...(rows.length > 0 ? [lagTable(rows)] : []),
             ...missing.map((name) => `Consumer group '${name}' does not exist.`),
@@ -44,9 +47,10 @@ Reads KAFKA_BROKERS, or the broker of scripts/lab up; LAB_NAMESPACE is the prefi
         );
         if (options["watch"] !== true) return;
         await Bun.sleep(WATCH_EVERY_MS);
-        if (!process.stdout.isTTY) console.log();
+        if (!isRead) return;
+        if (!process.stdout.isTTY) print("");
       }
     });
-    return 0;
+    return isRead ? 0 : PIPE_CLOSED;
   },
 };

@@ -3,9 +3,10 @@ import { follow } from "@lab/lab/follow";
 import { readState } from "@lab/lab/state";
 import { modelsUp, prepare, revive, start, type Started, takeDown } from "../campus.ts";
 import { type Command, unknown, UsageError } from "../command.ts";
+import { saySettings } from "../environment.ts";
 import { interruptible } from "../interrupt.ts";
 import { MODELS } from "../models.ts";
-import { say } from "../say.ts";
+import { PIPE_CLOSED, print, say, unread } from "../say.ts";
 import { describeUp } from "../describe.ts";
 
 export const command: Command = {
@@ -16,8 +17,8 @@ later uses these brokers: containers where Docker Compose is, else processes. Da
 has ended (kill -9 it), is started again on its database.
 
 Ports: sync 8001, 8002, 8009; async 8011, 8012, 8019; stream 8021, 8022, 8029; ORDER_PORT,
-INVENTORY_PORT, NOTIFICATION_PORT and ANALYTICS_PORT change them. The rest of the environment goes to the
-services: INVENTORY_DELAY_MS=2000 scripts/lab up sync`,
+INVENTORY_PORT, NOTIFICATION_PORT and ANALYTICS_PORT change them. What the services themselves know goes
+to them, faults among it: INVENTORY_DELAY_MS=2000 scripts/lab up sync. Nothing else of the environment does.`,
   options: {
     foreground: {
       type: "boolean",
@@ -32,6 +33,7 @@ services: INVENTORY_DELAY_MS=2000 scripts/lab up sync`,
         "LAB_SERVICES=compose is for experiments; else type: cd <part> && docker compose up --build",
       );
     }
+    await saySettings(modelsOf(names));
     return interruptible((signal) =>
       options["foreground"] === true ? runInForeground(names, signal) : leaveRunning(names, signal),
     );
@@ -89,8 +91,9 @@ async function runInForeground(names: string[], signal: AbortSignal): Promise<nu
   const labels = services.map(({ model, name }) => (several ? `${model}/${name}` : name));
   const width = Math.max(...labels.map((label) => label.length));
   const unfollow = services.map(({ logFile }, index) =>
-    follow(logFile, (line) => console.log(`${labels[index]!.padEnd(width)} | ${line}`)),
+    follow(logFile, (line) => print(`${labels[index]!.padEnd(width)} | ${line}`)),
   );
+  let code = 1;
   try {
     const ended = await Promise.race([
       new Promise<undefined>((resolve) => {
@@ -102,6 +105,7 @@ async function runInForeground(names: string[], signal: AbortSignal): Promise<nu
         await exited;
         return name;
       }),
+      unread().then(() => void (code = PIPE_CLOSED)),
     ]);
     if (ended !== undefined) say(`${ended} has ended`);
   } finally {
@@ -109,7 +113,7 @@ async function runInForeground(names: string[], signal: AbortSignal): Promise<nu
     for (const end of unfollow) end();
   }
   // Ctrl-C is how it is meant to end.
-  process.exit(signal.aborted ? 0 : 1);
+  process.exit(signal.aborted ? 0 : code);
 }
 
 /** Starts them side by side. When one fails, or on Ctrl-C, none is left. */
