@@ -13,6 +13,7 @@ import { eventually } from "@lab/lab/waiting";
 import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { serviceSettings } from "./environment.ts";
 import { brokerOf, MODELS } from "./models.ts";
 import { say } from "./say.ts";
 import { brokerAgain, freshBroker } from "./up-broker.ts";
@@ -128,7 +129,7 @@ export async function start(
       lasting: !foreground,
       services: missing,
       ports: Object.fromEntries(services.map(({ name: service, url }) => [service, portIn(url)])),
-      env: settings(),
+      env: await serviceSettings(model),
       ...(broker?.name === "rabbitmq" ? { amqpUrl: broker.address } : {}),
       ...(broker?.name === "kafka" ? { kafkaBrokers: broker.address } : {}),
       onSpawn: (service, pid) => {
@@ -317,21 +318,4 @@ async function untilHealthy({ name, url }: UpService): Promise<void> {
     { timeoutMs: HEALTHY_TIMEOUT_MS },
   );
   if (problems.length > 0) throw new Error(`${name} isn't healthy: ${problems.join("; ")}`);
-}
-
-/** The caller's environment for the services, faults included, without what `up` itself decides. */
-function settings(): Record<string, string> {
-  const decided = [
-    "PORT",
-    "DATABASE",
-    "INVENTORY_URL",
-    "NOTIFICATION_URL",
-    "AMQP_URL",
-    "KAFKA_BROKERS",
-  ];
-  return Object.fromEntries(
-    Object.entries(process.env).flatMap(([name, value]) =>
-      value === undefined || decided.includes(name) ? [] : [[name, value]],
-    ),
-  );
 }

@@ -20,6 +20,8 @@ test.each([
 const options: Record<string, Option> = {
   json: { type: "boolean", summary: "" },
   from: { type: "string", summary: "" },
+  seed: { type: "number", least: 0, most: 9, summary: "" },
+  minutes: { type: "number", least: 0.5, most: 9, fraction: true, summary: "" },
 };
 
 test("words and options, in any order", () => {
@@ -28,12 +30,19 @@ test("words and options, in any order", () => {
     options: { json: true, from: "x=y" },
   });
   expect(parseInput(["--from", "x"], options).options).toEqual({ from: "x" });
+  const numbers = ["--seed", "0", "--minutes=0.5"];
+  expect(parseInput(numbers, options).options).toEqual({ seed: 0, minutes: 0.5 });
 });
 
 test.each([
   [["--jsno"], "unknown option --jsno: did you mean --json?"],
   [["--json=1"], "--json takes no value"],
   [["--from"], "--from needs a value"],
+  ...["", " ", "abc", "NaN", "Infinity", "-1", "1.5", "10", "1e9", "9999999999999999"].map(
+    (text): [string[], string] => [[`--seed=${text}`], "a whole number from 0 to 9, please"],
+  ),
+  [["--minutes", "0"], "--minutes 0: a number from 0.5 to 9, please"],
+  [["--minutes", "-1"], "--minutes -1: a number"],
   [["--toString"], "unknown option --toString: there is"],
 ])("%p is a usage error", (args, message) => {
   expect(() => parseInput(args, options)).toThrow(message);

@@ -11,15 +11,16 @@ export interface Command {
   run(input: Input): Promise<number>;
 }
 
-export interface Option {
-  type: "boolean" | "string";
-  summary: string;
-}
+export type Option = { summary: string } & (
+  | { type: "boolean" | "string" }
+  /** A number from `least` to `most`, a whole one unless it says otherwise. */
+  | { type: "number"; least: number; most: number; fraction?: true }
+);
 
 export interface Input {
   /** The words after the command's name, options taken out. */
   words: string[];
-  options: Record<string, string | boolean | undefined>;
+  options: Record<string, string | boolean | number | undefined>;
 }
 
 /** The command line is wrong: exit code 2. */
@@ -53,9 +54,21 @@ export function parseInput(args: readonly string[], known: Record<string, Option
     }
     const given = value ?? args[(at += 1)];
     if (given === undefined) throw new UsageError(`--${name} needs a value`);
-    options[name] = given;
+    options[name] = option.type === "number" ? numberOf(name, given, option) : given;
   }
   return { words, options };
+}
+
+function numberOf(
+  name: string,
+  text: string,
+  { fraction, least, most }: Option & { type: "number" },
+): number {
+  const number = text.trim() === "" ? Number.NaN : Number(text);
+  const suits = fraction || Number.isSafeInteger(number);
+  if (suits && number >= least && number <= most) return number;
+  const kind = fraction ? "a number" : "a whole number";
+  throw new UsageError(`--${name} ${text}: ${kind} from ${least} to ${most}, please`);
 }
 
 /** Says that there is no such thing, and which there is: the nearest one, else all. */

@@ -1,8 +1,11 @@
 // The lab's command line: finds the command, shows help, and turns errors into exit codes.
-// 0 all well, 1 something fell short, 2 the command line is wrong, 130 interrupted.
+// 0 all well, 1 something fell short, 2 the command line or the environment is wrong, 130 interrupted.
 import { readdirSync } from "node:fs";
+import { bypassProxy } from "@lab/lab/settings";
+import { ConfigError } from "@lab/runtime/env";
 import { join } from "node:path";
 import { type Command, parseInput, unknown, UsageError } from "./command.ts";
+import { checkEnvironment } from "./environment.ts";
 import { say } from "./say.ts";
 
 const folder = join(import.meta.dir, "commands");
@@ -20,6 +23,7 @@ async function main(args: string[]): Promise<number> {
   process.stdout.on("error", () => {});
   // Without a command it is the main job.
   const [name = "all", ...rest] = args;
+  bypassProxy();
   try {
     if (["help", "--help", "-h"].includes(name)) {
       const [about] = rest;
@@ -31,8 +35,14 @@ async function main(args: string[]): Promise<number> {
       console.log(helpOn(name, command));
       return 0;
     }
-    return await command.run(parseInput(rest, command.options));
+    const input = parseInput(rest, command.options);
+    checkEnvironment();
+    return await command.run(input);
   } catch (error) {
+    if (error instanceof ConfigError) {
+      say(`lab: ${error.message}`);
+      return 2;
+    }
     if (error instanceof UsageError) {
       say(`lab: ${error.message}`);
       const about = names.includes(name) ? `${name} ` : "";

@@ -1,10 +1,11 @@
 // Where the streaming model runs, for the commands that look at it.
+import { settings } from "@lab/lab/settings";
 import { readState, serviceRuns } from "@lab/lab/state";
 
 /** The address of Kafka: `KAFKA_BROKERS`, or the broker of `lab up`. Throws with the command to type when there is none. */
 export async function kafkaAddress(): Promise<string> {
-  const address = process.env["KAFKA_BROKERS"];
-  if (address) return address;
+  const { kafkaBrokers } = settings();
+  if (kafkaBrokers) return kafkaBrokers;
   const { brokers } = await readState();
   if (brokers.kafka !== undefined) return brokers.kafka.address;
   throw new Error("no Kafka to look at: scripts/lab up stream, or set KAFKA_BROKERS");
@@ -12,7 +13,7 @@ export async function kafkaAddress(): Promise<string> {
 
 /** The URL of Analytics: `ANALYTICS_URL`, or the one of `lab up`. Throws with the command to type when it doesn't run. */
 export async function analyticsUrl(): Promise<string> {
-  const url = process.env["ANALYTICS_URL"];
+  const { analyticsUrl: url } = settings();
   if (url) return url.replace(/\/$/, "");
   const { services } = await readState();
   const found = services.find((one) => one.name === "analytics-consumer");
@@ -22,5 +23,5 @@ export async function analyticsUrl(): Promise<string> {
 
 /** Prefix of the topics and groups: `LAB_NAMESPACE`, none by default. */
 export function namespace(): string {
-  return process.env["LAB_NAMESPACE"] ?? "";
+  return settings().labNamespace;
 }

@@ -37,9 +37,10 @@ export function modelTests(): TestFile[] {
   const rank = ({ name, isExperiment, isProof }: TestFile) =>
     isExperiment || isProof ? order.indexOf(name) : order.length;
   return Object.values(MODELS).flatMap(({ model }) =>
-    globSync(join(repoFolder, model, "tests", "{,proof/}*.test.ts"))
+    globSync(`${model}/tests/{,proof/}*.test.ts`, { cwd: repoFolder })
       .toSorted()
-      .map((path): TestFile => {
+      .map((file): TestFile => {
+        const path = join(repoFolder, file);
         const name = basename(path, ".test.ts");
         const isProof = basename(dirname(path)) === "proof";
         const isExperiment =

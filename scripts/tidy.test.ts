@@ -148,6 +148,16 @@ test("every file is short enough to be read", () => {
   expect(long).toEqual([]);
 });
 
+test("a clone has no line end that a shell can't read, whatever git is told", () => {
+  const scripts = globSync("{scripts/lab,.ci/run,**/*.sh}", {
+    cwd: repoFolder,
+    exclude: (path) => /(^|\/)node_modules$/.test(path),
+  }).map((path) => ({ path, text: read(path) }));
+  const crlf = [...files, ...scripts].filter(({ text }) => text.includes("\r\n"));
+  expect(crlf.map(({ path }) => path)).toEqual([]);
+  expect(read(".gitattributes")).toMatch(/^\* text=auto eol=lf$/m);
+});
+
 test("every command that a README names is there", () => {
   const commands = readdirSync(join(repoFolder, "scripts/commands")).map((file) =>
     file.replace(/\.ts$/, ""),

@@ -1,7 +1,9 @@
 // The ports of what a person starts.
 import { portVariable } from "@lab/lab/compose-services";
 import { becomesFree } from "@lab/lab/ports";
+import { settings } from "@lab/lab/settings";
 import { readState, type UpService } from "@lab/lab/state";
+import { hostInUrl } from "@lab/runtime/service";
 import type { Start } from "./campus.ts";
 import { MODELS } from "./models.ts";
 
@@ -9,8 +11,9 @@ import { MODELS } from "./models.ts";
 export function urlOf(name: string, { name: service, url }: UpService, again: boolean): string {
   const port = chosenPort(service);
   if (port === undefined && again && url !== "") return url;
-  const host = process.env["HOST"] || "127.0.0.1";
-  return `http://${host}:${port ?? MODELS[name]!.ports[service]}`;
+  // A service checks it before it starts.
+  const host = process.env["LISTEN_HOST"] || "127.0.0.1";
+  return `http://${hostInUrl(host)}:${port ?? MODELS[name]!.ports[service]}`;
 }
 
 export const portIn = (url: string) => Number(new URL(url).port);
@@ -60,9 +63,12 @@ export async function refusePorts(starts: readonly Start[]): Promise<void> {
 }
 
 function chosenPort(service: string): number | undefined {
-  const text = process.env[portVariable(service)];
-  if (!text) return undefined;
-  const chosen = Number(text);
-  if (Number.isInteger(chosen) && chosen >= 1 && chosen <= 65535) return chosen;
-  throw new Error(`${portVariable(service)} must be a port, 1 to 65535, not ${text}`);
+  const { analyticsPort, inventoryPort, notificationPort, orderPort } = settings();
+  const chosen: Record<string, number | undefined> = {
+    ORDER_PORT: orderPort,
+    INVENTORY_PORT: inventoryPort,
+    NOTIFICATION_PORT: notificationPort,
+    ANALYTICS_PORT: analyticsPort,
+  };
+  return chosen[portVariable(service)];
 }

@@ -2,6 +2,7 @@
 import { count } from "@lab/lab/databases";
 import { experiment, type Run } from "@lab/lab/experiment";
 import { LATENCY_COLUMNS, latencies, latencyRow, openLoop } from "@lab/lab/load";
+import { settings } from "@lab/lab/settings";
 import { eventually, nowUs, outage, sample } from "@lab/lab/waiting";
 import {
   acceptedBetween,
@@ -24,7 +25,7 @@ import {
 const RATE_PER_S = 50;
 const BEFORE_S = 10;
 const AFTER_S = 10;
-const OUTAGE_S = outageSeconds();
+const { labOutageS: OUTAGE_S } = settings();
 
 experiment(
   {
@@ -166,15 +167,6 @@ experiment(
     run.figure("stock_difference_units", verdict.stock_difference_units);
   },
 );
-
-function outageSeconds(): number {
-  const text = process.env["LAB_OUTAGE_S"] || "60";
-  const seconds = Number(text);
-  if (!Number.isInteger(seconds) || seconds < 1) {
-    throw new Error(`LAB_OUTAGE_S must be whole seconds, at least 1, not ${text}`);
-  }
-  return seconds;
-}
 
 const LEDGER_ROWS = "SELECT count(*) AS n FROM ledger";
 

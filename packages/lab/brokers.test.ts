@@ -13,8 +13,8 @@ afterEach(() => {
 });
 
 test.each([
-  [{ LAB_BROKERS: "docker" }, "LAB_BROKERS must be external, compose or native"],
-  [{ LAB_BROKERS: "external,docker" }, "LAB_BROKERS must be external, compose or native"],
+  [{ LAB_BROKERS: "docker" }, 'LAB_BROKERS="docker": expected external, compose or native'],
+  [{ LAB_BROKERS: "external,docker" }, "expected external, compose or native"],
   [{ LAB_BROKERS: "external" }, "LAB_BROKERS=external needs AMQP_URL"],
   [{ LAB_BROKERS: "compose", PATH: "/nowhere" }, "LAB_BROKERS=compose: docker is not installed"],
   // Port 1: nobody listens.

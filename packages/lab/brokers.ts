@@ -25,6 +25,7 @@ import {
 import { freshFolder } from "./lifeline.ts";
 import { freePorts } from "./ports.ts";
 import { greetRabbitmq, planRabbitmq } from "./rabbitmq.ts";
+import { settings } from "./settings.ts";
 import { readState } from "./state.ts";
 
 export type BrokerName = "rabbitmq" | "kafka";
@@ -154,7 +155,7 @@ export async function prepareBrokers(
 export async function addressOf(
   name: BrokerName,
 ): Promise<{ address: string; managementUrl?: string }> {
-  const address = process.env[addressVariable[name]];
+  const address = addressGiven(name);
   if (address) return { address };
   const up = (await readState()).brokers[name];
   if (up !== undefined && (up.kind === "external" || (await runsAlready(name)))) {
@@ -198,7 +199,8 @@ async function runsAlready(name: BrokerName): Promise<boolean> {
 
 /** A broker that is running already and is ours; undefined when there is none. */
 async function findShared(name: BrokerName): Promise<Broker | undefined> {
-  const passedOn = process.env[folderVariable[name]];
+  const { labKafkaFolder, labRabbitmqFolder } = settings();
+  const passedOn = name === "rabbitmq" ? labRabbitmqFolder : labKafkaFolder;
   if (passedOn) return attachBroker(passedOn);
   const up = (await readState()).brokers[name];
   if (up?.folder === undefined || !allowedKinds().includes(up.kind)) return undefined;
@@ -208,7 +210,7 @@ async function findShared(name: BrokerName): Promise<Broker | undefined> {
 /** Where somebody else's broker is, if one is to be taken. Throws when one must be, and isn't named. */
 export function externalAddress(name: BrokerName): string | undefined {
   const kinds = allowedKinds();
-  const address = process.env[addressVariable[name]];
+  const address = addressGiven(name);
   if (!kinds.includes("external")) return undefined;
   if (address) return address;
   if (kinds.length > 1) return undefined;
@@ -218,12 +220,14 @@ export function externalAddress(name: BrokerName): string | undefined {
 }
 
 function allowedKinds(): readonly Broker["kind"][] {
-  const text = process.env["LAB_BROKERS"];
-  if (!text) return KINDS;
-  const words = text.split(",");
-  const kinds = KINDS.filter((kind) => words.includes(kind));
-  if (kinds.length === words.length) return kinds;
-  throw new Error(`LAB_BROKERS must be external, compose or native, not ${text}`);
+  const { labBrokers } = settings();
+  return labBrokers === "" ? KINDS : KINDS.filter((kind) => labBrokers.split(",").includes(kind));
+}
+
+/** The address of a broker that somebody else runs; empty when there is none. */
+function addressGiven(name: BrokerName): string {
+  const { amqpUrl, kafkaBrokers } = settings();
+  return name === "rabbitmq" ? amqpUrl : kafkaBrokers;
 }
 
 const chosen = new Map<BrokerName, Promise<"compose" | "native">>();

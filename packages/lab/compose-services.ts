@@ -5,23 +5,22 @@ import { compose, type ComposeProject, endProject, openProject, override } from 
 import { runQuietly } from "./doctor.ts";
 import type { Model } from "./evidence.ts";
 import { type Body, register } from "./service-body.ts";
+import { settings } from "./settings.ts";
 
 /** What the compose file says for containers, and the lab for processes of this machine. */
 const SAID_BY_THE_FILE = new Set([
   "AMQP_URL",
   "DATABASE",
-  "HOST",
   "INVENTORY_URL",
   "KAFKA_BROKERS",
+  "LISTEN_HOST",
   "NOTIFICATION_URL",
   "PORT",
 ]);
 
 /** Where the services run: LAB_SERVICES, or processes of this machine. */
 export function servicesKind(): "native" | "compose" {
-  const kind = process.env["LAB_SERVICES"] || "native";
-  if (kind === "native" || kind === "compose") return kind;
-  throw new Error(`LAB_SERVICES must be native or compose, not ${kind}`);
+  return settings().labServices;
 }
 
 /** Throws, with what to type, where LAB_SERVICES wants containers: a proof needs processes. */

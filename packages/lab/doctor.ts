@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, globSync, realpathSync } from "node:fs";
 import { type Look, lookForDocker } from "./compose-engine.ts";
 import { killGroup, spawnUnderLifeline } from "./lifeline.ts";
+import { settings } from "./settings.ts";
 
 /** A program that the lab runs but doesn't bring along. */
 export type Tool = "rabbitmq" | "java" | "maven";
@@ -17,6 +18,17 @@ interface ToolFacts {
   apt: () => string;
   brew: string;
 }
+
+/**
+ * What its variables say, meant for other programs, ends a JVM or makes it another one. The folder
+ * of the clone may have letters that a JVM of another locale can't read.
+ */
+export const jvmEnv = {
+  LC_ALL: "C.UTF-8",
+  JAVA_TOOL_OPTIONS: undefined,
+  JDK_JAVA_OPTIONS: undefined,
+  _JAVA_OPTIONS: undefined,
+};
 
 const tools: Record<Tool, ToolFacts> = {
   rabbitmq: {
@@ -73,9 +85,7 @@ function commandsFor(missing: readonly Tool[]): string {
 
 function canInstall(): boolean {
   return (
-    process.getuid?.() === 0 &&
-    existsSync("/usr/bin/apt-get") &&
-    process.env["LAB_INSTALL"] !== "no"
+    process.getuid?.() === 0 && existsSync("/usr/bin/apt-get") && settings().labInstall !== "no"
   );
 }
 
@@ -100,9 +110,13 @@ async function install(missing: readonly Tool[]): Promise<void> {
  */
 export async function runQuietly(
   command: string[],
-  { env = {}, lifeline }: { env?: Record<string, string | undefined>; lifeline?: string } = {},
+  {
+    cwd,
+    env = {},
+    lifeline,
+  }: { cwd?: string; env?: Record<string, string | undefined>; lifeline?: string } = {},
 ): Promise<string> {
-  const options = { env: { ...process.env, ...env } };
+  const options = { env: { ...process.env, ...env }, ...(cwd === undefined ? {} : { cwd }) };
   const child =
     lifeline === undefined
       ? Bun.spawn(command, { ...options, stdout: "pipe", stderr: "pipe" })
@@ -144,7 +158,8 @@ function findJava(): Found | undefined {
   for (const path of candidates) {
     if (!existsSync(path)) continue;
     const version = /version "(\d+[^"]*)"/.exec(
-      spawnSync(path, ["-version"], { encoding: "utf8" }).stderr,
+      spawnSync(path, ["-version"], { encoding: "utf8", env: { ...process.env, ...jvmEnv } })
+        .stderr,
     )?.[1];
     if (version !== undefined && Number.parseInt(version) >= 17)
       return { path: realpathSync(path), version };

@@ -21,6 +21,7 @@ import { History } from "./history.ts";
 import { removeLeftovers } from "./leftovers.ts";
 import { killServices } from "./service-body.ts";
 import { machine, runFolder, versions } from "./run-folder.ts";
+import { settings } from "./settings.ts";
 import { dropBroker, sharedBroker } from "./shared-brokers.ts";
 import { nowUs } from "./waiting.ts";
 
@@ -140,7 +141,7 @@ export class Run {
     const id = crypto.randomUUID().slice(0, 6);
     this.folder = join(labFolder, "data", `${model}-${name}-${id}`);
     this.namespace = `t${id}-`;
-    this.seed = seedOf(process.env["LAB_SEED"]);
+    this.seed = settings().labSeed;
     this.#into = into;
     this.evidence = {
       experiment: name,
@@ -293,15 +294,6 @@ export class Run {
   removeFolder(): void {
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
   }
-}
-
-function seedOf(text: string | undefined): number {
-  if (!text) return 1;
-  const seed = Number(text);
-  if (!Number.isSafeInteger(seed)) {
-    throw new Error(`LAB_SEED must be a whole number, not ${text}`);
-  }
-  return seed;
 }
 
 /** The whole of an error, without colours and without this machine's folders. */

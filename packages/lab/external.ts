@@ -1,12 +1,13 @@
 import type { Broker, BrokerName } from "./brokers.ts";
 import { greetKafka } from "./kafka.ts";
 import { greetRabbitmq } from "./rabbitmq.ts";
+import { settings } from "./settings.ts";
 
 /** The broker that somebody else runs at that address. Throws when it doesn't answer. */
 export async function externalBroker(name: BrokerName, address: string): Promise<Broker> {
   const variable = name === "rabbitmq" ? "AMQP_URL" : "KAFKA_BROKERS";
   const managementUrl =
-    name === "rabbitmq" ? process.env["RABBITMQ_MANAGEMENT_URL"] || undefined : undefined;
+    name === "rabbitmq" ? settings().rabbitmqManagementUrl || undefined : undefined;
   const versions = await (
     name === "rabbitmq" ? greetRabbitmq(address, managementUrl) : greetKafka(address)
   ).catch((error: Error) => {

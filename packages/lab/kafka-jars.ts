@@ -1,7 +1,7 @@
 import { existsSync, globSync } from "node:fs";
 import { cp, mkdir, rename, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
-import { type Found, provide, runQuietly } from "./doctor.ts";
+import { dirname, join, relative } from "node:path";
+import { type Found, jvmEnv, provide, runQuietly } from "./doctor.ts";
 import { labFolder } from "./folders.ts";
 import { kafkaSettings } from "./kafka-settings.ts";
 import { freshFolder, holdLifeline, releaseLifeline, removeFolder } from "./lifeline.ts";
@@ -24,10 +24,11 @@ export const jvmOptions = [
 
 export interface PreparedKafka {
   java: Found;
+  /** From the broker's folder: a colon in the clone's path would divide it. */
   classPath: string;
   /** An empty, formatted data folder to copy: formatting takes a JVM half a second. */
   formatted: string;
-  /** Kafka's classes as the JVM wants them, which takes a third off a start; undefined where the JVM makes none. */
+  /** Kafka's classes as the JVM wants them, which takes a third off a start; undefined where the JVM makes none. From the broker's folder too. */
   archive: string | undefined;
 }
 
@@ -47,8 +48,10 @@ export async function prepareKafka(): Promise<PreparedKafka> {
   }
   const { java } = await provide(["java"]);
   // Sorted: an archive of loaded classes is good for the very same class path only.
-  const jars = globSync(join(kafkaFolder, "libs", "*.jar")).toSorted();
-  const classPath = jars.join(":");
+  const jars = globSync("libs/*.jar", { cwd: kafkaFolder }).toSorted();
+  // Every broker's folder, `part` below among them, is as deep in .lab as this one.
+  const fromBroker = relative(join(labFolder, "brokers", "kafka"), kafkaFolder);
+  const classPath = jars.map((jar) => join(fromBroker, jar)).join(":");
   const folder = join(kafkaFolder, `java-${java.version}`);
   await make(folder, (part) => format(part, java, classPath));
   const archive = join(folder, "classes.jsa");
@@ -56,7 +59,7 @@ export async function prepareKafka(): Promise<PreparedKafka> {
     java,
     classPath,
     formatted: join(folder, "formatted"),
-    archive: existsSync(archive) ? archive : undefined,
+    archive: existsSync(archive) ? join(fromBroker, relative(kafkaFolder, archive)) : undefined,
   };
 }
 
@@ -95,7 +98,7 @@ async function fetchJars(part: string, java: Found, maven: Found): Promise<void>
       `-DoutputDirectory=${libs}`,
     ],
     {
-      env: { JAVA_HOME: java.path.replace(/\/bin\/java$/, "") },
+      env: { LC_ALL: "C.UTF-8", JAVA_HOME: java.path.replace(/\/bin\/java$/, "") },
       lifeline: part,
     },
   );
@@ -104,24 +107,23 @@ async function fetchJars(part: string, java: Found, maven: Found): Promise<void>
 async function format(part: string, java: Found, classPath: string): Promise<void> {
   const made = join(part, "made");
   await mkdir(made);
-  const settings = join(part, "server.properties");
   const ports = { client: 9092, controller: 9093 };
-  await writeFile(settings, kafkaSettings(join(made, "formatted"), ports));
+  await writeFile(join(part, "server.properties"), kafkaSettings("made/formatted", ports));
   const random = crypto.getRandomValues(new Uint8Array(16));
   const clusterId = Buffer.from(random).toString("base64url");
   await runQuietly(
     [
       java.path,
       ...jvmOptions,
-      `-XX:ArchiveClassesAtExit=${join(made, "classes.jsa")}`,
+      "-XX:ArchiveClassesAtExit=made/classes.jsa",
       "-cp",
       classPath,
       "kafka.tools.StorageTool",
       "format",
       // An id may begin with a dash.
       `--cluster-id=${clusterId}`,
-      `--config=${settings}`,
+      "--config=server.properties",
     ],
-    { lifeline: part },
+    { cwd: part, env: jvmEnv, lifeline: part },
   );
 }

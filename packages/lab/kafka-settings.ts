@@ -5,7 +5,10 @@ export interface KafkaPorts {
   proxied?: { listener: number; advertised: number };
 }
 
-/** The server.properties of a one-node broker. */
+/**
+ * The server.properties of a one-node broker. `data` is a folder as seen from that of the broker, which
+ * is its working folder: such a file can't have an umlaut, and of a comma it makes two folders.
+ */
 export function kafkaSettings(data: string, ports: KafkaPorts): string {
   const { proxied } = ports;
   const listener = (port?: number) => (port === undefined ? "" : `,PROXIED://127.0.0.1:${port}`);

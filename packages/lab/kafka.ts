@@ -14,11 +14,9 @@ import { freePorts } from "./ports.ts";
  */
 export async function planKafka(folder: string, ports: KafkaPorts): Promise<NativePlan> {
   const { archive, classPath, formatted, java } = await prepareKafka();
-  const data = join(folder, "data");
-  await cp(formatted, data, { recursive: true });
+  await cp(formatted, join(folder, "data"), { recursive: true });
   await mkdir(join(folder, "tmp"), { recursive: true });
-  const settings = join(folder, "server.properties");
-  await writeFile(settings, kafkaSettings(data, ports));
+  await writeFile(join(folder, "server.properties"), kafkaSettings("data", ports));
   return {
     name: "kafka",
     folder,
@@ -28,12 +26,12 @@ export async function planKafka(folder: string, ports: KafkaPorts): Promise<Nati
       java.path,
       ...jvmOptions,
       ...(archive === undefined ? [] : [`-XX:SharedArchiveFile=${archive}`]),
-      `-Djava.io.tmpdir=${join(folder, "tmp")}`,
+      "-Djava.io.tmpdir=tmp",
       "-Dorg.apache.logging.log4j.level=INFO",
       "-cp",
       classPath,
       "kafka.Kafka",
-      settings,
+      "server.properties",
     ],
     env: {},
     versions: { kafka: kafkaVersion, java: java.version },

@@ -1,7 +1,12 @@
 // For [test] preload in bunfig.toml: what must happen once, after the last test file of a `bun test`.
 import { afterAll } from "bun:test";
 import { cleanUpNow } from "./at-exit.ts";
+import { bypassProxy, settings } from "./settings.ts";
 import { stopBrokers } from "./shared-brokers.ts";
+
+bypassProxy();
+// A variable that is wrong stops the run here, before a broker is started.
+settings();
 
 afterAll(async () => {
   await stopBrokers();

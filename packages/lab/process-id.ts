@@ -12,6 +12,8 @@ export function startStamp(pid: number): string | undefined {
     // `ps` is on every macOS. A minimal Debian lacks it, but has /proc.
     const ps = spawnSync("ps", ["-o", "stat=,lstart=", "-p", String(pid)], {
       encoding: "utf8",
+      // It says local time in the caller's language: a stamp of today must be that of tomorrow's shell.
+      env: { ...process.env, LC_ALL: "C", TZ: "UTC" },
     });
     const [state = "Z", ...started] = ps.stdout.trim().split(/\s+/);
     return state.startsWith("Z") ? undefined : started.join(" ");

@@ -81,6 +81,22 @@ test("a paused service answers once it is resumed, and can be stopped while paus
   expect(await service.stop()).toBe(0);
 });
 
+test("started by hand in anybody's shell, a service listens on loopback and calls its neighbours directly", async () => {
+  // A name of this machine, or of another; a proxy at which nobody is.
+  const proxy = "http://127.0.0.1:9";
+  const shell = { HOST: "x86_64-conda-linux-gnu", LOG_LEVEL: "INFO", HTTP_PROXY: proxy };
+  await using campus = await startModel("sync-rest", {
+    folder: mkdtempSync(join(folder, "shell-")),
+    env: { ...shell, http_proxy: proxy, no_proxy: "example.org", NODE_ENV: "test", DEBUG: "*" },
+  });
+  const answer = await fetch(`${campus.order.url}/order`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ user_id: "u1", items: [{ sku: "taco", qty: 1 }] }),
+  });
+  expect([new URL(campus.order.url).hostname, answer.status]).toEqual(["127.0.0.1", 201]);
+});
+
 test("a service that doesn't start says why, and leaves nothing running", async () => {
   expect(inventory({ PORT: "99999" })).rejects.toThrow(
     /^inventory-service ended before it was ready, with exit code 2:\nbad environment:\n {2}PORT=/,

@@ -54,7 +54,7 @@ management.sample_retention_policies.detailed.minute = 1
       RABBITMQ_CONFIG_FILE: join(folder, "rabbitmq.conf"),
       RABBITMQ_CONF_ENV_FILE: join(folder, "rabbitmq-env.conf"),
       RABBITMQ_ENABLED_PLUGINS_FILE: join(folder, "enabled_plugins"),
-      RABBITMQ_MNESIA_BASE: join(folder, "data"),
+      RABBITMQ_MNESIA_BASE: join(quotable(folder), "data"),
       RABBITMQ_LOG_BASE: join(folder, "log"),
       RABBITMQ_LOG: "-color",
       RABBITMQ_DIST_PORT: String(ports.distribution),
@@ -76,6 +76,14 @@ management.sample_retention_policies.detailed.minute = 1
     },
     versions: { rabbitmq: rabbitmq.version },
   };
+}
+
+/**
+ * The broker's folder by a name that a shell takes as it is between quotes of any kind: RabbitMQ asks
+ * `df` about its data that way. Its own working folder it is, and by that name only Linux knows it.
+ */
+function quotable(folder: string): string {
+  return process.platform === "linux" && /["'`$]/.test(folder) ? "/proc/self/cwd" : folder;
 }
 
 /** What the broker at that address says about its version; asks the management API too, where there is one. Throws when one doesn't answer. */

@@ -1,9 +1,11 @@
+import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { availableParallelism, cpus, release, totalmem, type } from "node:os";
-import { basename, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { type Machine, type Model, writeRunInfo } from "./evidence.ts";
 import { labFolder, repoFolder } from "./folders.ts";
+import { settings } from "./settings.ts";
 
 /** Where the runs are that name no folder of their own. */
 export const runsFolder = join(labFolder, "runs");
@@ -21,19 +23,14 @@ let opened: Promise<string> | undefined;
  * one under `.lab/runs/`.
  */
 export function runFolder(): Promise<string> {
-  opened ??= openRun(resolve(process.env["LAB_RUN_DIR"] || join(runsFolder, newRunId())));
+  opened ??= openRun(resolve(settings().labRunDir || join(runsFolder, newRunId())));
   return opened;
 }
 
 /** Makes that folder a run's, by a `run.json`, unless it is one already. */
 export async function openRun(folder: string): Promise<string> {
   if (existsSync(join(folder, "run.json"))) return folder;
-  const commit = Bun.spawnSync(["git", "describe", "--always", "--dirty", "--exclude", "*"], {
-    cwd: repoFolder,
-    stderr: "ignore",
-  })
-    .stdout.toString()
-    .trim();
+  const commit = commitOf(repoFolder);
   await writeRunInfo(folder, {
     id: basename(folder),
     started_at: new Date().toISOString(),
@@ -46,6 +43,25 @@ export async function openRun(folder: string): Promise<string> {
     ...(commit === "" ? {} : { commit }),
   });
   return folder;
+}
+
+/** Which commit that clone is at; empty where git can't tell, as in a downloaded archive. */
+export function commitOf(clone: string): string {
+  const { stdout } = spawnSync("git", ["describe", "--always", "--dirty", "--exclude", "*"], {
+    cwd: clone,
+    encoding: "utf8",
+    // Not of a repository around the archive, nor of the one whose hook runs the lab.
+    env: {
+      ...process.env,
+
+      GIT_CEILING_DIRECTORIES: dirname(clone),
+      GIT_DIR: undefined,
+      GIT_INDEX_FILE: undefined,
+      GIT_WORK_TREE: undefined,
+    },
+  });
+  // null without git.
+  return (stdout as string | null)?.trim() ?? "";
 }
 
 /** What this machine is, without its name. */

@@ -1,14 +1,22 @@
-import { type Static, type TObject, type TProperties, Type } from "@sinclair/typebox";
+import {
+  OptionalKind,
+  type Static,
+  type TObject,
+  type TProperties,
+  type TSchema,
+  Type,
+} from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 
 /** Where a service listens and keeps its file, with its own defaults. */
 export function serviceKnobs(defaults: { port: number; database: string }) {
   return {
-    /** Loopback unless somebody asks for more. */
-    host: Type.String({ minLength: 1, default: "127.0.0.1" }),
+    /** Loopback unless somebody asks for more. Not `host`: many a shell has a HOST, the machine's name. */
+    listenHost: Type.String({ minLength: 1, default: "127.0.0.1" }),
     /** 0 takes a free port. */
     port: Type.Integer({ minimum: 0, maximum: 65535, default: defaults.port }),
-    database: Type.String({ minLength: 1, default: defaults.database }),
+    /** A shell may have a DATABASE of another kind, and then all services would have one file. */
+    database: Type.String({ pattern: "\\.sqlite$", default: defaults.database }),
     logLevel: Type.Union(
       [Type.Literal("debug"), Type.Literal("info"), Type.Literal("warn"), Type.Literal("error")],
       { default: "info" },
@@ -38,18 +46,18 @@ export function readEnv<P extends TProperties>(
   const wrong: string[] = [];
   for (const [knob, knobSchema] of Object.entries(schema.properties)) {
     const variable = variableName(knob);
-    const text = env[variable];
-    const value =
-      text === undefined || text === "" ? knobSchema.default : Value.Convert(knobSchema, text);
+    const text = env[variable]?.trim();
+    const value = text === undefined || text === "" ? knobSchema.default : parse(knobSchema, text);
     if (value === undefined) {
+      if (OptionalKind in knobSchema) continue;
       wrong.push(`${variable} is not set`);
       continue;
     }
     const error = Value.Errors(knobSchema, value).First();
     if (error) {
-      wrong.push(
-        `${variable}=${JSON.stringify(withoutSecret(text ?? ""))}: ${error.message.toLowerCase()}`,
-      );
+      const wanted = knobSchema["description"] ?? wordsOf(knobSchema).join(" or ");
+      const expected = wanted ? `expected ${wanted}` : error.message.toLowerCase();
+      wrong.push(`${variable}=${JSON.stringify(withoutSecret(text ?? ""))}: ${expected}`);
     }
     config[knob] = value;
   }
@@ -59,9 +67,23 @@ export function readEnv<P extends TProperties>(
   return config as Static<TObject<P>>;
 }
 
+/** What the text of a variable means to that schema; the text itself, or NaN, where it means nothing. */
+function parse(schema: TSchema, text: string): unknown {
+  // Convert takes the 1 of 1e3 and of 1.5 for an integer.
+  if (schema["type"] === "integer" || schema["type"] === "number") return Number(text);
+  if (schema["type"] === "boolean") return Value.Convert(schema, text);
+  const word = text.toLowerCase();
+  return wordsOf(schema).includes(word) ? word : text;
+}
+
+/** The words of a union of them. */
+function wordsOf(schema: TSchema): string[] {
+  return ((schema["anyOf"] ?? []) as { const: string }[]).map((one) => one.const);
+}
+
 /** A URL's user and password are nobody's business. */
 function withoutSecret(text: string): string {
-  return text.replace(/\/\/.*@/, "//***@").replace(/^[^/]*@/, "***@");
+  return text.replace(/^(\w+:\/*)?.*@/s, "$1***@");
 }
 
 /** The environment does not give a usable configuration. */

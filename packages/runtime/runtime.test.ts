@@ -16,7 +16,7 @@ const Config = Type.Object({
 
 test("an empty environment gives the defaults", () => {
   expect(readEnv(Config, { PORT: "" })).toMatchObject({
-    host: "127.0.0.1",
+    listenHost: "127.0.0.1",
     port: 8001,
     labFaults: "off",
     inventoryTimeoutMs: 5000,
@@ -31,6 +31,23 @@ test("one message names every variable that is wrong", () => {
       LAB_FAULTS: "yes",
     }),
   ).toThrow(/PORT=.*\n.*LAB_FAULTS=.*\n.*INVENTORY_TIMEOUT_MS=/);
+});
+
+test("a number is read whole or not at all, a word in any case", () => {
+  const env = { INVENTORY_TIMEOUT_MS: " 1e3 ", LOG_LEVEL: "INFO", LAB_FAULTS: "On", PORT: " " };
+  expect(readEnv(Config, env)).toMatchObject({
+    inventoryTimeoutMs: 1000,
+    logLevel: "info",
+    labFaults: "on",
+    port: 8001,
+  });
+  for (const bad of ["1.5", "0x", "5 s", "1e400", "NaN", "-1"]) {
+    expect(() => readEnv(Config, { INVENTORY_TIMEOUT_MS: bad })).toThrow("INVENTORY_TIMEOUT_MS=");
+  }
+  const bad = { LOG_LEVEL: "trace", DATABASE: "postgres" };
+  expect(() => readEnv(Config, bad)).toThrow(
+    /DATABASE="postgres".*\n.*LOG_LEVEL="trace": expected debug or info or warn or error/,
+  );
 });
 
 test("faults need LAB_FAULTS=on", () => {

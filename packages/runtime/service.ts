@@ -35,25 +35,30 @@ export function cutOff(afterMs: number, cut: () => void): void {
 const WHY_NOT: Record<string, string> = {
   EADDRINUSE: "is in use by another process: stop that, or set PORT",
   EACCES: "is not for this user: set PORT to one above 1023",
-  EADDRNOTAVAIL: "can't be had, this machine has no such address: set HOST",
+  EADDRNOTAVAIL: "can't be had, this machine has no such address: set LISTEN_HOST",
 };
+
+/** A host as it stands in a URL. */
+export function hostInUrl(host: string): string {
+  return host.includes(":") ? `[${host}]` : host;
+}
 
 /** Binds the app and gives its URL; port 0 takes a free one. Throws a `ConfigError` where that can't be. */
 export function listen(
   // Any app will do, whatever its routes.
   app: Elysia<any, any, any, any, any, any, any>,
-  { host, port }: { host: string; port: number },
+  { listenHost, port }: { listenHost: string; port: number },
 ): string {
   try {
     // By Elysia's default a second process could listen here, and half of the requests went there.
-    app.listen({ hostname: host, port, reusePort: false });
+    app.listen({ hostname: listenHost, port, reusePort: false });
   } catch (error) {
     const { code = "", message } = error as { code?: string; message: string };
-    throw new ConfigError(`port ${port} on ${host} ${WHY_NOT[code] ?? `can't be had: ${message}`}`);
+    const why = WHY_NOT[code] ?? `can't be had: ${message}`;
+    throw new ConfigError(`port ${port} on ${listenHost} ${why}`);
   }
   cutOff(REQUESTS_MS, () => void app.server?.stop(true));
-  const address = host.includes(":") ? `[${host}]` : host;
-  return `http://${address}:${app.server?.port}`;
+  return `http://${hostInUrl(listenHost)}:${app.server?.port}`;
 }
 
 /**

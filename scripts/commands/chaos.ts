@@ -1,12 +1,16 @@
 import { repoFolder } from "@lab/lab/folders";
+import { stormSchedule } from "@lab/lab/proof/storm-schedule";
 import { runFolder } from "@lab/lab/run-folder";
+import { Settings, settings } from "@lab/lab/settings";
 import { COUNTS } from "@lab/report/proof";
 import { relative } from "node:path";
-import { type Command, type Input, unknown, UsageError } from "../command.ts";
+import { type Command, unknown, UsageError } from "../command.ts";
 import { interruptible } from "../interrupt.ts";
 import { MODELS } from "../models.ts";
 import { evidenceOf, runTests, sayResults, type TestResult } from "../run-tests.ts";
 import { modelTests } from "../test-files.ts";
+
+const { labSeed: SEED, labStormMinutes: MINUTES } = Settings.properties;
 
 export const command: Command = {
   summary: "a storm: orders under kills, pauses, a bad network and a dying broker",
@@ -15,22 +19,33 @@ export const command: Command = {
 code 1 when the checker finds a violation. Schedule, history and evidence go into a new folder of
 .lab/runs.`,
   options: {
-    minutes: { type: "string", summary: "how long (2)" },
-    seed: { type: "string", summary: "which schedule (LAB_SEED, or 1)" },
+    minutes: {
+      type: "number",
+      least: MINUTES.minimum!,
+      most: MINUTES.maximum!,
+      fraction: true,
+      summary: "how long (LAB_STORM_MINUTES, or 2)",
+    },
+    seed: {
+      type: "number",
+      least: SEED.minimum!,
+      most: SEED.maximum!,
+      summary: "which schedule (LAB_SEED, or 1)",
+    },
   },
   async run({ options, words }) {
     const models = modelsOf(words);
-    const minutes = numberOf("minutes", options, (n) => n > 0);
-    const seed = numberOf("seed", options, Number.isSafeInteger);
+    const { labSeed, labStormMinutes } = settings();
+    const seed = Number(options["seed"] ?? labSeed);
+    const minutes = Number(options["minutes"] ?? labStormMinutes);
     const files = modelTests().filter(
       ({ isProof, model, name }) => isProof && name === "storm" && models.includes(model),
     );
+    // Throws for a storm that is too short, before a broker is started for it.
+    for (const { model } of files) stormSchedule(seed, minutes, model);
     return interruptible(async (signal) => {
       const folder = await runFolder();
-      const env = {
-        ...(minutes === undefined ? {} : { LAB_STORM_MINUTES: minutes }),
-        ...(seed === undefined ? {} : { LAB_SEED: seed }),
-      };
+      const env = { LAB_STORM_MINUTES: String(minutes), LAB_SEED: String(seed) };
       const results = await runTests(files, folder, signal, () => env);
       const { failed } = await sayResults(results, folder);
       for (const result of results) console.log(await verdictOf(folder, result));
@@ -48,19 +63,6 @@ function modelsOf(words: readonly string[]): string[] {
     if (one === undefined) throw new UsageError(unknown("model", word, [...names, "all"]));
     return one.model;
   });
-}
-
-/** The option as it was given; undefined when it wasn't. */
-function numberOf(
-  name: string,
-  options: Input["options"],
-  isGood: (value: number) => boolean,
-): string | undefined {
-  const text = options[name];
-  if (text === undefined) return undefined;
-  if (!text || !isGood(Number(text)))
-    throw new UsageError(`--${name} ${String(text)}: a number, please`);
-  return String(text);
 }
 
 /** What the checker found, in a line. */

@@ -1,6 +1,7 @@
 import { withAdmin } from "@lab/lab/kafka-tools";
 import { describeGroup, labGroups, type LagRow, lagSummary, lagTable } from "@lab/lab/lag";
 import { type Command, unknown, UsageError } from "../command.ts";
+import { PIPE_CLOSED, print, unread } from "../say.ts";
 import { kafkaAddress, namespace } from "../stream.ts";
 
 const WATCH_EVERY_MS = 1_000;
@@ -29,6 +30,8 @@ Reads KAFKA_BROKERS, or the broker of scripts/lab up; LAB_NAMESPACE is the prefi
       throw new UsageError(unknown("group", String(group), all));
     }
     let isFirst = true;
+    let isRead = true;
+    void unread().then(() => (isRead = false));
     await withAdmin(await kafkaAddress(), async (admin) => {
       for (;;) {
         const rows: LagRow[] = [];
@@ -40,18 +43,19 @@ Reads KAFKA_BROKERS, or the broker of scripts/lab up; LAB_NAMESPACE is the prefi
         const isScreen = process.stdout.isTTY && options["watch"] === true;
         if (isScreen) console.clear();
         if (isFirst || isScreen) {
-          console.log(
+          print(
             [
               ...(rows.length > 0 ? [lagTable(rows)] : []),
               ...missing.map((name) => `Consumer group '${name}' does not exist.`),
             ].join("\n\n"),
           );
-        } else console.log(`${new Date().toISOString()}  ${lagSummary(rows)}`);
+        } else print(`${new Date().toISOString()}  ${lagSummary(rows)}`);
         if (options["watch"] !== true) return;
         isFirst = false;
         await Bun.sleep(WATCH_EVERY_MS);
+        if (!isRead) return;
       }
     });
-    return 0;
+    return isRead ? 0 : PIPE_CLOSED;
   },
 };

@@ -10,11 +10,12 @@ export const command: Command = {
   details: `POST /proxies {name, upstream} starts a proxy and tells where it listens; POST /proxies/NAME/toxics
 {type, stream, attributes} makes it bad: latency, bandwidth, timeout, reset_peer, limit_data, slow_close.
 POST /proxies/NAME {enabled: false} is down, POST /reset makes all good again. Until Ctrl-C.`,
-  options: { port: { type: "string", summary: `of the API on 127.0.0.1 (${PORT})` } },
+  options: {
+    port: { type: "number", least: 0, most: 65535, summary: `of the API on 127.0.0.1 (${PORT})` },
+  },
   async run({ options, words }) {
     if (words.length > 0) throw new UsageError("proxy takes no words");
     const port = Number(options["port"] ?? PORT);
-    if (!Number.isInteger(port)) throw new UsageError("--port is a number");
     await using server = serveProxies(port);
     console.log(`${server.url}/proxies`);
     const ended = Promise.withResolvers<void>();

@@ -13,9 +13,10 @@ import {
 } from "../campus.ts";
 import { type Command, unknown, UsageError } from "../command.ts";
 import { describeUp } from "../describe.ts";
+import { saySettings } from "../environment.ts";
 import { interruptible } from "../interrupt.ts";
 import { MODELS } from "../models.ts";
-import { say } from "../say.ts";
+import { PIPE_CLOSED, print, say, unread } from "../say.ts";
 
 export const command: Command = {
   summary: "start models on their fixed ports, with faults on",
@@ -28,8 +29,8 @@ without a word, of every model that is up. Databases are empty at the first star
 and with --fresh.
 
 Ports: sync 8001, 8002, 8009; async 8011, 8012, 8019; stream 8021, 8022, 8029; ORDER_PORT,
-INVENTORY_PORT, NOTIFICATION_PORT and ANALYTICS_PORT change them. The rest of the environment goes to the
-services: INVENTORY_DELAY_MS=2000 scripts/lab up sync`,
+INVENTORY_PORT, NOTIFICATION_PORT and ANALYTICS_PORT change them. What the services themselves know goes
+to them, faults among it: INVENTORY_DELAY_MS=2000 scripts/lab up sync. Nothing else of the environment does.`,
   options: {
     foreground: {
       type: "boolean",
@@ -109,8 +110,9 @@ async function runInForeground(
   const labels = services.map(({ model, name }) => (starts.length > 1 ? `${model}/${name}` : name));
   const width = Math.max(...labels.map((label) => label.length));
   const unfollow = services.map(({ logFile, logStart }, index) =>
-    follow(logFile, (line) => console.log(`${labels[index]!.padEnd(width)} | ${line}`), logStart),
+    follow(logFile, (line) => print(`${labels[index]!.padEnd(width)} | ${line}`), logStart),
   );
+  let code = 1;
   try {
     const ended = await Promise.race([
       new Promise<undefined>((resolve) => {
@@ -121,6 +123,7 @@ async function runInForeground(
       ...services.map(async ({ exited, name }) => {
         return `${name} (exit code ${await exited})`;
       }),
+      unread().then(() => void (code = PIPE_CLOSED)),
     ]);
     if (ended !== undefined) say(`${ended} has ended`);
   } finally {
@@ -131,7 +134,7 @@ async function runInForeground(
     "stopped; the data stay: scripts/lab up goes on with them, after scripts/lab down it begins anew",
   );
   // Ctrl-C is how it is meant to end.
-  process.exit(signal.aborted ? 0 : 1);
+  process.exit(signal.aborted ? 0 : code);
 }
 
 /** Starts them side by side. When one fails, or on Ctrl-C, nothing is left of what was started here. */
@@ -140,7 +143,9 @@ async function startAll(
   how: UpOptions,
   signal: AbortSignal,
 ): Promise<Start[]> {
-  const starts = await prepare(await namesOf(words), how);
+  const names = await namesOf(words);
+  await saySettings(names.map((name) => MODELS[name]!.model));
+  const starts = await prepare(names, how);
   signal.throwIfAborted();
   let settled = false;
   // What was started is killed under the hands of those who wait for it to be ready, and what they start meanwhile too.

@@ -4,11 +4,12 @@ import { repeatedIn } from "../logs.ts";
 import type { Run } from "../experiment.ts";
 import { answerOf } from "../history.ts";
 import type { LoadResult } from "../load.ts";
+import { settings } from "../settings.ts";
 import type { Trial } from "../trial.ts";
 import { eventually, nowUs } from "../waiting.ts";
 
 /** LAB_LONG=on: more rounds and longer floods than `lab test` has time for. */
-export const LONG = process.env["LAB_LONG"] === "on";
+export const LONG = settings().labLong === "on";
 
 /** Orders that keep coming until `stop`, which gives what was seen of them. */
 export interface Ordering {

@@ -83,13 +83,6 @@ function eachWay(toxic: ToxicRequest): Record<string, ToxicRequest[]> {
 /** Nothing begins in a storm's last seconds, so that the last strike too is under load when it ends. */
 const CALM_S = 3;
 
-/** How long a storm is, in minutes; throws when the text is no such number. */
-export function stormMinutes(text: string): number {
-  const minutes = Number(text);
-  if (minutes > 0 && Number.isFinite(minutes)) return minutes;
-  throw new Error(`LAB_STORM_MINUTES=${text}: a number above 0, please`);
-}
-
 /**
  * A storm's strikes in their order: the same for the same seed, length and model. Throws when it is
  * too short for any.

@@ -8,11 +8,12 @@ import type { Outcome } from "../history.ts";
 import { openLoop } from "../load.ts";
 import type { ServiceProcess } from "../processes.ts";
 import type { FaultProxy } from "../proxy.ts";
+import { settings } from "../settings.ts";
 import type { Trial } from "../trial.ts";
 import { nowUs, outage } from "../waiting.ts";
 import { illegalAnswers } from "./answers.ts";
 import { answersTable, judge } from "./common.ts";
-import { type Strike, stormMinutes, stormSchedule, TOXICS } from "./storm-schedule.ts";
+import { type Strike, stormSchedule, TOXICS } from "./storm-schedule.ts";
 
 const RATE_PER_S = 50;
 /** Of the orders, the share whose client has a key, and asks again when it doesn't know. */
@@ -29,9 +30,9 @@ const AFTERWARDS_S = 300;
 const STRUCK_SHARE = 0.8;
 const SURE_PART = 0.75;
 
-const MINUTES = stormMinutes(process.env["LAB_STORM_MINUTES"] || "2");
+const { labLiveS, labStormMinutes: MINUTES } = settings();
 /** How often it says how it stands, s. */
-const LIVE_S = Number(process.env["LAB_LIVE_S"] || (process.stderr.isTTY ? 1 : 10));
+const LIVE_S = labLiveS ?? (process.stderr.isTTY ? 1 : 10);
 
 /** A model with everything in reach that a storm may strike. */
 export interface Ground extends AsyncDisposable {
