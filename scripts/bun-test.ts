@@ -11,6 +11,8 @@ import { eventually } from "@lab/lab/waiting";
 import { closeSync, mkdirSync, openSync } from "node:fs";
 import { join } from "node:path";
 
+/** For tests that set no limit of their own: only what hangs takes that long, however busy the machine is. */
+const TEST_TIMEOUT_MS = 60_000;
 /** How long an interrupted test run has for its own clean-up. */
 const INTERRUPT_TIMEOUT_MS = 20_000;
 
@@ -58,7 +60,8 @@ export async function bunTest(run: TestRun): Promise<Counts> {
 }
 
 function spawnTests({ cwd, env, files }: TestRun, folder: string, output: string) {
-  const command = [process.execPath, "--no-env-file", "test", ...files];
+  const timeout = ["--timeout", String(TEST_TIMEOUT_MS)];
+  const command = [process.execPath, "--no-env-file", "test", ...timeout, ...files];
   const log = openSync(output, "w");
   // What an interrupted test leaves there goes with the folder.
   const TMPDIR = join(folder, "tmp");

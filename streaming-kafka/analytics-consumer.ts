@@ -28,7 +28,6 @@ import {
   connectPersistently,
   createConsumer,
   createKafka,
-  createProducer,
   endingOnBugs,
   setGroupOffsets,
   watchGroup,
@@ -36,6 +35,7 @@ import {
 import { LogWatch, readFrom } from "./log-watch.ts";
 import { ONE_BY_ONE_SCHEMA, oneByOne } from "./one-by-one.ts";
 import { slicesOf } from "./partitions.ts";
+import { createProducer } from "./producer.ts";
 import { KafkaBrokers, Namespace, SEND_BATCH, topics, watchTopics } from "./topics.ts";
 import { Troubles } from "./troubles.ts";
 

@@ -3,7 +3,8 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { createLog } from "@lab/runtime/log";
 import type { Consumer } from "kafkajs";
 import { Troubles } from "./troubles.ts";
-import { portionsOf, watchGroup } from "./client.ts";
+import { watchGroup } from "./client.ts";
+import { portionsOf } from "./producer.ts";
 
 test("what is sent at once is what a partition takes, and nothing is left out or moved", () => {
   // Orders of 20 items with long names, as many as an outbox sends at once.

@@ -30,12 +30,12 @@ import {
   connectPersistently,
   createConsumer,
   createKafka,
-  createProducer,
   endingOnBugs,
   watchGroup,
 } from "./client.ts";
 import { deadLetter, ONE_BY_ONE_SCHEMA, oneByOne } from "./one-by-one.ts";
 import { slicesOf } from "./partitions.ts";
+import { createProducer } from "./producer.ts";
 import { KafkaBrokers, Namespace, PARTITIONS, SEND_BATCH, topics, watchTopics } from "./topics.ts";
 import { Troubles } from "./troubles.ts";
 

@@ -40,13 +40,12 @@ import {
   connectPersistently,
   createConsumer,
   createKafka,
-  createProducer,
   endingOnBugs,
-  sendApart,
   watchGroup,
 } from "./client.ts";
 import { isBug } from "./errors.ts";
 import { ONE_BY_ONE_SCHEMA, oneByOne } from "./one-by-one.ts";
+import { createProducer, sendApart } from "./producer.ts";
 import { KafkaBrokers, Namespace, SEND_BATCH, topics, watchTopics } from "./topics.ts";
 import { Troubles } from "./troubles.ts";
 

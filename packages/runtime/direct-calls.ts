@@ -12,7 +12,8 @@ const ENVIRONMENT = {
 
 /** Has `fetch` send every call at once, and to the neighbour itself: starts the process over, under its own id, unless it was started so. */
 export function callDirectly(): void {
-  const { argv, env, execArgv, execPath } = process;
+  const { argv, execArgv, execPath } = process;
+  const env = process.env;
   if (Object.entries(ENVIRONMENT).every(([name, value]) => env[name] === value)) return;
   const words = [execPath, ...execArgv, ...argv.slice(1)];
   process.execve!(execPath, words, { ...env, ...ENVIRONMENT });

@@ -188,7 +188,7 @@ type Gone = Omit<Gap, "noticed_at">;
 
 function named(gaps: readonly Gap[]): Gone[] {
   return gaps
-    .map(({ noticed_at: _, ...gone }) => gone)
+    .map(({ noticed_at: _noticedAt, ...gone }) => gone)
     .toSorted((a, b) => a.partition - b.partition || a.from - b.from);
 }
 

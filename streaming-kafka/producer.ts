@@ -1,0 +1,88 @@
+/** How records are sent: confirmed, in portions that a partition takes, and apart from those that Kafka refuses. */
+import { without } from "@lab/runtime/protections";
+import {
+  type Kafka,
+  type Message,
+  Partitioners,
+  type ProducerRecord,
+  type RecordMetadata,
+} from "kafkajs";
+
+/**
+ * The producer of every service here. Not kafkajs' idempotent one: after a lost
+ * reply that one keeps a sequence number which the broker refuses from then on,
+ * and nothing is sent any more. A retry that is written twice carries the same
+ * event id, and every reader here knows it by that.
+ */
+export function createProducer(kafka: Kafka) {
+  const producer = kafka.producer({
+    createPartitioner: Partitioners.DefaultPartitioner,
+    allowAutoTopicCreation: false,
+    idempotent: false,
+    maxInFlightRequests: 1,
+  });
+  const send = async ({ messages, ...record }: ProducerRecord) => {
+    let written: RecordMetadata[] = [];
+    for (const portion of portionsOf(messages)) {
+      const acks = without("confirms") ? 0 : (record.acks ?? -1);
+      written = await producer.send({ ...record, acks, messages: portion });
+    }
+    return written;
+  };
+  return { ...producer, send };
+}
+
+/** So much is sent to a topic at once: a partition takes 1 MiB, and would refuse the same for ever. */
+const PORTION_BYTES = 900_000;
+
+/** The messages in their order, in portions that a partition takes. */
+export function* portionsOf(messages: readonly Message[]): Generator<Message[]> {
+  let portion: Message[] = [];
+  let bytes = 0;
+  for (const message of messages) {
+    const more = bytesOf(message);
+    if (portion.length > 0 && bytes + more > PORTION_BYTES) {
+      yield portion;
+      portion = [];
+      bytes = 0;
+    }
+    portion.push(message);
+    bytes += more;
+  }
+  if (portion.length > 0) yield portion;
+}
+
+/** Kafka's words for records that it refuses for what they are, however often they come. */
+const REFUSED = [
+  "MESSAGE_TOO_LARGE",
+  "RECORD_LIST_TOO_LARGE",
+  "INVALID_RECORD",
+  "INVALID_TIMESTAMP",
+];
+
+/**
+ * Sends records in their order. Where Kafka refuses all because of some, it finds those by halves,
+ * sends the others, and gives what is left with its error.
+ */
+export async function sendApart<R>(
+  records: readonly R[],
+  send: (some: readonly R[]) => Promise<unknown>,
+): Promise<{ record: R; error: Error }[]> {
+  try {
+    await send(records);
+    return [];
+  } catch (thrown) {
+    const error = thrown as Error & { type?: string; cause?: { type?: string } };
+    if (!REFUSED.includes(error.type ?? error.cause?.type ?? "")) throw error;
+    if (records.length === 1) return [{ record: records[0]!, error }];
+    const half = Math.ceil(records.length / 2);
+    const first = await sendApart(records.slice(0, half), send);
+    return [...first, ...(await sendApart(records.slice(half), send))];
+  }
+}
+
+function bytesOf({ headers = {}, key, value }: Message): number {
+  const texts = [key, value, ...Object.values(headers).flat(), ...Object.keys(headers)];
+  // Lengths, offset and time stand beside them.
+  return texts.reduce((sum, text) => sum + Buffer.byteLength(text ?? ""), 100);
+}
