@@ -123,6 +123,15 @@ test("a partition that is no more is gone with all that it had", () => {
   expect(analytics.positions(generation)).toEqual({ t: { 0: 0 } });
 });
 
+test("a topic that isn't read any more is gone with all that it had", () => {
+  meet(log(0, 10, "a"));
+  foldTo(10);
+  const [t] = Object.values(log(0, 3, "b"));
+  expect(meet({ other: t! }).moved).toBe(true);
+  expect(gaps()).toEqual(["t 0: offsets 0 to 9, counted true"]);
+  expect(analytics.positions(analytics.current())).toEqual({ other: { 0: 0 } });
+});
+
 test("a replay that finds another swaps nothing, unless that was accepted", () => {
   meet(log(0, 10, "a"));
   foldTo(10);

@@ -43,6 +43,9 @@ interface PositionRow {
   next_offset: number;
 }
 
+/** Of a topic that isn't read any more: the namespace is another. */
+const NO_LOG: TopicLog = { id: undefined, partitions: 0, ends: [] };
+
 /**
  * What a log has lost of what a fold stands for, or should. Kafka keeps a log's end, not its
  * beginning: records go by retention or by hand, and a topic may be deleted and made anew.
@@ -68,10 +71,12 @@ export class Gaps {
   ): { isAnew: boolean; moved: boolean } {
     let isAnew = false;
     let moved = false;
+    for (const row of this.#positionsOf(generation)) {
+      const { partition, topic } = row;
+      const before = stood[topic]?.[partition] ?? 0;
+      if (this.#endAnew(generation, row, logs[topic] ?? NO_LOG, before)) isAnew = true;
+    }
     for (const [topic, log] of Object.entries(logs)) {
-      for (const row of this.#positionsIn(generation, topic)) {
-        if (this.#endAnew(generation, row, log, stood[topic]?.[row.partition] ?? 0)) isAnew = true;
-      }
       for (const { low, partition } of log.ends) {
         if (this.#beginAt(generation, topic, partition, low, log.id)) moved = true;
       }
@@ -103,7 +108,9 @@ export class Gaps {
     low: number,
     id: string | undefined,
   ): boolean {
-    const row = this.#positionsIn(generation, topic).find((own) => own.partition === partition);
+    const row = this.#positionsOf(generation).find(
+      (own) => own.topic === topic && own.partition === partition,
+    );
     const { first_offset: first, next_offset: next } = row ?? { first_offset: 0, next_offset: 0 };
     const gap = { topic, partition };
     this.#noteGap(generation, { ...gap, from: first, to: Math.min(low, next), counted: true });
@@ -141,11 +148,9 @@ export class Gaps {
       .map((gap) => ({ ...gap, counted: gap.counted === 1 }));
   }
 
-  #positionsIn(generation: number, topic: string): PositionRow[] {
+  #positionsOf(generation: number): PositionRow[] {
     return this.#db
-      .query<PositionRow, [number, string]>(
-        "SELECT * FROM positions WHERE generation = ? AND topic = ?",
-      )
-      .all(generation, topic);
+      .query<PositionRow, [number]>("SELECT * FROM positions WHERE generation = ?")
+      .all(generation);
   }
 }
