@@ -54,7 +54,13 @@ export function createKafka(brokers: string, clientId: string, log: Log): Kafka 
     // Its errors include what is none ("topic exists"); what matters here is
     // told by `watchGroup` and by the calls that fail.
     logLevel: logLevel.WARN,
-    logCreator: () => (entry) => log.debug("broker_says", { reason: entry.log.message }),
+    logCreator:
+      () =>
+      ({ log: { message, partition, topic } }) => {
+        // What was to be read next has left the log: that is told nowhere else.
+        const isLoss = message.startsWith("Offset out of range");
+        log[isLoss ? "warn" : "debug"]("broker_says", { reason: message, topic, partition });
+      },
   });
 }
 

@@ -36,8 +36,8 @@ export function isBug(error: unknown): boolean {
 const PERMANENT =
   /AUTHORIZATION|AUTHENTICATION|UNSUPPORTED|NOT_SUPPORT|^INVALID_(TOPIC|CONFIG|GROUP_ID|PARTITIONS|SESSION)|POLICY|INCONSISTENT|TOO_LARGE|SASL|NotImplemented/;
 
-/** So long others that call themselves final may last: a broker that starts says such things of itself. */
-const FINAL_MS = 10_000;
+/** So long others that call themselves final may last: a broker that starts says such things, as that a group has no coordinator. */
+const FINAL_MS = 60_000;
 
 /** How long it may last until it is clear that it doesn't pass: 0, or for ever, or something between. */
 export function patienceOf(error: unknown): number {

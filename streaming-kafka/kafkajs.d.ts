@@ -69,6 +69,25 @@ declare module "kafkajs/src/consumer/batch.js" {
   }
 }
 
+declare module "kafkajs/src/consumer/offsetManager/index.js" {
+  interface Offsets<P> {
+    topic: string;
+    partitions: P[];
+  }
+  export default class OffsetManager {
+    cluster: {
+      fetchTopicsOffset(
+        topics: (Offsets<{ partition: number }> & { fromBeginning: boolean })[],
+      ): Promise<Offsets<{ partition: number; offset: string }>[]>;
+    };
+    commitOffsets(offsets: {
+      topics: Offsets<{ partition: number; offset: string }>[];
+    }): Promise<void>;
+    clearOffsets(place: { topic: string; partition: number }): void;
+    setDefaultOffset(place: { topic: string; partition: number }): Promise<void>;
+  }
+}
+
 declare module "kafkajs/src/protocol/recordBatch/crc32C/index.js" {
   export default function crc32C(bytes: Uint8Array): number;
 }

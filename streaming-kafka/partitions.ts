@@ -8,7 +8,7 @@ import type { Troubles } from "./troubles.ts";
 const STAND_MS = 1_000;
 const UNREADABLE_MS = 5_000;
 /** Longer than it takes to read or to fail again. */
-const FORGET_MS = 15_000;
+const FORGET_MS = 5_000;
 /** Brokers end a transaction themselves after that long, unless they are told otherwise: one that is open still has nobody to end it. */
 const TRANSACTION_MS = 15 * 60_000;
 

@@ -5,6 +5,7 @@
  */
 import Broker from "kafkajs/src/broker/index.js";
 import Batch from "kafkajs/src/consumer/batch.js";
+import OffsetManager from "kafkajs/src/consumer/offsetManager/index.js";
 import crc32C from "kafkajs/src/protocol/recordBatch/crc32C/index.js";
 import { createErrorFromCode } from "kafkajs/src/protocol/error.js";
 import { decompress } from "./compression.ts";
@@ -285,4 +286,14 @@ Broker.prototype.fetch = function (this: Broker, options) {
 // kafkajs keeps a batch without messages from `eachBatch`, which then can't commit that it is past it.
 Batch.prototype.isEmpty = function (this: Batch) {
   return this.messagesWithinOffset.length === 0 && !standstills.has(this.rawMessages);
+};
+
+// Where what comes next has left the log, kafkajs commits that it begins at the start, as -2: nobody can
+// tell then how far behind it is, and where nothing comes any more that stays.
+OffsetManager.prototype.setDefaultOffset = async function (this: OffsetManager, place) {
+  const { partition, topic } = place;
+  const partitions = [{ partition }];
+  const found = await this.cluster.fetchTopicsOffset([{ topic, partitions, fromBeginning: true }]);
+  await this.commitOffsets({ topics: found });
+  this.clearOffsets(place);
 };

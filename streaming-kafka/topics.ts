@@ -73,8 +73,10 @@ export function watchTopics(kafka: Kafka, names: Topics, log: Log, troubles: Tro
   const admin = kafka.admin();
   const topics = declared(names);
   let watching: Repeater | undefined;
+  let stopped = false;
   const look = async () => {
     for (const wanted of topics) {
+      if (stopped) return;
       const { topic } = wanted;
       const reason = await wrongWith(admin, wanted);
       if (reason === "missing") {
@@ -94,13 +96,16 @@ export function watchTopics(kafka: Kafka, names: Topics, log: Log, troubles: Tro
         try {
           await look();
         } catch (error) {
+          if (stopped) return;
           if (isBug(error)) throw error;
           troubles.noteError("topics", error);
         }
       });
     },
     async stop() {
-      await watching?.stop();
+      stopped = true;
+      // A look that is under way isn't waited for: Kafka may be hung.
+      void watching?.stop();
       await admin.disconnect();
     },
   };

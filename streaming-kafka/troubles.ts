@@ -2,15 +2,18 @@ import { type Owed, owed } from "@lab/runtime/health";
 import type { Log } from "@lab/runtime/log";
 import { patienceOf, wordsOf } from "./errors.ts";
 
-/** Nothing that may pass is told more often. */
+/** The same is told again after that long, and another reason at the earliest after that long. */
 const AGAIN_MS = 60_000;
+const NEXT_MS = 5_000;
 
 interface Trouble {
   reason: string;
   sinceMs: number;
-  /** When it was logged last; undefined while it wasn't. */
-  loggedMs: number | undefined;
-  /** So long it may last and pass by itself. */
+  /** Since when it is for this reason. */
+  reasonMs: number;
+  /** What was logged of it last, and when. */
+  told: { reason: string; atMs: number } | undefined;
+  /** So long it may last for this reason, and pass by itself. */
   patienceMs: number;
   /** Records that wait for it to pass, where it is a partition's. */
   records: number | undefined;
@@ -43,13 +46,14 @@ export class Troubles {
     const now = Date.now();
     const before = this.#troubles.get(what);
     const sinceMs = before?.sinceMs ?? now;
-    let loggedMs = before?.loggedMs;
-    const told = before?.reason === reason && now - (loggedMs ?? 0) < AGAIN_MS;
-    if (!told && now - sinceMs >= quietMs) {
+    const reasonMs = before?.reason === reason ? before.reasonMs : now;
+    let told = before?.told;
+    const pauseMs = told?.reason === reason ? AGAIN_MS : patienceMs === 0 ? 0 : NEXT_MS;
+    if (now - (told?.atMs ?? 0) >= pauseMs && now - sinceMs >= quietMs) {
       this.#log[patienceMs === 0 ? "error" : "warn"]("trouble", { what, reason });
-      loggedMs = now;
+      told = { reason, atMs: now };
     }
-    this.#troubles.set(what, { reason, sinceMs, loggedMs, patienceMs, records });
+    this.#troubles.set(what, { reason, sinceMs, reasonMs, told, patienceMs, records });
   }
 
   /** `what` went wrong with that error. */
@@ -61,14 +65,14 @@ export class Troubles {
   clear(what: string): void {
     const trouble = this.#troubles.get(what);
     this.#troubles.delete(what);
-    if (trouble?.loggedMs !== undefined) this.#log.info("trouble_over", { what });
+    if (trouble?.told) this.#log.info("trouble_over", { what });
   }
 
   /** What won't pass by waiting. */
   get problems(): string[] {
     const now = Date.now();
     return [...this.#troubles]
-      .filter(([, { sinceMs, patienceMs }]) => now - sinceMs >= patienceMs)
+      .filter(([, { patienceMs, reasonMs }]) => now - reasonMs >= patienceMs)
       .map(([what, { reason }]) => `${what}: ${reason}`);
   }
 

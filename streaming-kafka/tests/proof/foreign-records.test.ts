@@ -78,11 +78,12 @@ experiment(
     });
     await open.end("commit");
     await atEnd(trial, 31);
-    run.holds("every group is at the end of the log, behind the markers too", await lags(trial), {
-      inventory: 0,
-      analytics: 0,
-      "order-status": 0,
-    });
+    const caughtUp = { inventory: 0, analytics: 0, "order-status": 0 };
+    run.holds(
+      "every group is at the end of the log, behind the markers too",
+      await lags(trial),
+      caughtUp,
+    );
 
     run.progress("a replay ends behind a marker, too");
     await beginReplay(campus.third.url);
@@ -105,14 +106,10 @@ experiment(
     });
     const down = { status: "down", problems: [named] };
     run.holds("no health of 200 over a partition that can't move", said, [down, down]);
-    await write(4, 1);
     await write(5, 10);
     await atEnd(trial, 41);
-    run.holds("it holds up what is behind it, and no other partition", await lags(trial), {
-      inventory: 2,
-      analytics: 2,
-      "order-status": 0,
-    });
+    const behind = { inventory: 1, analytics: 1, "order-status": 0 };
+    run.holds("it holds up no other partition", await lags(trial), behind);
 
     run.progress("somebody deletes it");
     await withAdmin(broker.address, async (admin) => {
@@ -120,16 +117,15 @@ experiment(
       const partitions = [{ partition: 4, offset: "1" }];
       await admin.deleteTopicRecords({ topic: orderEvents, partitions });
     });
-    await atEnd(trial, 42);
+    await eventually("nobody stands any more", async () => {
+      const healths = await Promise.all(campus.services.map(problemsOf));
+      return healths.every(({ status }) => status === "up");
+    });
+    run.holds("with nothing behind it the lag is 0", await lags(trial), caughtUp);
     await trial.settle();
     const verdict = await trial.verdict();
     const dead = await readTopic(broker.address, topics(namespace).deadLetters);
-    const healths = await Promise.all(campus.services.map(problemsOf));
-    run.holds(
-      "all is well again",
-      [healths.map(({ status }) => status), dead],
-      [["up", "up", "up"], []],
-    );
+    run.holds("no dead letters", dead, []);
     noteCounts(run, [verdict], { kills: 0, faults: 7 });
     await producer.disconnect();
   },
