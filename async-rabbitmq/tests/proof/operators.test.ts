@@ -85,12 +85,6 @@ async function takenAway(run: Run, trial: Trial, channel: ConfirmChannel): Promi
   const names = topology(trial.namespace);
   const { exchange, inventoryQueue, notificationQueue, orderQueue } = names;
   const queues = [inventoryQueue, notificationQueue, orderQueue];
-  run.progress("exchange, queues and dead queues are deleted");
-  await channel.deleteExchange(exchange);
-  for (const queue of queues) {
-    await channel.deleteQueue(deadQueue(queue));
-    await channel.deleteQueue(queue);
-  }
   const back = async () => {
     const bindings = await bindingsOf(trial);
     if (bindings !== "inventory.*, inventory.reserved, notification.sent, order.placed") {
