@@ -80,7 +80,12 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     log,
     health: () => ({
       needs: { database: store.healthy(), broker: broker.connected() },
-      owed: { outbox: outbox.owed(), unconfirmed: broker.unconfirmed() },
+      owed: {
+        outbox: outbox.owed(),
+        unconfirmed: broker.unconfirmed(),
+        unanswered: orders.unanswered(),
+        untold: orders.owed("reserved", new Set()),
+      },
       waits_for: broker.waitsFor(),
       problems: [...store.problems(), ...broker.problems()],
     }),
