@@ -1,6 +1,7 @@
 /** Each protection of the asynchronous model taken away, in a situation that needs it: does the checker find what that breaks? */
 import { Database } from "bun:sqlite";
 import { count, OUTBOX_DEPTH } from "@lab/lab/databases";
+import { fetchHealth } from "@lab/lab/health";
 import {
   alike,
   ASKED_TWICE,
@@ -101,13 +102,20 @@ const QUEUE_GONE: MutantSituation = {
   title: "Inventory and its queue are gone for a while",
   happen: alike(async (subject) => {
     const { trial } = subject;
-    const { inventory } = trial.campus;
+    const { inventory, order, third } = trial.campus;
+    const { inventoryQueue } = topology(trial.namespace);
     await kill(subject, inventory);
     const { channel, model } = await openChannel(trial.broker.address, () => {});
-    await channel.deleteQueue(topology(trial.namespace).inventoryQueue);
-    await model.close();
+    await channel.deleteQueue(inventoryQueue);
+    // In its place stands another's, which nothing is bound to: the other services would put it back.
+    await channel.assertQueue(inventoryQueue, { durable: true });
     subject.struck.faults += 1;
     await publishSome(subject);
+    await channel.deleteQueue(inventoryQueue);
+    await model.close();
+    for (const { url } of [order, third]) {
+      await eventually("it is back", async () => (await fetchHealth(url)).problems.length === 0);
+    }
     await inventory.restart();
   }),
   mutants: [{ without: "mandatory", breaks: { lost: SOME } }],
