@@ -137,19 +137,20 @@ const MOST_FAILURES = 10_000;
  */
 export function requeueLater(
   channel: Channel,
-  { event, message }: Delivery<LabEvent>,
+  { event, message }: { event?: LabEvent; message: ConsumeMessage },
   error: unknown,
   log: Log,
 ): void {
   // The channel is gone, and the broker took the message back with it: that is no failure of the message.
   if (isBrokers(error)) return;
-  const attempt = 1 + (failures.get(event.id) ?? 0);
-  failures.set(event.id, attempt);
+  const id = event?.id ?? String(message.properties.messageId);
+  const attempt = 1 + (failures.get(id) ?? 0);
+  failures.set(id, attempt);
   if (failures.size > MOST_FAILURES) failures.delete([...failures.keys()][0]!);
   const reason = reasonOf(error);
-  log.warn("message_retried", { order_id: event.subject, attempt, reason });
+  log.warn("message_retried", { order_id: event?.subject, attempt, reason });
   if (attempt > DELIVERY_LIMIT && !without("delivery-limit")) {
-    failures.delete(event.id);
+    failures.delete(id);
     const detail = `failed at each of ${attempt} attempts, at last with ${reason}`;
     void bury(channel, message, { reason: "failed_too_often", detail }, attempt);
     return;

@@ -3,6 +3,7 @@ import { type Log, reasonOf } from "@lab/runtime/log";
 import { patiently } from "@lab/runtime/patience";
 import { type Attempts, MOST_DEATHS } from "@lab/store/attempts";
 import type { Channel, ConsumeMessage } from "amqplib";
+import { requeueLater } from "./client.ts";
 import { isBug, type Publisher } from "./publisher.ts";
 
 /**
@@ -29,12 +30,15 @@ export function oneByOne(
         await publisher.bury(queue, message, { reason, detail });
         channel.ack(message);
       }
-      // Put back by hand it is tried again.
-      await patiently(log, async () => attempts.end(key));
     } catch (error) {
+      // The process ends, and the attempt never does.
       if (isBug(error)) throw error;
-      // It is delivered again: the channel is gone, or this process stops.
-      log.warn("message_retried", { reason: reasonOf(error) });
+      return requeueLater(channel, { message }, error, log);
     }
+    // Of a dead one too: put back by hand it is tried again.
+    await patiently(log, async () => attempts.end(key)).catch((error: unknown) => {
+      if (isBug(error)) throw error;
+      log.warn("store_unavailable", { reason: reasonOf(error) });
+    });
   };
 }
