@@ -30,8 +30,15 @@ export interface Subject {
   without: string;
   trial: Trial;
   history: History;
+  between: Between | undefined;
   /** What was done to it. */
   struck: { kills: number; faults: number };
+}
+
+/** What stands between the services of one subject. */
+interface Between extends AsyncDisposable {
+  env: Record<string, string>;
+  ports: Record<string, number>;
 }
 
 /** Orders that Inventory has decided. */
@@ -41,6 +48,8 @@ export const DECIDED = "SELECT count(*) FROM reservations";
 export interface MutantSituation {
   title: string;
   env?: Record<string, string>;
+  /** Called for each subject, before it starts. */
+  between?: () => Promise<Between>;
   /** Answers to an order that are legal here and nowhere else. */
   answers?: string[];
   /** Dead letters that it makes of a model with every protection: none, unless it says so. */
@@ -190,7 +199,10 @@ class MutantProof {
     }
   }
 
-  async #start({ env = {}, startsWhole }: MutantSituation, without: string): Promise<Subject> {
+  async #start(situation: MutantSituation, without: string): Promise<Subject> {
+    const { startsWhole } = situation;
+    const between = await situation.between?.();
+    const env = { ...situation.env, ...between?.env };
     const { evidence, folder, namespace, seed } = this.#run;
     const name = `m${(this.#trials += 1)}`;
     const history = new History(`${folder}/${name}/history.jsonl`);
@@ -204,12 +216,13 @@ class MutantProof {
         seed,
         history,
         broker: this.#broker,
+        ports: between?.ports ?? {},
         env: startsWhole ? env : { ...env, LAB_WITHOUT: without },
       }),
     );
     this.#queues[at] = starting.catch(() => {});
     const trial = await starting;
-    return { without, trial, history, struck: { kills: 0, faults: 0 } };
+    return { without, trial, history, between, struck: { kills: 0, faults: 0 } };
   }
 
   #add({ struck }: Subject, verdict: Verdict): void {
@@ -222,9 +235,10 @@ class MutantProof {
   }
 
   /** Killed: it has been judged, and a graceful stop would only take its time. */
-  async #end({ trial, history }: Subject): Promise<void> {
+  async #end({ between, trial, history }: Subject): Promise<void> {
     await Promise.all(trial.campus.services.map((service) => service.kill()));
     await trial[Symbol.asyncDispose]();
+    await between?.[Symbol.asyncDispose]();
     await history.close();
   }
 

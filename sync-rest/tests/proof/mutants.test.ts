@@ -13,7 +13,9 @@ import {
   SOME,
   testMutants,
 } from "@lab/lab/proof/mutants";
+import { freePorts } from "@lab/lab/ports";
 import { eventually } from "@lab/lab/waiting";
+import { standBefore } from "../front.ts";
 
 const LATE_INVENTORY: MutantSituation = {
   title: "Inventory reserves after Order has given up",
@@ -47,15 +49,25 @@ const LATE_NOTIFICATION: MutantSituation = {
 };
 
 const REPAIRED_MEANWHILE: MutantSituation = {
-  title: "Inventory is silent until the requests have given up, and the repair comes by",
-  // It comes within that time of the requests, and must wait for Inventory longer than they do.
-  env: { RETRY_EVERY_MS: "400" },
-  happen: alike(async (subject) => {
-    const { inventory } = subject.trial.campus;
-    await setFaults(subject, inventory, { hang: true });
-    await sendSome(subject);
-    await setFaults(subject, inventory, {});
-  }),
+  title: "Inventory's first answer to each order gets lost, and the repair comes by",
+  // It comes by, and is done, within the time that the requests wait.
+  env: { RETRY_EVERY_MS: "400", INVENTORY_TIMEOUT_MS: "2500" },
+  async between() {
+    const [port] = (await freePorts(1)) as [number];
+    const front = standBefore(port);
+    const asked = new Set<string>();
+    front.refuse = ({ order_id }, path) => {
+      if (path !== "/reserve" || asked.has(order_id)) return undefined;
+      asked.add(order_id);
+      return "no answer";
+    };
+    return {
+      env: { INVENTORY_URL: front.url },
+      ports: { "inventory-service": port },
+      [Symbol.asyncDispose]: () => front[Symbol.asyncDispose](),
+    };
+  },
+  happen: alike(async (subject) => void (await sendSome(subject))),
   mutants: [
     { without: "in-flight", breaks: { contradicted: SOME } },
     { without: "forward-only", breaks: {}, heldBy: "in-flight" },

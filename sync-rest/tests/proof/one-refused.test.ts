@@ -7,6 +7,7 @@ import { answersTable, judge } from "@lab/lab/proof/common";
 import { setFaults } from "@lab/lab/set-faults";
 import { trialOf } from "@lab/lab/trial";
 import { eventually } from "@lab/lab/waiting";
+import { standBefore } from "../front.ts";
 
 /** More than one page of a repair. */
 const ORDERS = 120;
@@ -103,30 +104,3 @@ experiment(
     answersTable(run, trial);
   },
 );
-
-type Refuse = (body: { order_id: string }) => number | "no answer" | undefined;
-
-/** Hands requests on to the service on that port, but for what it is told to refuse. */
-function standBefore(port: number): { url: string; refuse: Refuse } & AsyncDisposable {
-  let refuse: Refuse = () => undefined;
-  const server = Bun.serve({
-    hostname: "127.0.0.1",
-    port: 0,
-    idleTimeout: 60,
-    async fetch(request): Promise<Response> {
-      const body = await request.text();
-      const refusal = refuse(JSON.parse(body) as { order_id: string });
-      if (refusal === "no answer") return new Promise(() => {});
-      if (refusal !== undefined) return new Response("{}", { status: refusal });
-      const { headers, method, url } = request;
-      return fetch(`http://127.0.0.1:${port}${new URL(url).pathname}`, { method, headers, body });
-    },
-  });
-  return {
-    url: `http://127.0.0.1:${server.port}`,
-    set refuse(now: Refuse) {
-      refuse = now;
-    },
-    [Symbol.asyncDispose]: () => server.stop(true),
-  };
-}
