@@ -1,6 +1,6 @@
 // What `up`, `down` and `status` share: the models that a person has started. Whoever changes what is
 // up does so in `inOwnTurn`.
-import { type Broker, endBroker, killBroker, prepareBrokers } from "@lab/lab/brokers";
+import { type Broker, brokerRuns, endBroker, killBroker, prepareBrokers } from "@lab/lab/brokers";
 import type { Model } from "@lab/lab/evidence";
 import { labFolder } from "@lab/lab/folders";
 import { fetchHealth } from "@lab/lab/health";
@@ -225,7 +225,12 @@ async function lookAtWhatRuns(name: string, foreground: boolean): Promise<void> 
     );
   }
   await endServices(ours.filter((one) => one.owner !== undefined));
-  if (broker?.owner !== undefined && broker.folder !== undefined) await killBroker(broker.folder);
+  const orphaned = broker?.owner === undefined ? undefined : broker.folder;
+  if (orphaned !== undefined) {
+    // Its lifeline ends it.
+    const isGone = async () => !(await brokerRuns(orphaned));
+    await eventually("it ends", isGone, { timeoutMs: 5_000 }).catch(() => killBroker(orphaned));
+  }
   const running = ours.filter(serviceRuns);
   if (foreground && running.length > 0) {
     throw new Error(
@@ -236,7 +241,7 @@ async function lookAtWhatRuns(name: string, foreground: boolean): Promise<void> 
 }
 
 /** Whether there are data of a model that wasn't taken down. */
-function hasData(model: Model): boolean {
+export function hasData(model: Model): boolean {
   return existsSync(join(upFolder, model)) && !existsSync(downMark(model));
 }
 

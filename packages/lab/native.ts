@@ -221,9 +221,15 @@ class NativeBroker implements Broker {
 }
 
 async function runningProcess(folder: string): Promise<Identity | undefined> {
-  if (!existsSync(processFile(folder))) return undefined;
-  const identity = (await readJson(processFile(folder))) as Identity;
-  return runs(identity) ? identity : undefined;
+  try {
+    const identity = JSON.parse(await readFile(processFile(folder), "utf8")) as Identity;
+    return runs(identity) ? identity : undefined;
+  } catch (error) {
+    // Half a file, as after a power cut, says no more than none.
+    if (error instanceof SyntaxError) return undefined;
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
 }
 
 const planFile = (folder: string) => join(folder, "plan.json");
@@ -231,14 +237,12 @@ const processFile = (folder: string) => join(folder, "process.json");
 const logFile = ({ folder, name }: NativePlan) => join(folder, `${name}.log`);
 
 async function readPlan(folder: string): Promise<Written> {
-  return (await readJson(planFile(folder))) as Written;
-}
-
-async function readJson(file: string): Promise<unknown> {
   try {
-    return JSON.parse(await readFile(file, "utf8"));
+    return JSON.parse(await readFile(planFile(folder), "utf8")) as Written;
   } catch (error) {
-    throw new Error(`${file} can't be read: ${(error as Error).message}`);
+    throw new Error(
+      `${planFile(folder)} can't be read: ${(error as Error).message}\nscripts/lab up --fresh begins anew`,
+    );
   }
 }
 

@@ -3,6 +3,7 @@ import { follow } from "@lab/lab/follow";
 import {
   endOwned,
   endStarted,
+  hasData,
   inOwnTurn,
   namesUp,
   prepare,
@@ -130,9 +131,12 @@ async function runInForeground(
     await inOwnTurn(() => all(starts, endOwned));
     for (const end of unfollow) end();
   }
-  say(
-    "stopped; the data stay: scripts/lab up goes on with them, after scripts/lab down it begins anew",
-  );
+  // Else somebody has typed scripts/lab down.
+  if (starts.some(({ model }) => hasData(model))) {
+    say(
+      "stopped; the data stay: scripts/lab up goes on with them, after scripts/lab down it begins anew",
+    );
+  }
   // Ctrl-C is how it is meant to end.
   process.exit(signal.aborted ? 0 : code);
 }
