@@ -6,6 +6,13 @@ import { mayPass } from "@lab/runtime/patience";
 /** Something that stands in the way until somebody takes it out. */
 export class Hindrance extends Error {
   override name = "Hindrance";
+  readonly patienceMs: number;
+
+  /** For so long it may be one that passes by itself. */
+  constructor(message: string, patienceMs = 0) {
+    super(message);
+    this.patienceMs = patienceMs;
+  }
 }
 
 /** The error that the others were wrapped around. */
@@ -42,7 +49,8 @@ const FINAL_MS = 60_000;
 /** How long it may last until it is clear that it doesn't pass: 0, or for ever, or something between. */
 export function patienceOf(error: unknown): number {
   const root = rootOf(error);
-  if (root instanceof Hindrance || PERMANENT.test(root.type ?? root.name)) return 0;
+  if (root instanceof Hindrance) return root.patienceMs;
+  if (PERMANENT.test(root.type ?? root.name)) return 0;
   return root.retriable === false ? FINAL_MS : Number.POSITIVE_INFINITY;
 }
 
