@@ -149,15 +149,14 @@ test("saying a caused event again gives the same id, another consumer another", 
 
 test("what an event says is told apart from how it is written and came", () => {
   const event = newEvent("OrderPlaced", "order-service", DATA);
-  const { data, time, ...rest } = event;
+  const { data, ...rest } = event;
   const { items, ...order } = data;
   const rewritten = { data: { items, ...order }, ...rest, traceparent: "00-another" };
-  const again = { ...rewritten, time: time.replace("Z", "000Z") };
+  const again = { ...rewritten, time: "2026-01-01T00:00:00Z" };
   expect(digestOf(again)).toBe(digestOf(event));
   const others: OrderPlaced[] = [
     { ...event, source: "another-shop" },
     { ...event, id: newId() },
-    { ...event, time: "2026-01-01T00:00:00Z" },
     ...[{ user_id: "u2" }, { kitchen: "k01" }, { items: [{ sku: "taco", qty: 1 }] }].map(
       (more) => ({ ...event, data: { ...data, ...more } }),
     ),

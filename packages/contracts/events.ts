@@ -133,16 +133,16 @@ function event<T extends EventType>(
 
 /**
  * What an event says, as a digest. Events of one source and id are the same only if it is equal.
- * However its JSON is written and its time: another client may write an event again that it sends
- * again. Without `traceparent`, which tells how it came, not what happened.
+ * However its JSON is written, and without `traceparent` and `time`: a producer that lost its memory
+ * of what it said says it anew under the derived id, and then it is another time.
  */
-export function digestOf({ id, source, type, time, data }: LabEvent): string {
+export function digestOf({ id, source, type, data }: LabEvent): string {
   const { order_id, user_id, kitchen } = data;
   const items = "items" in data ? data.items.map(({ sku, qty }) => [sku, qty]) : [];
   const reason = "reason" in data ? data.reason : "";
   const order = [order_id, user_id, kitchen, items, reason];
   return new Bun.CryptoHasher("sha256")
-    .update(JSON.stringify([source, id, type, Date.parse(time), order]))
+    .update(JSON.stringify([source, id, type, order]))
     .digest("hex");
 }
 
