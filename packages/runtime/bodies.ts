@@ -4,7 +4,7 @@ import { Problem } from "@lab/contracts/problem";
 const MAX_BODY_BYTES = 64 * 1024;
 
 /** What all requests on their way may take together, and each of them beside its body. */
-const BUDGET_BYTES = 32 * 1024 * 1024;
+const BUDGET_BYTES = 16 * 1024 * 1024;
 const REQUEST_BYTES = 4 * 1024;
 
 /**
