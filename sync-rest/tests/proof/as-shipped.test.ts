@@ -6,9 +6,9 @@ import { setFaults } from "@lab/lab/set-faults";
 import { trialOf } from "@lab/lab/trial";
 
 const ORDERS = 600;
-const TIMEOUT_MS = 2_000;
+const TIMEOUT_MS = 5_000;
 /** Two of these one after the other are longer than the timeout. */
-const SLOW_MS = 1_300;
+const SLOW_MS = 2_600;
 /** Until the last of so many has its 504. */
 const MOST_MS = 2 * TIMEOUT_MS - 1;
 
