@@ -59,6 +59,7 @@ test.each<[what: string, happen: () => void, problem: string]>([
   ["emptied in its log", () => truncateSync(wal()), "-wal was overwritten"],
   ["overwritten in its log", () => overwrite(wal()), "-wal was overwritten"],
 ])("a database that is %s refuses, and says what is wrong", async (_, happen, problem) => {
+  await Promise.all(Array.from({ length: 300 }, place));
   store.db.run("PRAGMA wal_checkpoint");
   await place();
   expect([store.healthy(), store.problems()]).toEqual([true, []]);

@@ -57,22 +57,36 @@ export class OpenFiles {
     for (const { fd } of this.#files) closeSync(fd);
   }
 
-  /** Whether the database begins as one does, and has the pages that it says. */
+  /**
+   * Whether the database begins as one does, and has the pages that it says. Of those some may be in
+   * the log still: where the disk is full, SQLite copies the first and not the others.
+   */
   #isWhole(): boolean {
     const header = this.#read(0, 32);
     const isOne = header.toString("latin1", 0, 16) === "SQLite format 3\0";
-    return isOne && this.#size(0) >= header.readUInt32BE(28) * pageBytes(header.readUInt16BE(16));
+    const pages = header.readUInt32BE(28) - this.#framesToCopy();
+    return isOne && this.#size(0) >= pages * pageBytes(header.readUInt16BE(16));
   }
 
   /** The same of the log, whose index says how much of it counts. */
   #isLogWhole(): boolean {
-    // The index is memory of this machine, in the order of its bytes: x64 and arm64 have the same.
-    const index = this.#read(2, 20);
-    const frames = index.readUInt32LE(16);
+    const { frames, index } = this.#index();
     if (frames === 0) return true;
     // Its last bit tells the order of bytes in the checksums.
     const isOne = this.#read(1, 4).readUInt32BE() >>> 1 === 0x377f0682 >>> 1;
     return isOne && this.#size(1) >= 32 + frames * (24 + pageBytes(index.readUInt16LE(14)));
+  }
+
+  /** Frames of the log that are not in the database yet. */
+  #framesToCopy(): number {
+    const { frames, index } = this.#index();
+    return Math.max(0, frames - index.readUInt32LE(96));
+  }
+
+  /** The index is memory of this machine, in the order of its bytes: x64 and arm64 have the same. */
+  #index(): { frames: number; index: Buffer } {
+    const index = this.#read(2, 100);
+    return { frames: index.readUInt32LE(16), index };
   }
 
   #size(n: number): number {
