@@ -1,5 +1,5 @@
 // `up` and `down` of the model that needs no broker, as real processes in a copy of the clone.
-import { ended, ownLab } from "@lab/lab/proof/own-lab";
+import { ownLab } from "@lab/lab/proof/own-lab";
 import { becomesFree } from "@lab/lab/ports";
 import { isAlive } from "@lab/lab/process-id";
 import { eventually } from "@lab/lab/waiting";
@@ -126,18 +126,19 @@ test(
     await using lab = await ownLab();
     for (const signal of ["SIGINT", "SIGKILL"] as const) {
       const terminal = lab.spawn(["run", "sync:up"]);
-      const all = ended(terminal);
-      const services = await eventually("all is healthy", async () => {
-        const { services } = await lab.status();
-        return (
-          services.length === 3 && services.every(({ status }) => status === "healthy") && services
-        );
-      });
-      await placeOrder(lab);
-      // As a terminal does it: to bun, which passes it on, and to the lab.
-      process.kill(-terminal.pid, signal);
-      const { code, output } = await all;
-      await eventually("the services end", () => services.every(({ pid }) => !isAlive(pid)));
+      let output = "";
+      let pids: number[] = [];
+      for await (const bytes of terminal.stdout) {
+        output += Buffer.from(bytes).toString();
+        if (pids.length > 0 || !output.includes("logs follow")) continue;
+        pids = await pidsOf(lab);
+        await placeOrder(lab);
+        // As a terminal does it: to bun, which passes it on, and to the lab.
+        process.kill(-terminal.pid, signal);
+      }
+      const code = await terminal.exited;
+      expect(pids).toHaveLength(3);
+      await eventually("the services end", () => !pids.some(isAlive));
       if (signal === "SIGKILL") continue;
       expect(code).toBe(0);
       expect(output.match(/"event":"stopped"/g)).toHaveLength(3);

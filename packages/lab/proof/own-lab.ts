@@ -33,8 +33,8 @@ interface OwnLab extends AsyncDisposable {
 
 /** Makes one; its end takes down what is up there, and removes it. */
 export async function ownLab(): Promise<OwnLab> {
-  // A space, as in a home folder's name.
-  const folder = await mkdtemp(join(tmpdir(), "campus lab-"));
+  // As a home folder may be called.
+  const folder = await mkdtemp(join(tmpdir(), "campus lab ü-"));
   const copy = (name: string) =>
     cp(join(repoFolder, name), join(folder, name), { recursive: true, verbatimSymlinks: true });
   const files = ["package.json", "bunfig.toml", "tsconfig.json", "packages", "scripts"];
@@ -58,7 +58,11 @@ export async function ownLab(): Promise<OwnLab> {
       stderr: "pipe",
       detached: true,
     });
-  const run: OwnLab["run"] = async (words, env) => ended(spawn(["scripts/lab.ts", ...words], env));
+  const run: OwnLab["run"] = async (words, env) => {
+    const child = spawn(["scripts/lab.ts", ...words], env);
+    const [output, errors] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+    return { output, errors, code: await child.exited };
+  };
   return {
     folder,
     run,
@@ -69,12 +73,6 @@ export async function ownLab(): Promise<OwnLab> {
       await rm(folder, { recursive: true, force: true });
     },
   };
-}
-
-/** All that it has said, once it has ended. */
-export async function ended(child: Child): Promise<Ended> {
-  const [output, errors] = await Promise.all([child.stdout.text(), child.stderr.text()]);
-  return { output, errors, code: await child.exited };
 }
 
 /** The caller's, without what would lead `up` to another broker, and with this Bun for `bun run`. */
