@@ -75,9 +75,10 @@ export async function ownLab(): Promise<OwnLab> {
   };
 }
 
-/** The caller's, without what would lead `up` to another broker, and with this Bun for `bun run`. */
+/** The caller's, without what would lead `up` to another broker or is told by it, and with this Bun for `bun run`. */
 function environment(): Record<string, string | undefined> {
-  const unset = ["AMQP_URL", "KAFKA_BROKERS", "LAB_RABBITMQ_FOLDER", "LAB_KAFKA_FOLDER"];
+  const brokers = ["AMQP_URL", "KAFKA_BROKERS", "LAB_RABBITMQ_FOLDER", "LAB_KAFKA_FOLDER"];
+  const unset = [...brokers, "LOG_LEVEL"];
   const { LAB_BROKERS, PATH } = process.env;
   return {
     ...process.env,
