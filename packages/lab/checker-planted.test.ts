@@ -295,6 +295,11 @@ const PLANTED: Record<keyof Violations, Plant> = {
       checked.unfinished = ["1 running"];
     },
   },
+  unnoticed: {
+    plant({ checked }) {
+      checked.unnoticed = ["1 queued"];
+    },
+  },
 };
 
 /** A model, and how its orders go. */

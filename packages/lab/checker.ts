@@ -64,6 +64,8 @@ export interface Violations {
   unequal: string[];
   /** What was still on its way when nothing had moved for long: what, and how much of it. */
   unfinished: string[];
+  /** The same, where every service said that it was well and had nothing left to do. */
+  unnoticed: string[];
 }
 
 export interface Verdict extends Violations {
@@ -104,6 +106,8 @@ export interface Checked extends Files {
   openingStock?: number;
   /** What was still on its way, in words. */
   unfinished?: readonly string[];
+  /** What didn't move any more, in words, and no `/health` told of. */
+  unnoticed?: readonly string[];
 }
 
 /** What Analytics counts, without what depends on time. */
@@ -135,6 +139,7 @@ export function checkOrders(checked: Checked): Verdict {
     verdict.unequal.push(`generation ${replay.generation}`);
   }
   verdict.unfinished.push(...(checked.unfinished ?? []));
+  verdict.unnoticed.push(...(checked.unnoticed ?? []));
   verdict.contradicted = [...new Set(verdict.contradicted)];
   return verdict;
 }
@@ -447,6 +452,7 @@ function noViolations(): Violations {
     endless: [],
     unequal: [],
     unfinished: [],
+    unnoticed: [],
   };
 }
 

@@ -8,6 +8,7 @@ import { refuseContainers } from "./compose-services.ts";
 import { count, OUTBOX_DEPTH } from "./databases.ts";
 import { DeadLetters, SOURCES, type SourceQueue } from "./dead-letters.ts";
 import type { Model } from "./evidence.ts";
+import { fetchHealth } from "./health.ts";
 import type { Run } from "./experiment.ts";
 import { eventsOf, readTopic, withAdmin } from "./kafka-tools.ts";
 import { describeGroup, labGroups, totalLag } from "./lag.ts";
@@ -218,7 +219,8 @@ export class Trial implements AsyncDisposable {
       inventory: campus.inventory.database,
       dead: await this.#dead(),
       attempts: attemptsIn(this.#options.folder),
-      unfinished: this.#unfinished(),
+      unfinished: this.#unfinished(["running", "owed", "queued"]),
+      unnoticed: await this.#unnoticed(),
       openingStock: Number(this.#options.env?.["OPENING_STOCK"] ?? OPENING_STOCK),
     };
     if (model === "streaming-kafka") {
@@ -244,12 +246,26 @@ export class Trial implements AsyncDisposable {
     return this.broker.managementUrl === undefined ? QUIET_UNSEEN_MS : QUIET_BY_FIGURES_MS;
   }
 
-  /** Besides open orders, which the checker finds by itself. */
-  #unfinished(): string[] {
-    const { owed = 0, queued = 0, running = 0 } = this.#waited ?? {};
-    return Object.entries({ running, owed, queued })
-      .filter(([, n]) => n > 0)
-      .map(([what, n]) => `${n} ${what}`);
+  /** What of these was still on its way. Open orders the checker finds by itself. */
+  #unfinished(kinds: readonly (keyof Waiting)[]): string[] {
+    return kinds
+      .map((kind) => ({ kind, n: this.#waited?.[kind] ?? 0 }))
+      .filter(({ n }) => n > 0)
+      .map(({ kind, n }) => `${n} ${kind}`);
+  }
+
+  /** What didn't move any more, though each service says that it is up and owes nothing. */
+  async #unnoticed(): Promise<string[]> {
+    const still = this.#unfinished(["open", "running", "owed", "queued"]);
+    if (still.length === 0) return [];
+    const said = await Promise.all(
+      this.campus.services.map(({ url }) => fetchHealth(url).catch(() => undefined)),
+    );
+    const isWell = said.every(
+      (health) =>
+        health?.status === "up" && Object.values(health.owed).every(({ count: n }) => n === 0),
+    );
+    return isWell ? still : [];
   }
 
   async #waiting(): Promise<Waiting> {
