@@ -131,8 +131,7 @@ const LOCKED: MutantSituation = {
     await subject.trial.send();
     await outage(LOCKED_S);
   }),
-  // Come again, its attempt can't be noted either: it stays in Inventory's hand.
-  mutants: [{ without: "patience", breaks: { lost: 1 } }],
+  mutants: [{ without: "patience", breaks: { dead: 1 } }],
 };
 
 /** As a publisher does that has missed the broker's word, and a broker that has missed an ack. */
