@@ -71,7 +71,11 @@ export function testLostDatabase(model: Model): void {
           async () => {
             move(join(away, basename(service.database)), join(service.database, ".."));
             rmSync(away, { recursive: true });
-            await service.healthy();
+            // It is named for a moment more, which `healthy` would take for good.
+            await eventually(
+              `${service.name} is up again`,
+              async () => (await fetchHealth(service.url)).status === "up",
+            );
           },
         );
       }
