@@ -80,10 +80,11 @@ management.sample_retention_policies.detailed.minute = 1
 
 /**
  * The broker's folder by a name that a shell takes as it is between quotes of any kind: RabbitMQ asks
- * `df` about its data that way. Its own working folder it is, and by that name only Linux knows it.
+ * `df` about its data that way, and gives up watching the disk where the name isn't ASCII. Its own
+ * working folder it is, and by that name only Linux knows it.
  */
 function quotable(folder: string): string {
-  return process.platform === "linux" && /["'`$]/.test(folder) ? "/proc/self/cwd" : folder;
+  return process.platform === "linux" && !/^[\w./ -]*$/.test(folder) ? "/proc/self/cwd" : folder;
 }
 
 /** What the broker at that address says about its version; asks the management API too, where there is one. Throws when one doesn't answer. */
