@@ -3,6 +3,8 @@ import type { Owed } from "@lab/runtime/health";
 /** `GET /health` of a service. */
 export interface ShownHealth {
   status: "up" | "down";
+  /** Whether the broker can be used, in the models that have one. */
+  broker?: boolean;
   owed: Record<string, Owed>;
   waits_for: string[];
   problems: string[];

@@ -2,7 +2,7 @@ import { count, OUTBOX_DEPTH } from "../databases.ts";
 import type { Broker, BrokerName } from "../brokers.ts";
 import type { Model } from "../evidence.ts";
 import { experiment } from "../experiment.ts";
-import { owedOf } from "../health.ts";
+import { fetchHealth, owedOf } from "../health.ts";
 import { setFaults } from "../set-faults.ts";
 import { type Trial, trialOf } from "../trial.ts";
 import { eventually } from "../waiting.ts";
@@ -39,7 +39,11 @@ export function testRefusedEvent({ broker: name, limit, model }: Plan): void {
       await limit(own.broker, trial, MOST_BYTES);
       try {
         await order.restart();
-        await order.healthy();
+        // Not `healthy`: of Kafka's limit it says itself that it is too low.
+        await eventually(
+          `${order.name} has its broker`,
+          async () => (await fetchHealth(order.url)).broker === true,
+        );
         run.progress("a large event, and others");
         // They wait, and are stored together.
         await setFaults(order, { delay_ms: 500 });
