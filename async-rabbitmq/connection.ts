@@ -26,8 +26,8 @@ export interface Broker {
 const GOODBYE_MS = 4_000;
 /** Between two looks at the topology, and the longest that RabbitMQ may need for one. */
 const LOOK_EVERY_MS = 5_000;
-/** A confirm takes milliseconds. */
-const CONFIRM_S = 10;
+/** A confirm takes milliseconds. Shorter than a heartbeat, which ends the connection of a silent RabbitMQ. */
+const CONFIRM_S = 5;
 /** What goes on is said again after so long. */
 const SAY_AGAIN_MS = 60_000;
 
