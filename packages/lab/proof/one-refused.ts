@@ -69,6 +69,10 @@ export function testRefusedEvent({ broker: name, limit, model }: Plan): void {
       run.progress("the limit is lifted");
       // It would be tried again by itself, some time later.
       await order.restart();
+      await eventually("no service names the limit any more", async () => {
+        const healths = await Promise.all(trial.campus.services.map(({ url }) => fetchHealth(url)));
+        return healths.every(({ problems }) => problems.length === 0);
+      });
       await judge(run, trial, { kills: 0, faults: 1 });
       answersTable(run, trial);
     },
