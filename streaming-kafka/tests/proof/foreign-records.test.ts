@@ -123,10 +123,10 @@ experiment(
     });
     run.holds("with nothing behind it the lag is 0", await lags(trial), caughtUp);
     await trial.settle();
-    const verdict = await trial.verdict();
     const dead = await readTopic(broker.address, topics(namespace).deadLetters);
     run.holds("no dead letters", dead, []);
-    noteCounts(run, [verdict], { kills: 0, faults: 7 });
+    // These orders nobody has placed here: the checker knows nothing of them.
+    noteCounts(run, [], { kills: 0, faults: 7 });
     await producer.disconnect();
   },
 );
