@@ -24,7 +24,7 @@ export interface Broker {
 
 /** How long a stop waits for a RabbitMQ that may be hung. */
 const GOODBYE_MS = 4_000;
-/** Between two looks at the topology, and the longest that RabbitMQ may need for one. */
+/** Between two looks at the topology, and the longest that RabbitMQ may need for one, or for a set-up. */
 const LOOK_EVERY_MS = 5_000;
 /** A confirm takes milliseconds. Shorter than a heartbeat, which ends the connection of a silent RabbitMQ. */
 const CONFIRM_S = 5;
@@ -119,6 +119,7 @@ export async function connectBroker(options: {
       // Orders are accepted while the broker is down, so a start goes on too.
       waitForConnect: false,
       async setup(model: ChannelModel) {
+        lookedAtMs = performance.now();
         const { stream } = model.connection as unknown as { stream: Socket };
         hangUp = () => void stream.destroy();
         // It is told again with the disconnect.
@@ -160,7 +161,7 @@ export async function connectBroker(options: {
   });
   connection.on("connect", (model: ChannelModel) => {
     connected = true;
-    refused = cause = undefined;
+    refused = cause = lookedAtMs = undefined;
     said.connected();
     void lookAfter(model);
   });
@@ -173,6 +174,7 @@ export async function connectBroker(options: {
     lost = ended ?? said.disconnected(why);
   });
   connection.on("connect-failed", (error) => {
+    lookedAtMs = undefined;
     refused = said.problem(error, address);
     lost = refused ?? said.disconnected(error);
   });
@@ -186,12 +188,12 @@ export async function connectBroker(options: {
       const waitsFor: string[] = [];
       const { oldest_s } = unconfirmed();
       const silentMs = performance.now() - (lookedAtMs ?? Infinity);
-      if (!connected) {
+      if (blocked !== undefined) waitsFor.push(`RabbitMQ takes no events: ${blocked}`);
+      else if (silentMs > LOOK_EVERY_MS) waitsFor.push("RabbitMQ doesn't answer");
+      else if (!connected) {
         if (lost !== undefined && lost !== refused && lost !== ended)
           waitsFor.push(`no connection to RabbitMQ: ${lost}`);
-      } else if (blocked !== undefined) waitsFor.push(`RabbitMQ takes no events: ${blocked}`);
-      else if (oldest_s > CONFIRM_S) waitsFor.push(`RabbitMQ confirms nothing for ${oldest_s} s`);
-      else if (silentMs > LOOK_EVERY_MS) waitsFor.push("RabbitMQ doesn't answer");
+      } else if (oldest_s > CONFIRM_S) waitsFor.push(`RabbitMQ confirms nothing for ${oldest_s} s`);
       waitsFor.push(...(publisher?.refusals() ?? []));
       return waitsFor;
     },

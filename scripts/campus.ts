@@ -3,7 +3,7 @@
 import { type Broker, brokerRuns, endBroker, killBroker, prepareBrokers } from "@lab/lab/brokers";
 import type { Model } from "@lab/lab/evidence";
 import { labFolder } from "@lab/lab/folders";
-import { fetchHealth } from "@lab/lab/health";
+import { fetchHealth, type ShownHealth } from "@lab/lab/health";
 import { killGroup } from "@lab/lab/lifeline";
 import { inTurn } from "@lab/lab/lock";
 import { type Identity, identityOf, isPaused, runs } from "@lab/lab/process-id";
@@ -313,14 +313,19 @@ async function untilItAnswers({ name, pid, url }: UpService): Promise<void> {
 }
 
 async function untilHealthy({ name, url }: UpService): Promise<void> {
-  const { problems } = await eventually(
+  let health: ShownHealth | undefined;
+  await eventually(
     `${name} is healthy`,
     async () => {
-      const health = await fetchHealth(url);
-      const isOver = health.status === "up" || health.problems.length > 0;
-      return isOver && health;
+      health = await fetchHealth(url);
+      return health.status === "up" || health.problems.length > 0;
     },
     { timeoutMs: HEALTHY_TIMEOUT_MS },
-  );
+  ).catch((error: Error) => {
+    if (health === undefined) throw error;
+    const why = health.waits_for.length > 0 ? health.waits_for.join("; ") : JSON.stringify(health);
+    throw new Error(`${name} isn't healthy after ${HEALTHY_TIMEOUT_MS / 1_000} s: ${why}`);
+  });
+  const { problems } = health!;
   if (problems.length > 0) throw new Error(`${name} isn't healthy: ${problems.join("; ")}`);
 }

@@ -12,6 +12,13 @@ export interface RabbitmqPorts {
 }
 
 /**
+ * So long a quorum queue has to be there before RabbitMQ 3.10 may be killed. Killed within a second of
+ * its declaration, it comes back without a leader and empty, and its consumers wait for ever (seen
+ * 3 times of 3 after 0 s and after 0.5 s, never after 1.5 s and more).
+ */
+export const QUEUE_SETTLES_S = 3;
+
+/**
  * Writes the settings of a private RabbitMQ with its management page into the folder; returns how to run it. Throws when RabbitMQ is missing.
  *
  * Nothing of it can meet another RabbitMQ: all ports are ours and on 127.0.0.1, the node's name, cookie, user and password are made up here.

@@ -18,6 +18,7 @@ import {
   testMutants,
   triedInVain,
 } from "@lab/lab/proof/mutants";
+import { QUEUE_SETTLES_S } from "@lab/lab/rabbitmq";
 import { openChannel, Rabbitmq } from "@lab/lab/rabbitmq-tools";
 import { eventually, outage } from "@lab/lab/waiting";
 import { DELIVERY_LIMIT, topology } from "../../topology.ts";
@@ -26,8 +27,6 @@ import { DELIVERY_LIMIT, topology } from "../../topology.ts";
 const LAST_PAUSE_S = 4;
 /** Six attempts, each of which waits 2 s for the lock, the pauses between them, and some time. */
 const LOCKED_S = 18;
-/** A quorum queue of RabbitMQ 3.10 that is killed a moment after it was declared doesn't come back. */
-const YOUNG_S = 5;
 
 const KILLED_WITHOUT_BROKER: MutantSituation = {
   title: "RabbitMQ can't be reached, and Order is killed",
@@ -185,7 +184,7 @@ const FAILS_FOR_EVER: MutantSituation = {
 const BROKER_KILLED: MutantSituation = {
   title: "RabbitMQ is killed with messages in its queues and on their way",
   async happen(subjects, broker) {
-    await outage(YOUNG_S);
+    await outage(QUEUE_SETTLES_S);
     // Nobody consumes: the orders wait in the queue.
     await alike((subject) => kill(subject, subject.trial.campus.inventory))(subjects);
     await alike(publishSome)(subjects);

@@ -1,6 +1,7 @@
 import type { Broker, BrokerName } from "../brokers.ts";
 import type { Model } from "../evidence.ts";
 import { experiment, type Run } from "../experiment.ts";
+import { QUEUE_SETTLES_S } from "../rabbitmq.ts";
 import { type Trial, trialOf } from "../trial.ts";
 import { eventually, nowUs, outage } from "../waiting.ts";
 import { count, OUTBOX_DEPTH } from "../databases.ts";
@@ -56,8 +57,7 @@ export function testBrokerFaults({ model, broker: name, own, ownMethod }: Broker
       const { broker } = owned;
       await using trial = await trialOf(run, "faults", { broker });
       const orders = keepOrdering(trial, RATE_PER_S);
-      // Declared a moment before it is killed, a quorum queue of RabbitMQ 3.10 doesn't come back.
-      await orders.more(3 * RATE_PER_S);
+      await orders.more(QUEUE_SETTLES_S * RATE_PER_S);
       const faults = [...commonFaults(broker, trial), ...(own?.(broker, trial) ?? [])];
       const rows: Row[] = [];
       for (const fault of faults) {

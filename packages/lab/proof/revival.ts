@@ -2,7 +2,8 @@ import { join } from "node:path";
 import { attachBroker, type BrokerName } from "../brokers.ts";
 import type { Model } from "../evidence.ts";
 import { experiment } from "../experiment.ts";
-import { eventually } from "../waiting.ts";
+import { QUEUE_SETTLES_S } from "../rabbitmq.ts";
+import { eventually, outage } from "../waiting.ts";
 import { ownLab } from "./own-lab.ts";
 
 const ORDERS = 20;
@@ -58,7 +59,12 @@ export function testRevival({ broker, end, model, name }: RevivalPlan): void {
         const { code, errors } = await lab.run(["up"]);
         run.progress(`${what} killed: ${errors.trim() || "nothing said"}`);
         const unsaid = says.filter((text) => !errors.includes(text));
-        run.holds(`up brings back ${what}, and says so`, { code, unsaid }, { code: 0, unsaid: [] });
+        const failed = code === 0 ? "" : errors;
+        run.holds(
+          `up brings back ${what}, and says so`,
+          { code, failed, unsaid },
+          { code: 0, failed: "", unsaid: [] },
+        );
         await allEnd(`after ${what} came back`);
       };
       const brokerBack = `${name}: ${broker} started again on its data`;
@@ -69,8 +75,8 @@ export function testRevival({ broker, end, model, name }: RevivalPlan): void {
       // Its port stays.
       url = (await lab.status()).services[0]!.url;
       await place();
-      // Declared a moment before it is killed, a quorum queue of RabbitMQ 3.10 doesn't come back.
       await allEnd("before any kill");
+      await outage(QUEUE_SETTLES_S);
       await killBroker();
       await place();
       await bringBack("the broker", [brokerBack]);
