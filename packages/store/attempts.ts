@@ -93,6 +93,8 @@ export const TAKEN_SCHEMA: Migration[] = [
 /** So many are suspects to be taken one by one; more of them are first taken in portions of as many. */
 const SOME = 32;
 
+const THIS_PROCESS = crypto.randomUUID();
+
 /** How many records of a partition may be taken at once, and whether a process may have died of them. */
 export interface Portion {
   most: number;
@@ -105,10 +107,12 @@ export interface Portion {
  * has taken itself it has survived.
  */
 export class Taken {
-  readonly #process = crypto.randomUUID();
+  readonly #process: string;
   readonly #store: Store;
 
-  constructor(store: Store) {
+  /** `process` names the one that takes: this one, however often it begins to read. */
+  constructor(store: Store, process: string = THIS_PROCESS) {
+    this.#process = process;
     this.#store = store;
   }
 

@@ -285,8 +285,10 @@ test("what an earlier process had taken is taken in small portions, then one by 
   const whole = { most: 1000, suspect: false };
   expect(at(100)).toEqual(whole);
   taken.note("t", 0, 100, 1100, at(100));
-  expect(at(100)).toEqual(whole);
   taken = new Taken(store);
+  // Begun anew, as for a replay, it is the same process.
+  expect(at(100)).toEqual(whole);
+  taken = new Taken(store, "second");
   expect([at(99), at(1100)]).toEqual([whole, whole]);
   expect([at(100), at(1090)]).toEqual([
     { most: 32, suspect: true },
@@ -294,10 +296,10 @@ test("what an earlier process had taken is taken in small portions, then one by 
   ]);
   taken.note("t", 0, 132, 164, at(132));
   expect(at(132)).toEqual({ most: 32, suspect: true });
-  taken = new Taken(store);
+  taken = new Taken(store, "third");
   expect([at(131).most, at(132).most, at(163).most, at(164).most]).toEqual([32, 1, 1, 32]);
   taken.note("t", 0, 1100, 1120, at(1100));
-  taken = new Taken(store);
+  taken = new Taken(store, "fourth");
   expect([at(1110), at(132)]).toEqual([{ most: 1, suspect: true }, whole]);
 });
 
