@@ -37,7 +37,7 @@ export interface Broker extends AsyncDisposable {
   /** `amqp://user:password@127.0.0.1:port`, or `127.0.0.1:port`. */
   readonly address: string;
   /** RabbitMQ's management page and API: `http://127.0.0.1:port`, with the user and password of `address`. */
-  readonly managementUrl?: string;
+  readonly managementUrl?: string | undefined;
   /** Of one of ours, for other processes to find it: what they need to know, and of a native one data, settings and log. */
   readonly folder?: string;
   /** `{rabbitmq, erlang}`, or `{kafka, java}`; what is known of it. */

@@ -11,6 +11,7 @@ import {
   spawnUnderLifeline,
 } from "./lifeline.ts";
 import { becomesFree } from "./ports.ts";
+import { moveManagement } from "./rabbitmq.ts";
 import { type Identity, identityOf, isPaused, runs } from "./process-id.ts";
 import { eventually } from "./waiting.ts";
 
@@ -55,8 +56,7 @@ export async function runNative(
   greet: Greet,
 ): Promise<Broker> {
   if (lifeline !== undefined) holdLifeline(lifeline);
-  const written: Written = { plan, ...(lifeline === undefined ? {} : { lifeline }) };
-  await Bun.write(planFile(plan.folder), JSON.stringify(written));
+  const written = await writePlan(plan, lifeline);
   const ours = new NativeBroker(written, greet);
   const stop = async () => {
     await ours.kill();
@@ -93,6 +93,7 @@ export async function runNativeAgain(
   }
   if (former !== undefined) await lifelineEnds(former);
   for (const port of plan.ports) {
+    if (plan.managementUrl?.endsWith(`:${port}`)) continue;
     if (await becomesFree(port)) continue;
     throw new Error(
       `port ${port} is in use, and ${plan.name} is to have it again: stop what runs there`,
@@ -133,7 +134,6 @@ class NativeBroker implements Broker {
   readonly kind = "native";
   readonly name: BrokerName;
   readonly address: string;
-  readonly managementUrl?: string;
   readonly folder: string;
   readonly #plan: NativePlan;
   readonly #lifeline: string | undefined;
@@ -145,10 +145,13 @@ class NativeBroker implements Broker {
     this.name = plan.name;
     this.address = plan.address;
     this.folder = plan.folder;
-    if (plan.managementUrl) this.managementUrl = plan.managementUrl;
     this.#plan = plan;
     this.#lifeline = lifeline;
     this.#greet = greet;
+  }
+
+  get managementUrl(): string | undefined {
+    return this.#plan.managementUrl;
   }
 
   get versions(): Record<string, string> {
@@ -160,15 +163,24 @@ class NativeBroker implements Broker {
     if ((await nativePid(folder)) !== undefined) {
       throw new Error(`${name} runs already`);
     }
+    await this.#freeManagement();
     await spawnNative(this.#plan, this.#lifeline);
     try {
       await this.untilItAnswers();
     } catch (error) {
       await killNative(folder);
+      // Taken between the look and the start.
+      if (await this.#freeManagement()) return this.start();
       const log = await readFile(logFile(this.#plan), "utf8");
       const end = Bun.stripANSI(log).trimEnd().split("\n").slice(-40);
       throw new Error(`${(error as Error).message}\n${end.join("\n")}`);
     }
+  }
+
+  async #freeManagement(): Promise<boolean> {
+    const moved = await moveManagement(this.#plan);
+    if (moved) await writePlan(this.#plan, this.#lifeline);
+    return moved;
   }
 
   /** Returns once a client is answered; throws when the process ends before. */
@@ -235,6 +247,12 @@ async function runningProcess(folder: string): Promise<Identity | undefined> {
 const planFile = (folder: string) => join(folder, "plan.json");
 const processFile = (folder: string) => join(folder, "process.json");
 const logFile = ({ folder, name }: NativePlan) => join(folder, `${name}.log`);
+
+async function writePlan(plan: NativePlan, lifeline: string | undefined): Promise<Written> {
+  const written: Written = { plan, ...(lifeline === undefined ? {} : { lifeline }) };
+  await Bun.write(planFile(plan.folder), JSON.stringify(written));
+  return written;
+}
 
 async function readPlan(folder: string): Promise<Written> {
   try {

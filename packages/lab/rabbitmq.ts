@@ -1,8 +1,9 @@
-import { chmod, writeFile } from "node:fs/promises";
+import { chmod, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { connect } from "amqplib";
 import { provide } from "./doctor.ts";
 import type { NativePlan } from "./native.ts";
+import { becomesFree, freePorts } from "./ports.ts";
 
 export interface RabbitmqPorts {
   amqp: number;
@@ -83,6 +84,28 @@ management.sample_retention_policies.detailed.minute = 1
     },
     versions: { rabbitmq: rabbitmq.version },
   };
+}
+
+/**
+ * Gives the management page of a RabbitMQ that doesn't run another port, where somebody else has its
+ * own: the page is for people, and no reason not to start. The plan is changed, and so are its
+ * settings; returns whether there was need.
+ */
+export async function moveManagement(plan: NativePlan): Promise<boolean> {
+  if (plan.managementUrl === undefined) return false;
+  const taken = Number(new URL(plan.managementUrl).port);
+  if (await becomesFree(taken)) return false;
+  const [port] = (await freePorts(1)) as [number];
+  const file = join(plan.folder, "rabbitmq.conf");
+  const setting = "management.tcp.port = ";
+  const text = await readFile(file, "utf8");
+  await writeFile(file, text.replace(`${setting}${taken}\n`, `${setting}${port}\n`));
+  plan.managementUrl = `http://127.0.0.1:${port}`;
+  plan.ports = plan.ports.map((one) => (one === taken ? port : one));
+  process.stderr.write(
+    `port ${taken} is in use: RabbitMQ's management page is at ${plan.managementUrl}\n`,
+  );
+  return true;
 }
 
 /**
