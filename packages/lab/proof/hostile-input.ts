@@ -11,7 +11,7 @@ import { experiment, type Run } from "../experiment.ts";
 import { closedLoop, latencies, type LoadResult, post } from "../load.ts";
 import { type Trial, trialOf } from "../trial.ts";
 import { GOOD_ANSWERS } from "./answers.ts";
-import { judge, keepOrdering } from "./common.ts";
+import { judge, keepOrdering, PATIENT } from "./common.ts";
 import { sample } from "../waiting.ts";
 import { holdsBounded, memoryMib, MOST_MEMORY_MIB } from "./memory.ts";
 import { type Held, hold, rawAnswer } from "./raw-connections.ts";
@@ -79,7 +79,9 @@ export function testHostileInput(plan: HostilePlan): void {
       parameters: { rate_per_s: RATE_PER_S, generated: GENERATED },
     },
     async (run) => {
-      await using trial = await trialOf(run, "hostile", { env: { LAB_FAULTS: "off" } });
+      await using trial = await trialOf(run, "hostile", {
+        env: { ...PATIENT, LAB_FAULTS: "off" },
+      });
       const started = trial.campus.services.map(({ pid }) => pid);
       const { order, services } = trial.campus;
       const memory = services.map((service) => sample(() => memoryMib(service.pid)));

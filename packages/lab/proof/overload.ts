@@ -8,7 +8,7 @@ import { trialOf } from "../trial.ts";
 import { eventually, nowUs, sample, type Sampler } from "../waiting.ts";
 import { count } from "../databases.ts";
 import { setFaults } from "../set-faults.ts";
-import { answersTable, judge, LONG } from "./common.ts";
+import { answersTable, judge, LONG, PATIENT } from "./common.ts";
 import { holdsBounded, memoryMib, MOST_MEMORY_MIB } from "./memory.ts";
 
 const FLOOD_S = LONG ? 60 : 12;
@@ -89,9 +89,6 @@ export function testOverload(model: Model): void {
     },
   );
 }
-
-/** In the synchronous model a full event loop may be late for a neighbour's answer; here the limit is to refuse. */
-const PATIENT = { INVENTORY_TIMEOUT_MS: "5000", NOTIFICATION_TIMEOUT_MS: "5000" };
 
 const CLEAR = new Set<string | number>([201, 202, "unknown_item", "overloaded"]);
 
