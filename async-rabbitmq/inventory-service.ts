@@ -13,9 +13,9 @@
 import { decodeEvent, encodeEvent, type OrderPlaced } from "@lab/contracts/events";
 import { Reservation, StockRow } from "@lab/contracts/order";
 import { serviceKnobs } from "@lab/runtime/env";
-import { createFaults, faultKnobs } from "@lab/runtime/faults";
+import { createFaults, faultKnobs, type Faults } from "@lab/runtime/faults";
 import { createApp } from "@lab/runtime/http";
-import { createLog } from "@lab/runtime/log";
+import { createLog, type Log } from "@lab/runtime/log";
 import { patiently } from "@lab/runtime/patience";
 import { OrderParams } from "@lab/runtime/requests";
 import { listen, runService, type Service } from "@lab/runtime/service";
@@ -26,26 +26,14 @@ import { Store } from "@lab/store/store";
 import { OPENING_STOCK } from "@lab/workflow/menu";
 import { type Static, Type } from "@sinclair/typebox";
 import type { ConfirmChannel, ConsumeMessage } from "amqplib";
-import {
-  acknowledge,
-  AmqpUrl,
-  consumeBatches,
-  type Consumer,
-  type Delivery,
-  giveUp,
-  PREFETCH,
-  requeueLater,
-} from "./client.ts";
+import { acknowledge, AmqpUrl, type Delivery, giveUp, requeueLater } from "./client.ts";
 import { connectBroker } from "./connection.ts";
-import { oneByOne } from "./one-by-one.ts";
+import { consumeBatches, type Consumer, PREFETCH } from "./consumer.ts";
 import { isBug, type Publisher } from "./publisher.ts";
 import { topology } from "./topology.ts";
 
 export const Config = Type.Object({
-  ...serviceKnobs({
-    port: 8012,
-    database: ".lab/data/async-rabbitmq/inventory.sqlite",
-  }),
+  ...serviceKnobs({ port: 8012, database: ".lab/data/async-rabbitmq/inventory.sqlite" }),
   ...faultKnobs("inventory"),
   amqpUrl: AmqpUrl,
   labNamespace: Type.String({ default: "" }),
@@ -56,17 +44,15 @@ export const Config = Type.Object({
 export async function startInventory(config: Static<typeof Config>): Promise<Service> {
   const log = createLog("inventory-service", config.logLevel);
   const faults = createFaults("inventory", config);
-  const store = new Store(config.database, [
-    ...INVENTORY_SCHEMA,
-    ...LEDGER_SCHEMA,
-    ...ATTEMPTS_SCHEMA,
-  ]);
+  const schema = [...INVENTORY_SCHEMA, ...LEDGER_SCHEMA, ...ATTEMPTS_SCHEMA];
+  const store = new Store(config.database, schema);
   const inventory = new Inventory(store.db);
   const ledger = new Ledger(store.db, "inventory-service", log);
   await store.commit(() => inventory.open(config.openingStock));
-  faults.reached("opened-before-listening");
   const attempts = new Attempts(store);
   const names = topology(config.labNamespace);
+  const queue = names.inventoryQueue;
+  const stock = { faults, inventory, ledger, log, queue, store };
 
   const app = createApp("inventory-service", {
     model: "async-rabbitmq",
@@ -88,84 +74,16 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
       response: { 200: Reservation },
     });
 
-  // 2. Reserve stock: one transaction for the batch, then the answers, then the acks.
-  async function onOrderPlaced(
-    channel: ConfirmChannel,
-    publisher: Publisher,
-    batch: ConsumeMessage[],
-  ) {
-    const work: Delivery<OrderPlaced>[] = [];
-    try {
-      for (const message of batch) {
-        const decoded = decodeEvent(message.content, ["OrderPlaced"]);
-        if (decoded.kind === "invalid") {
-          // Never valid, however often it comes: to the dead queue at once.
-          log.warn("message_refused", decoded);
-          faults.reached("refused-before-reject");
-          await giveUp(channel, message);
-          await faults.sent("rejected");
-          continue;
-        }
-        try {
-          await faults.strike();
-          work.push({ message, event: decoded.event });
-        } catch (error) {
-          faults.reached("failed-before-requeue");
-          requeueLater(channel, { message, event: decoded.event }, error, log);
-        }
-      }
-      if (work.length === 0) return;
-      const answers = await patiently(log, () =>
-        store.commit(() => work.map(({ event }) => ledger.once(event, () => reserve(event)))),
-      );
-      faults.reached("stored-before-publish");
-      const said = answers.map((answer, n) =>
-        answer.kind === "done"
-          ? publisher.publishPatiently(answer.outcome)
-          : refuse(publisher, work[n]!.message, answer.detail),
-      );
-      await faults.sent("published-before-confirm");
-      await Promise.all(said);
-      faults.reached("confirmed-before-ack");
-      acknowledge(channel, work);
-      await faults.sent("acked");
-    } catch (error) {
-      // The process ends, and what it had is delivered again.
-      if (isBug(error)) throw error;
-      for (const delivery of work) requeueLater(channel, delivery, error, log);
-    }
-  }
-
-  /** An id that stands for something else already: to the dead queue, with that reason. */
-  function refuse(publisher: Publisher, message: ConsumeMessage, detail: string): Promise<void> {
-    log.warn("message_refused", { reason: "id_reused", detail });
-    return publisher.bury(names.inventoryQueue, message, { reason: "id_reused", detail });
-  }
-
-  /** Decides, and returns the answer as it will be stored and said. */
-  function reserve(event: OrderPlaced): Processed {
-    const answer = inventory.reserveFor(event, "inventory-service");
-    if ("kind" in answer) return answer;
-    log.debug("stock_decided", { order_id: answer.subject, says: answer.type });
-    faults.reached("decided-before-commit");
-    return { kind: "done", outcome: encodeEvent(answer) };
-  }
-
   let consumer: Consumer | undefined;
   const broker = await connectBroker({
     url: config.amqpUrl,
     names,
     log,
     async setup(channel, publisher) {
-      faults.reached("declared-before-consuming");
+      const limit = () => faults.batchLimit(PREFETCH);
       consumer = await consumeBatches(
-        channel,
-        publisher,
-        names.inventoryQueue,
-        () => faults.batchLimit(PREFETCH),
-        oneByOne({ attempts, log, queue: names.inventoryQueue }, channel, publisher, (batch) =>
-          onOrderPlaced(channel, publisher, batch),
-        ),
+        { attempts, channel, limit, log, publisher, queue },
+        (batch) => onOrderPlaced(stock, channel, publisher, batch),
       );
     },
   });
@@ -175,17 +93,86 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
     url: listen(app, config),
     database: config.database,
     faults,
-    async stop() {
-      faults.end();
+    stop: [
       // The consumer is the intake here: it goes first.
-      await consumer?.stop();
-      faults.reached("consumer-stopped");
-      await broker.close();
-      faults.reached("broker-left");
-      await app.stop();
-      store.close();
-    },
+      ["consumer-stopped", () => consumer?.stop()],
+      ["broker-left", () => broker.close()],
+      ["http-stopped", () => app.stop()],
+      ["store-closed", () => store.close()],
+    ],
   };
+}
+
+/** What the handlers share. */
+interface Stock {
+  faults: Faults;
+  inventory: Inventory;
+  ledger: Ledger;
+  log: Log;
+  queue: string;
+  store: Store;
+}
+
+/** 2. Reserve stock: one transaction for the batch, then the answers, then the acks. */
+async function onOrderPlaced(
+  stock: Stock,
+  channel: ConfirmChannel,
+  publisher: Publisher,
+  batch: ConsumeMessage[],
+) {
+  const { faults, ledger, log, store } = stock;
+  const work: Delivery<OrderPlaced>[] = [];
+  try {
+    for (const message of batch) {
+      const decoded = decodeEvent(message.content, ["OrderPlaced"]);
+      if (decoded.kind === "invalid") {
+        // Never valid, however often it comes: to the dead queue at once.
+        log.warn("message_refused", decoded);
+        await giveUp(channel, message);
+        continue;
+      }
+      try {
+        await faults.strike();
+        work.push({ message, event: decoded.event });
+      } catch (error) {
+        requeueLater(channel, { message, event: decoded.event }, error, log);
+      }
+    }
+    if (work.length === 0) return;
+    const answers = await patiently(log, () =>
+      store.commit(() => work.map(({ event }) => ledger.once(event, () => reserve(stock, event)))),
+    );
+    const said = answers.map((answer, n) =>
+      answer.kind === "done"
+        ? publisher.publishPatiently(answer.outcome)
+        : refuse(stock, publisher, work[n]!.message, answer.detail),
+    );
+    await Promise.all(said);
+    acknowledge(channel, work);
+  } catch (error) {
+    // The process ends, and what it had is delivered again.
+    if (isBug(error)) throw error;
+    for (const delivery of work) requeueLater(channel, delivery, error, log);
+  }
+}
+
+/** An id that stands for something else already: to the dead queue, with that reason. */
+function refuse(
+  { log, queue }: Stock,
+  publisher: Publisher,
+  message: ConsumeMessage,
+  detail: string,
+): Promise<void> {
+  log.warn("message_refused", { reason: "id_reused", detail });
+  return publisher.bury(queue, message, { reason: "id_reused", detail });
+}
+
+/** Decides, and returns the answer as it will be stored and said. */
+function reserve({ inventory, log }: Stock, event: OrderPlaced): Processed {
+  const answer = inventory.reserveFor(event, "inventory-service");
+  if ("kind" in answer) return answer;
+  log.debug("stock_decided", { order_id: answer.subject, says: answer.type });
+  return { kind: "done", outcome: encodeEvent(answer) };
 }
 
 if (import.meta.main) await runService(startInventory, Config);

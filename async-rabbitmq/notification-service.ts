@@ -16,9 +16,9 @@ import {
 } from "@lab/contracts/events";
 import { NotificationPage } from "@lab/contracts/order";
 import { serviceKnobs } from "@lab/runtime/env";
-import { createFaults, faultKnobs } from "@lab/runtime/faults";
+import { createFaults, faultKnobs, type Faults } from "@lab/runtime/faults";
 import { createApp } from "@lab/runtime/http";
-import { createLog } from "@lab/runtime/log";
+import { createLog, type Log } from "@lab/runtime/log";
 import { patiently } from "@lab/runtime/patience";
 import { PageQuery } from "@lab/runtime/requests";
 import { listen, runService, type Service } from "@lab/runtime/service";
@@ -28,26 +28,14 @@ import { Notifications, NOTIFICATIONS_SCHEMA } from "@lab/store/notifications";
 import { Store } from "@lab/store/store";
 import { type Static, Type } from "@sinclair/typebox";
 import type { ConfirmChannel, ConsumeMessage } from "amqplib";
-import {
-  acknowledge,
-  AmqpUrl,
-  consumeBatches,
-  type Consumer,
-  type Delivery,
-  giveUp,
-  PREFETCH,
-  requeueLater,
-} from "./client.ts";
+import { acknowledge, AmqpUrl, type Delivery, giveUp, requeueLater } from "./client.ts";
 import { connectBroker } from "./connection.ts";
-import { oneByOne } from "./one-by-one.ts";
+import { consumeBatches, type Consumer, PREFETCH } from "./consumer.ts";
 import { isBug, type Publisher } from "./publisher.ts";
 import { topology } from "./topology.ts";
 
 export const Config = Type.Object({
-  ...serviceKnobs({
-    port: 8019,
-    database: ".lab/data/async-rabbitmq/notification.sqlite",
-  }),
+  ...serviceKnobs({ port: 8019, database: ".lab/data/async-rabbitmq/notification.sqlite" }),
   ...faultKnobs("notification"),
   amqpUrl: AmqpUrl,
   labNamespace: Type.String({ default: "" }),
@@ -56,15 +44,14 @@ export const Config = Type.Object({
 export async function startNotification(config: Static<typeof Config>): Promise<Service> {
   const log = createLog("notification-service", config.logLevel);
   const faults = createFaults("notification", config);
-  const store = new Store(config.database, [
-    ...NOTIFICATIONS_SCHEMA,
-    ...LEDGER_SCHEMA,
-    ...ATTEMPTS_SCHEMA,
-  ]);
+  const schema = [...NOTIFICATIONS_SCHEMA, ...LEDGER_SCHEMA, ...ATTEMPTS_SCHEMA];
+  const store = new Store(config.database, schema);
   const notifications = new Notifications(store.db);
   const ledger = new Ledger(store.db, "notification-service", log);
   const attempts = new Attempts(store);
   const names = topology(config.labNamespace);
+  const queue = names.notificationQueue;
+  const desk = { faults, ledger, log, notifications, queue, store };
 
   const app = createApp("notification-service", {
     model: "async-rabbitmq",
@@ -81,87 +68,16 @@ export async function startNotification(config: Static<typeof Config>): Promise<
     response: { 200: NotificationPage },
   });
 
-  // 3. Tell the customer: one transaction for the batch, then the events, then the acks.
-  async function onInventoryReserved(
-    channel: ConfirmChannel,
-    publisher: Publisher,
-    batch: ConsumeMessage[],
-  ) {
-    const work: Delivery<InventoryReserved>[] = [];
-    try {
-      for (const message of batch) {
-        const decoded = decodeEvent(message.content, ["InventoryReserved"]);
-        if (decoded.kind === "invalid") {
-          // Never valid, however often it comes: to the dead queue at once.
-          log.warn("message_refused", decoded);
-          faults.reached("refused-before-reject");
-          await giveUp(channel, message);
-          await faults.sent("rejected");
-          continue;
-        }
-        try {
-          await faults.strike();
-          work.push({ message, event: decoded.event });
-        } catch (error) {
-          faults.reached("failed-before-requeue");
-          requeueLater(channel, { message, event: decoded.event }, error, log);
-        }
-      }
-      if (work.length === 0) return;
-      const sent = await patiently(log, () =>
-        store.commit(() => work.map(({ event }) => ledger.once(event, () => tell(event)))),
-      );
-      faults.reached("stored-before-publish");
-      const said = sent.map((confirmation, n) =>
-        confirmation.kind === "done"
-          ? publisher.publishPatiently(confirmation.outcome)
-          : refuse(publisher, work[n]!.message, confirmation.detail),
-      );
-      await faults.sent("published-before-confirm");
-      await Promise.all(said);
-      faults.reached("confirmed-before-ack");
-      acknowledge(channel, work);
-      await faults.sent("acked");
-    } catch (error) {
-      // The process ends, and what it had is delivered again.
-      if (isBug(error)) throw error;
-      for (const delivery of work) requeueLater(channel, delivery, error, log);
-    }
-  }
-
-  /** An id that stands for something else already: to the dead queue, with that reason. */
-  function refuse(publisher: Publisher, message: ConsumeMessage, detail: string): Promise<void> {
-    log.warn("message_refused", { reason: "id_reused", detail });
-    return publisher.bury(names.notificationQueue, message, { reason: "id_reused", detail });
-  }
-
-  /** Sends the confirmation, and returns what will be stored and said of it. */
-  function tell(event: InventoryReserved): Processed {
-    const { order_id, user_id, kitchen } = event.data;
-    const order = { order_id, user_id, kitchen };
-    const told = notifications.send(order);
-    if (told.kind === "reused") return told;
-    if (told.kind === "sent") log.debug("customer_told", { order_id });
-    faults.reached("told-before-commit");
-    const said = causedEvent(event, "notification-service", "ConfirmationSent", order);
-    return { kind: "done", outcome: encodeEvent(said) };
-  }
-
   let consumer: Consumer | undefined;
   const broker = await connectBroker({
     url: config.amqpUrl,
     names,
     log,
     async setup(channel, publisher) {
-      faults.reached("declared-before-consuming");
+      const limit = () => faults.batchLimit(PREFETCH);
       consumer = await consumeBatches(
-        channel,
-        publisher,
-        names.notificationQueue,
-        () => faults.batchLimit(PREFETCH),
-        oneByOne({ attempts, log, queue: names.notificationQueue }, channel, publisher, (batch) =>
-          onInventoryReserved(channel, publisher, batch),
-        ),
+        { attempts, channel, limit, log, publisher, queue },
+        (batch) => onInventoryReserved(desk, channel, publisher, batch),
       );
     },
   });
@@ -171,17 +87,89 @@ export async function startNotification(config: Static<typeof Config>): Promise<
     url: listen(app, config),
     database: config.database,
     faults,
-    async stop() {
-      faults.end();
+    stop: [
       // The consumer is the intake here: it goes first.
-      await consumer?.stop();
-      faults.reached("consumer-stopped");
-      await broker.close();
-      faults.reached("broker-left");
-      await app.stop();
-      store.close();
-    },
+      ["consumer-stopped", () => consumer?.stop()],
+      ["broker-left", () => broker.close()],
+      ["http-stopped", () => app.stop()],
+      ["store-closed", () => store.close()],
+    ],
   };
+}
+
+/** What the handlers share. */
+interface Desk {
+  faults: Faults;
+  ledger: Ledger;
+  log: Log;
+  notifications: Notifications;
+  queue: string;
+  store: Store;
+}
+
+/** 3. Tell the customer: one transaction for the batch, then the events, then the acks. */
+async function onInventoryReserved(
+  desk: Desk,
+  channel: ConfirmChannel,
+  publisher: Publisher,
+  batch: ConsumeMessage[],
+) {
+  const { faults, ledger, log, store } = desk;
+  const work: Delivery<InventoryReserved>[] = [];
+  try {
+    for (const message of batch) {
+      const decoded = decodeEvent(message.content, ["InventoryReserved"]);
+      if (decoded.kind === "invalid") {
+        // Never valid, however often it comes: to the dead queue at once.
+        log.warn("message_refused", decoded);
+        await giveUp(channel, message);
+        continue;
+      }
+      try {
+        await faults.strike();
+        work.push({ message, event: decoded.event });
+      } catch (error) {
+        requeueLater(channel, { message, event: decoded.event }, error, log);
+      }
+    }
+    if (work.length === 0) return;
+    const sent = await patiently(log, () =>
+      store.commit(() => work.map(({ event }) => ledger.once(event, () => tell(desk, event)))),
+    );
+    const said = sent.map((confirmation, n) =>
+      confirmation.kind === "done"
+        ? publisher.publishPatiently(confirmation.outcome)
+        : refuse(desk, publisher, work[n]!.message, confirmation.detail),
+    );
+    await Promise.all(said);
+    acknowledge(channel, work);
+  } catch (error) {
+    // The process ends, and what it had is delivered again.
+    if (isBug(error)) throw error;
+    for (const delivery of work) requeueLater(channel, delivery, error, log);
+  }
+}
+
+/** An id that stands for something else already: to the dead queue, with that reason. */
+function refuse(
+  { log, queue }: Desk,
+  publisher: Publisher,
+  message: ConsumeMessage,
+  detail: string,
+): Promise<void> {
+  log.warn("message_refused", { reason: "id_reused", detail });
+  return publisher.bury(queue, message, { reason: "id_reused", detail });
+}
+
+/** Sends the confirmation, and returns what will be stored and said of it. */
+function tell({ log, notifications }: Desk, event: InventoryReserved): Processed {
+  const { order_id, user_id, kitchen } = event.data;
+  const order = { order_id, user_id, kitchen };
+  const told = notifications.send(order);
+  if (told.kind === "reused") return told;
+  if (told.kind === "sent") log.debug("customer_told", { order_id });
+  const said = causedEvent(event, "notification-service", "ConfirmationSent", order);
+  return { kind: "done", outcome: encodeEvent(said) };
 }
 
 if (import.meta.main) await runService(startNotification, Config);

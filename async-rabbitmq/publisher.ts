@@ -4,7 +4,6 @@ import { type Owed, owed } from "@lab/runtime/health";
 import type { Log } from "@lab/runtime/log";
 import { mayPass } from "@lab/runtime/patience";
 import { Backoff } from "@lab/runtime/backoff";
-import { without } from "@lab/runtime/protections";
 import type { Outbox, OutboxRow } from "@lab/store/outbox";
 import {
   type ConfirmChannel,
@@ -97,7 +96,6 @@ export class Publisher {
     why?: Death,
     attempts = attemptOf(message),
   ): Promise<void> {
-    if (without("dead-letter")) return;
     const { content, properties } = message;
     // It shall neither expire there, nor go to others too, nor be refused as another user's.
     const { CC: _, BCC: __, ...headers } = properties.headers ?? {};
@@ -149,10 +147,9 @@ export class Publisher {
           reject(new Unconfirmed(reason));
         }
       };
-      const options = { mandatory: !without("mandatory"), persistent: !without("durable-queue") };
+      const options = { mandatory: true, persistent: true };
       this.#channel.publish(exchange, key, body, { ...properties, ...options }, settle);
       this.#waiting.set(one, Date.now());
-      if (without("confirms")) resolve();
     });
   }
 }

@@ -1,6 +1,5 @@
 /** What the three services agree on: exchange, queues, dead queues, and what goes where. */
 import type { EventType } from "@lab/contracts/events";
-import { without } from "@lab/runtime/protections";
 import type { Channel } from "amqplib";
 
 /** Work on a message that has failed is tried again so often, then the message is dead: six attempts in all. */
@@ -55,7 +54,7 @@ export async function declareTopology(channel: Channel, names: Topology): Promis
     });
     await channel.assertQueue(queue, {
       durable: true,
-      arguments: without("durable-queue") ? {} : queueArguments(queue),
+      arguments: queueArguments(queue),
     });
     for (const key of keys) {
       await channel.bindQueue(queue, names.exchange, key);
@@ -67,16 +66,12 @@ function queueArguments(queue: string): Record<string, string | number> {
   return {
     "x-queue-type": "quorum",
     // RabbitMQ 4 has a limit of 20 by default, 3.x has none.
-    "x-delivery-limit": without("delivery-limit") ? 1_000_000_000 : BROKERS_LIMIT,
-    ...(without("dead-letter")
-      ? {}
-      : {
-          // The default exchange routes by queue name.
-          "x-dead-letter-exchange": "",
-          "x-dead-letter-routing-key": deadQueue(queue),
-          // A dead letter must not get lost on its way; this needs reject-publish.
-          "x-dead-letter-strategy": "at-least-once",
-        }),
+    "x-delivery-limit": BROKERS_LIMIT,
+    // The default exchange routes by queue name.
+    "x-dead-letter-exchange": "",
+    "x-dead-letter-routing-key": deadQueue(queue),
+    // A dead letter must not get lost on its way; this needs reject-publish.
+    "x-dead-letter-strategy": "at-least-once",
     "x-overflow": "reject-publish",
   };
 }

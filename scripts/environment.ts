@@ -3,6 +3,9 @@ import { Settings, settings } from "@lab/lab/settings";
 import { SERVICES } from "@lab/lab/processes";
 import type { Model } from "@lab/lab/evidence";
 import { repoFolder } from "@lab/lab/folders";
+import { readCrash } from "@lab/proof/weaving/crash";
+import { checkPoint, type Gaps } from "@lab/proof/weaving/gaps";
+import { editsWithout, type Protections } from "@lab/proof/weaving/protections";
 import { ConfigError, readEnv, variableName } from "@lab/runtime/env";
 import { join } from "node:path";
 import { nearestWord } from "./command.ts";
@@ -12,7 +15,8 @@ type Schema = Parameters<typeof readEnv>[0];
 
 const ours = namesIn(Settings);
 /** Of services, and of the guards that the lab starts them with. */
-const ofServices = ["LAB_FAULTS", "LAB_WITHOUT", "LAB_CRASH_AT", "LAB_LIFELINE"];
+const WOVEN = ["LAB_WITHOUT", "LAB_CRASH_AT"];
+const ofServices = ["LAB_FAULTS", ...WOVEN, "LAB_LIFELINE"];
 /** What `up` itself decides for a service. */
 const DECIDED = [
   "PORT",
@@ -58,11 +62,30 @@ export async function serviceSettings(model: Model): Promise<Record<string, stri
       throw error;
     }
   });
+  wrong.push(...(await wrongWeaving(model)));
   if (wrong.length > 0) throw new ConfigError([...new Set(wrong)].join("\n"));
-  const knobs = configs.flatMap(namesIn);
+  const knobs = [...configs.flatMap(namesIn), ...WOVEN];
   return Object.fromEntries(
     given.flatMap(([name, value]) => (knobs.includes(name) && value ? [[name, value]] : [])),
   );
+}
+
+/** What is wrong with the changes to the code of a model's services that the shell asks for. */
+async function wrongWeaving(model: Model): Promise<string[]> {
+  const { LAB_CRASH_AT = "", LAB_FAULTS, LAB_WITHOUT = "" } = process.env;
+  if (LAB_CRASH_AT + LAB_WITHOUT === "") return [];
+  const { GAPS, PROTECTIONS } = (await import(
+    join(repoFolder, model, "tests/proof/weaving.ts")
+  )) as { GAPS: Record<string, Gaps>; PROTECTIONS: Protections };
+  try {
+    if (LAB_FAULTS === "off") throw new Error("LAB_WITHOUT and LAB_CRASH_AT need LAB_FAULTS=on");
+    editsWithout(LAB_WITHOUT, PROTECTIONS);
+    const crash = readCrash(LAB_CRASH_AT);
+    if (crash !== undefined) checkPoint(crash.point, GAPS);
+    return [];
+  } catch (error) {
+    return ["bad environment:", `  ${(error as Error).message}`];
+  }
 }
 
 /** Says what those models' services get from the shell, and what they don't though it looks like theirs. Throws as `serviceSettings` does. */

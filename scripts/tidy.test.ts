@@ -1,9 +1,8 @@
 // The code's own shape: what may import what, how long a file may be, which commands the READMEs may name.
 import { repoFolder } from "@lab/lab/folders";
-import { PROTECTIONS } from "@lab/runtime/protections";
 import { expect, test } from "bun:test";
 import { globSync, readdirSync, readFileSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
+import { join } from "node:path";
 
 const MODELS = ["sync-rest", "async-rabbitmq", "streaming-kafka"];
 
@@ -16,8 +15,8 @@ const readmes = ["README.md", ...MODELS.map((model) => `${model}/README.md`)];
 
 test("only a model's own folder and the harness know its broker's client", () => {
   const walls = [
-    { client: "amqplib", inside: ["async-rabbitmq/", "packages/lab/"] },
-    { client: "kafkajs", inside: ["streaming-kafka/", "packages/lab/"] },
+    { client: "amqplib", inside: ["async-rabbitmq/", "packages/lab/", "packages/proof/"] },
+    { client: "kafkajs", inside: ["streaming-kafka/", "packages/lab/", "packages/proof/"] },
   ];
   const broken = walls.flatMap(({ client, inside }) =>
     files
@@ -53,7 +52,7 @@ test("packages import neither models nor scripts", () => {
 
 test("a service reads its environment through readEnv alone", () => {
   const readers = files
-    .filter(({ path }) => !/^(scripts|packages\/lab)\/|\/tests\//.test(path))
+    .filter(({ path }) => !/^(scripts|packages\/(lab|proof))\/|\/tests\//.test(path))
     .filter(({ text }) => /(Bun|process)\.env\b/.test(text))
     .map(({ path }) => path);
   const runtime = ["direct-calls", "production", "service"];
@@ -67,76 +66,6 @@ test("no test sleeps: it waits for a condition, through the harness", () => {
     .map(({ path }) => path);
   expect(sleepers).toEqual([]);
 });
-
-test("every protection of a model is taken away there, so that the checker has to find it", () => {
-  for (const model of MODELS) expect(takenAwayIn(model), model).toEqual(protectionsOf(model));
-  const somewhere = new Set(MODELS.flatMap(protectionsOf));
-  expect(PROTECTIONS.filter((name) => !somewhere.has(name))).toEqual([]);
-});
-
-/** Protections that stand in a function which some models don't call, though all of them import its file. */
-const CALLED: Record<string, RegExp> = { tombstone: /\.release\(/, patience: /\bpatiently\(/ };
-
-/** The protections that stand in a model's own files and in those that these import. */
-function protectionsOf(model: string): string[] {
-  const own = files.filter(({ path }) => dirname(path) === model).map(({ text }) => text);
-  const imported = new Set(own.flatMap(importsOf).filter((from) => from.startsWith("@lab/")));
-  const texts = [...own, ...[...imported].map((from) => read(`packages/${from.slice(5)}.ts`))];
-  const names = texts.flatMap((text) => namesIn(text, /\bwithout\("([\w-]+)"\)/g));
-  const isCalled = (name: string) => own.some((text) => (CALLED[name] ?? /^/).test(text));
-  return [...new Set(names)].filter(isCalled).sort();
-}
-
-/** The protections that a model's mutants go without, in its own situations and in the shared ones. */
-function takenAwayIn(model: string): string[] {
-  const suite = read(`${model}/tests/proof/mutants.test.ts`);
-  const shared = read("packages/lab/proof/mutants.ts").split(/^export (?:const|function) /m);
-  // Lint allows no import that isn't used.
-  const used = shared.filter((text) => suite.includes(/^\w+/.exec(text)?.[0] ?? ""));
-  const names = [suite, ...used].flatMap((text) => namesIn(text, /\bwithout: "([^"]+)"/g));
-  return [...new Set(names.flatMap((some) => some.split(",")))].sort();
-}
-
-test("every crash point is visited, and every visited one is there, once", () => {
-  const runtime = "packages/runtime/service.ts";
-  const outside = files
-    .filter(({ path }) => path !== runtime && !MODELS.includes(dirname(path)))
-    .filter(({ path, text }) => !path.endsWith(".test.ts") && pointsIn(text).length > 0)
-    .map(({ path }) => `${path}: a crash point that nobody would visit`);
-  // The runtime's own points are visited in every service.
-  const everywhere = "packages/lab/proof/crash-points.ts";
-  const visited = [...read(everywhere).matchAll(/\[service, "([\w-]+)"/g)].map(([, name]) => name!);
-  const wrong = MODELS.flatMap((model) => {
-    const table = `${model}/tests/proof/crash-points.test.ts`;
-    const rows = [...read(table).matchAll(/[[(]\s*"([\w-]+)",\s*"([\w-]+)"/g)].map(
-      ([, service, point]) => `${service} ${point}`,
-    );
-    const declared = files
-      .filter(({ path }) => dirname(path) === model)
-      .flatMap(({ path, text }) =>
-        pointsIn(text).map((point) => `${basename(path, ".ts")} ${point}`),
-      );
-    return unmatched(declared, rows, table);
-  });
-  expect([
-    ...outside,
-    ...unmatched(pointsIn(read(runtime)), visited, everywhere),
-    ...wrong,
-  ]).toEqual([]);
-});
-
-/** What the code declares and the table doesn't visit, the other way round, and what stands twice. */
-function unmatched(declared: string[], visited: string[], table: string): string[] {
-  const twice = (names: string[]) => names.filter((name, n) => names.indexOf(name) !== n);
-  return [
-    ...declared.filter((name) => !visited.includes(name)).map((name) => `${name}: not in ${table}`),
-    ...visited
-      .filter((name) => !declared.includes(name))
-      .map((name) => `${name}: only in ${table}`),
-    ...twice(declared).map((name) => `${name}: two gaps of one name`),
-    ...twice(visited).map((name) => `${name}: twice in ${table}`),
-  ];
-}
 
 test("every file is short enough to be read", () => {
   const budget = (path: string) =>
@@ -184,11 +113,6 @@ test("the lockfile is one that the oldest Bun of scripts/lab can read, and names
 
 function read(path: string): string {
   return readFileSync(join(repoFolder, path), "utf8");
-}
-
-/** The names of the crash points that a file declares. */
-function pointsIn(text: string): string[] {
-  return [...text.matchAll(/faults\.(?:reached|sent)\("([\w-]+)"\)/g)].map(([, name]) => name!);
 }
 
 function importsOf(text: string): string[] {

@@ -1,5 +1,5 @@
 // `up` and `down` of the model that needs no broker, as real processes in a copy of the clone.
-import { ownLab } from "@lab/lab/proof/own-lab";
+import { ownLab } from "@lab/proof/own-lab";
 import { becomesFree } from "@lab/lab/ports";
 import { isAlive } from "@lab/lab/process-id";
 import { eventually } from "@lab/lab/waiting";

@@ -1,15 +1,9 @@
-/**
- * How a client of Kafka is set up, and what kafkajs needs around it: to come
- * back from whatever may pass, to finish its work when it is stopped, and to
- * end the process on a bug.
- */
+/** How a client of Kafka is set up, and a consumer that finishes its work when it is stopped. */
 import type { Socket } from "node:net";
 import type { Log } from "@lab/runtime/log";
-import { without } from "@lab/runtime/protections";
 import { cutOff } from "@lab/runtime/service";
-import { type Admin, type Consumer, type EachBatchPayload, Kafka, logLevel } from "kafkajs";
+import { type Consumer, Kafka, logLevel } from "kafkajs";
 import { connectWatched } from "./connection.ts";
-import { Hindrance, isBug, rootOf } from "./errors.ts";
 import { standingStill } from "./partitions.ts";
 import type { Troubles } from "./troubles.ts";
 
@@ -24,14 +18,14 @@ const HEARTBEAT_MS = 1000;
 const METADATA_MAX_AGE_MS = 10_000;
 
 /** How long a stop waits for a Kafka that may be hung. */
-const GOODBYE_MS = 3_000;
+const CLOSE_TIMEOUT_MS = 3_000;
 
 /** A client for `brokers`, `host:port` with commas between. */
 export function createKafka(brokers: string, clientId: string, log: Log): Kafka {
   const sockets = new Set<Socket>();
   let hungUp = false;
   // What is outstanding then fails, as it does when Kafka dies.
-  cutOff(GOODBYE_MS, () => {
+  cutOff(CLOSE_TIMEOUT_MS, () => {
     hungUp = true;
     // Without an error kafkajs would not notice.
     for (const socket of sockets) socket.destroy(new Error("hung up"));
@@ -72,7 +66,8 @@ export function createConsumer(kafka: Kafka, groupId: string, troubles: Troubles
   return standingStill(finishingBatches(createMember(kafka, groupId)), troubles);
 }
 
-function createMember(kafka: Kafka, groupId: string): Consumer {
+/** A consumer as kafkajs makes it, which commits nothing by itself. */
+export function createMember(kafka: Kafka, groupId: string): Consumer {
   return kafka.consumer({
     groupId,
     sessionTimeout: SESSION_TIMEOUT_MS,
@@ -138,150 +133,4 @@ function finishingBatches(consumer: Consumer): Consumer {
       await consumer.disconnect();
     },
   };
-}
-
-/**
- * Sets the offsets of a group that has no members; throws where it has some,
- * as Kafka's own tools do. kafkajs has `setOffsets` for this, but that waits
- * out a fetch of 5 s for each topic.
- */
-export async function setGroupOffsets(
-  kafka: Kafka,
-  admin: Admin,
-  groupId: string,
-  offsets: { topic: string; partition: number; offset: string }[],
-): Promise<void> {
-  const { groups } = await admin.describeGroups([groupId]);
-  const members = groups[0]?.members.length ?? 0;
-  if (members > 0) {
-    const reason = `group ${groupId} has ${members} members beside this one: stop them`;
-    // One that was killed, as this one's earlier self, is missed by then.
-    throw new Hindrance(reason, 2 * SESSION_TIMEOUT_MS);
-  }
-  const member = createMember(kafka, groupId);
-  const joined = new Promise((resolve) => {
-    member.on(member.events.GROUP_JOIN, resolve);
-  });
-  const names = [...new Set(offsets.map(({ topic }) => topic))];
-  await member.connect();
-  try {
-    await member.subscribe({ topics: names, fromBeginning: true });
-    await member.run({
-      autoCommit: false,
-      eachBatchAutoResolve: false,
-      eachBatch: async () => {},
-    });
-    member.pause(names.map((topic) => ({ topic })));
-    await joined;
-    await member.commitOffsets(offsets);
-  } finally {
-    await member.disconnect();
-  }
-}
-
-/**
- * Whether a consumer is a member of its group, as its own events tell. What
- * keeps it out is named in `troubles`, and it tries again; a bug ends the process.
- */
-export function watchGroup(consumer: Consumer, log: Log, troubles: Troubles): () => boolean {
-  let member = false;
-  const { GROUP_JOIN, HEARTBEAT, CRASH, STOP, DISCONNECT } = consumer.events;
-  const joined = (is: boolean) => () => {
-    if (is !== member) log.info(is ? "broker_connected" : "broker_disconnected");
-    member = is;
-  };
-  for (const event of [GROUP_JOIN, HEARTBEAT] as const) {
-    consumer.on(event, joined(true));
-  }
-  consumer.on(GROUP_JOIN, () => troubles.clear("consumer group"));
-  const { run, stop, disconnect } = consumer;
-  let leaving = false;
-  let again = async () => {};
-  let crashedMs = 0;
-  consumer.run = (config) => {
-    leaving = false;
-    again = async () => {
-      await consumer.connect();
-      if (!leaving) await run(config);
-    };
-    return run(config);
-  };
-  // Told to leave while it is on its way back, it must not join again.
-  const leave = (way: () => Promise<void>) => () => {
-    leaving = true;
-    return way();
-  };
-  consumer.stop = leave(stop);
-  consumer.disconnect = leave(disconnect);
-  consumer.on(CRASH, ({ payload: { error, restart } }) => {
-    if (isBug(error)) return crash(rootOf(error));
-    troubles.noteError("consumer group", error);
-    if (restart) return;
-    // At once, unless it has just come back.
-    const pauseMs = Date.now() - crashedMs < RESTLESS_MS ? PAUSE_MS : 0;
-    crashedMs = Date.now();
-    const comeBack = () => connectPersistently(troubles, () => leaving, again);
-    void (pauseMs === 0 ? comeBack() : Bun.sleep(pauseMs).then(comeBack));
-  });
-  for (const event of [CRASH, STOP, DISCONNECT] as const) {
-    consumer.on(event, joined(false));
-  }
-  return () => member;
-}
-
-/**
- * The same work, but a bug in it ends the process: kafkajs would repeat it for
- * ever. The broker's errors, and those of the database that may pass, are repeated.
- */
-export function endingOnBugs(
-  work: (payload: EachBatchPayload) => Promise<void>,
-): (payload: EachBatchPayload) => Promise<void> {
-  return async (payload) => {
-    try {
-      if (without("ack-after-commit")) await commitFirst(payload);
-      await work(payload);
-    } catch (error) {
-      if (isBug(error)) crash(error);
-      const { name } = error as Error;
-      // Wrapped, "you are no member any more" would end the consumer; as it came, it joins again.
-      throw name === "KafkaJSNonRetriableError" ? ((error as Error).cause ?? error) : error;
-    }
-  };
-}
-
-/** Commits a batch that nobody has worked on yet. */
-async function commitFirst({ batch, commitOffsetsIfNecessary }: EachBatchPayload): Promise<void> {
-  const { partition, topic } = batch;
-  const partitions = [{ partition, offset: String(Number(batch.lastOffset()) + 1) }];
-  await commitOffsetsIfNecessary({ topics: [{ topic, partitions }] });
-}
-
-/** Hands an error to the process' own crash handler. */
-function crash(error: unknown): void {
-  queueMicrotask(() => {
-    throw error;
-  });
-}
-
-/** Between two attempts to come back. */
-const PAUSE_MS = 500;
-const RESTLESS_MS = 5_000;
-
-/** Tries `connect` until it works or `stopped`: a start does not need the broker. A bug ends the process. */
-export async function connectPersistently(
-  troubles: Troubles,
-  stopped: () => boolean,
-  connect: () => Promise<void>,
-): Promise<void> {
-  while (!stopped()) {
-    try {
-      await connect();
-      troubles.clear("connection");
-      return;
-    } catch (error) {
-      if (isBug(error)) return crash(rootOf(error));
-      troubles.noteError("connection", error);
-      await Bun.sleep(PAUSE_MS);
-    }
-  }
 }

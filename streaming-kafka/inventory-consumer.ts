@@ -14,10 +14,9 @@
 import { CONTENT_TYPE, decodeEvent, encodeEvent, type OrderPlaced } from "@lab/contracts/events";
 import { Reservation, StockRow } from "@lab/contracts/order";
 import { serviceKnobs } from "@lab/runtime/env";
-import { createFaults, faultKnobs, InjectedFailure } from "@lab/runtime/faults";
+import { createFaults, faultKnobs, type Faults, InjectedFailure } from "@lab/runtime/faults";
 import { createApp } from "@lab/runtime/http";
-import { createLog, reasonOf } from "@lab/runtime/log";
-import { without } from "@lab/runtime/protections";
+import { createLog, type Log, reasonOf } from "@lab/runtime/log";
 import { OrderParams } from "@lab/runtime/requests";
 import { listen, runService, type Service } from "@lab/runtime/service";
 import { Inventory, INVENTORY_SCHEMA } from "@lab/store/inventory";
@@ -26,24 +25,13 @@ import { Store } from "@lab/store/store";
 import { OPENING_STOCK } from "@lab/workflow/menu";
 import { type Static, Type } from "@sinclair/typebox";
 import type { Batch, EachBatchPayload, KafkaMessage, Message } from "kafkajs";
-import {
-  connectPersistently,
-  createConsumer,
-  createKafka,
-  endingOnBugs,
-  watchGroup,
-} from "./client.ts";
-import { deadLetter, ONE_BY_ONE_SCHEMA, oneByOne } from "./one-by-one.ts";
+import { deadLetter, ONE_BY_ONE_SCHEMA } from "./one-by-one.ts";
 import { slicesOf } from "./partitions.ts";
-import { createProducer } from "./producer.ts";
-import { KafkaBrokers, Namespace, PARTITIONS, SEND_BATCH, topics, watchTopics } from "./topics.ts";
-import { Troubles } from "./troubles.ts";
+import { Stream } from "./stream.ts";
+import { KafkaBrokers, Namespace, PARTITIONS, SEND_BATCH, type Topics, topics } from "./topics.ts";
 
 export const Config = Type.Object({
-  ...serviceKnobs({
-    port: 8022,
-    database: ".lab/data/streaming-kafka/inventory.sqlite",
-  }),
+  ...serviceKnobs({ port: 8022, database: ".lab/data/streaming-kafka/inventory.sqlite" }),
   ...faultKnobs("inventory"),
   kafkaBrokers: KafkaBrokers,
   labNamespace: Namespace,
@@ -58,33 +46,28 @@ const RETRY_PAUSE_MS = 100;
 export async function startInventory(config: Static<typeof Config>): Promise<Service> {
   const log = createLog("inventory-consumer", config.logLevel);
   const faults = createFaults("inventory", config);
-  const store = new Store(config.database, [
-    ...INVENTORY_SCHEMA,
-    ...LEDGER_SCHEMA,
-    ...ONE_BY_ONE_SCHEMA,
-  ]);
+  const schema = [...INVENTORY_SCHEMA, ...LEDGER_SCHEMA, ...ONE_BY_ONE_SCHEMA];
+  const store = new Store(config.database, schema);
   const inventory = new Inventory(store.db);
   const ledger = new Ledger(store.db, "inventory-consumer", log);
   await store.commit(() => inventory.open(config.openingStock));
-  faults.reached("opened-before-listening");
 
   const names = topics(config.labNamespace);
-  const troubles = new Troubles(log);
-  const kafka = createKafka(config.kafkaBrokers, "inventory-consumer", log);
-  const topology = watchTopics(kafka, names, log, troubles);
-  const producer = createProducer(kafka);
-  const consumer = createConsumer(kafka, names.inventoryGroup, troubles);
-  const following = watchGroup(consumer, log, troubles);
-  let stopping = false;
+  const stream = new Stream(config, "inventory-consumer", names.inventoryGroup, {
+    log,
+    names,
+    store,
+  });
+  const stock = { faults, inventory, ledger, log, names, store, stream };
 
   const app = createApp("inventory-consumer", {
     model: "streaming-kafka",
     faults,
     log,
     health: () => ({
-      needs: { database: store.healthy(), broker: following() },
-      owed: { standing_records: troubles.standing },
-      problems: [...store.problems(), ...troubles.problems],
+      needs: { database: store.healthy(), broker: stream.isMember() },
+      owed: { standing_records: stream.troubles.standing },
+      problems: [...store.problems(), ...stream.troubles.problems],
     }),
   })
     .get("/stock", ({ query }) => inventory.stock(query.kitchen), {
@@ -96,114 +79,10 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
       response: { 200: Reservation },
     });
 
-  // 2. Reserve stock: one transaction for the slice, then the answers, then the offset.
-  async function onOrderPlaced(payload: EachBatchPayload): Promise<void> {
-    const { batch, heartbeat, resolveOffset } = payload;
-    for (const { slice, next } of slicesOf(payload, () => faults.batchLimit(SEND_BATCH))) {
-      const valid: { record: KafkaMessage; event: OrderPlaced }[] = [];
-      const dead: Message[] = [];
-      for (const record of slice) {
-        const read = await readRecord(record, heartbeat);
-        if (read.kind === "event") valid.push({ record, event: read.event });
-        else dead.push(refuse(batch, record, read));
-      }
-      const processed = await store.commit(() =>
-        valid.map(({ event }) => ledger.once(event, () => reserve(event))),
-      );
-      const answers: Message[] = [];
-      for (const [n, { record, event }] of valid.entries()) {
-        const result = processed[n]!;
-        if (result.kind === "done") {
-          const headers = { "content-type": CONTENT_TYPE };
-          answers.push({ key: event.data.kitchen, value: result.outcome, headers });
-        } else dead.push(refuse(batch, record, { ...result, reason: "id_reused" }));
-      }
-      faults.reached("stored-before-send");
-      await producer.send({ topic: names.inventoryEvents, acks: -1, messages: answers });
-      if (dead.length > 0 && !without("dead-letter")) {
-        faults.reached("answered-before-dead-letters");
-        await producer.send({ topic: names.deadLetters, acks: -1, messages: dead });
-      }
-      faults.reached("sent-before-offset");
-      resolveOffset(`${next - 1}`);
-      await consumer.commitOffsets([
-        { topic: batch.topic, partition: batch.partition, offset: `${next}` },
-      ]);
-      faults.reached("offset-committed");
-      await heartbeat();
-    }
-  }
-
-  /** The event of a record; `invalid` when it can never be one, or has failed too often. */
-  async function readRecord(record: KafkaMessage, heartbeat: () => Promise<void>) {
-    const decoded = decodeEvent(record.value ?? new Uint8Array(), ["OrderPlaced"]);
-    if (decoded.kind === "invalid") return decoded;
-    for (let attempt = 1; ; attempt++) {
-      try {
-        await faults.strike(heartbeat);
-        return decoded;
-      } catch (error) {
-        // A heartbeat that failed says nothing of the record.
-        if (!(error instanceof InjectedFailure)) throw error;
-        const detail = reasonOf(error);
-        log.warn("message_retried", { order_id: decoded.event.subject, attempt, reason: detail });
-        if (attempt === MAX_ATTEMPTS && !without("delivery-limit")) {
-          return {
-            kind: "invalid",
-            reason: "failed_too_often",
-            detail,
-          } as const;
-        }
-        faults.reached("failed-before-retry");
-        await Bun.sleep(RETRY_PAUSE_MS * 2 ** (attempt - 1));
-        await heartbeat();
-      }
-    }
-  }
-
-  /** The letter of a record that is dead. */
-  function refuse(
-    batch: Batch,
-    record: KafkaMessage,
-    why: { reason: string; detail: string },
-  ): Message {
-    const { partition } = batch;
-    log.warn("message_refused", { partition, offset: record.offset, ...why });
-    faults.reached("refused-before-send");
-    return deadLetter(batch, record, why);
-  }
-
-  /** Decides, and returns the answer as it will be stored and said. */
-  function reserve(event: OrderPlaced): Processed {
-    const answer = inventory.reserveFor(event, "inventory-consumer");
-    if ("kind" in answer) return answer;
-    log.debug("stock_decided", { order_id: answer.subject, says: answer.type });
-    faults.reached("decided-before-commit");
-    return { kind: "done", outcome: encodeEvent(answer) };
-  }
-
-  const bury = (letter: Message) =>
-    producer.send({ topic: names.deadLetters, acks: -1, messages: [letter] });
-
-  const connecting = connectPersistently(
-    troubles,
-    () => stopping,
-    async () => {
-      await topology.declare();
-      faults.reached("declared-before-consuming");
-      await producer.connect();
-      await consumer.connect();
-      await consumer.subscribe({
-        topic: names.orderEvents,
-        fromBeginning: true,
-      });
-      await consumer.run({
-        autoCommit: false,
-        eachBatchAutoResolve: false,
-        partitionsConsumedConcurrently: PARTITIONS,
-        eachBatch: endingOnBugs(oneByOne({ bury, log, store }, onOrderPlaced)),
-      });
-    },
+  stream.start([names.orderEvents], () =>
+    stream.run((payload) => onOrderPlaced(stock, payload), {
+      partitionsConsumedConcurrently: PARTITIONS,
+    }),
   );
 
   return {
@@ -211,19 +90,110 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
     url: listen(app, config),
     database: config.database,
     faults,
-    async stop() {
-      stopping = true;
-      faults.end();
+    stop: [
       // The consumer is the intake here: it goes first.
-      await connecting;
-      await consumer.disconnect();
-      faults.reached("group-left");
-      await producer.disconnect();
-      await topology.stop();
-      await app.stop();
-      store.close();
-    },
+      ...stream.stop,
+      ["http-stopped", () => app.stop()],
+      ["store-closed", () => store.close()],
+    ],
   };
+}
+
+/** What the handlers share. */
+interface Stock {
+  faults: Faults;
+  inventory: Inventory;
+  ledger: Ledger;
+  log: Log;
+  names: Topics;
+  store: Store;
+  stream: Stream;
+}
+
+/** 2. Reserve stock: one transaction for the slice, then the answers, then the offset. */
+async function onOrderPlaced(stock: Stock, payload: EachBatchPayload): Promise<void> {
+  const { faults, ledger, names, store, stream } = stock;
+  const { consumer, producer } = stream;
+  const { batch, heartbeat, resolveOffset } = payload;
+  for (const { slice, next } of slicesOf(payload, () => faults.batchLimit(SEND_BATCH))) {
+    const valid: { record: KafkaMessage; event: OrderPlaced }[] = [];
+    const dead: Message[] = [];
+    for (const record of slice) {
+      const read = await readRecord(stock, record, heartbeat);
+      if (read.kind === "event") valid.push({ record, event: read.event });
+      else dead.push(refuse(stock, batch, record, read));
+    }
+    const processed = await store.commit(() =>
+      valid.map(({ event }) => ledger.once(event, () => reserve(stock, event))),
+    );
+    const answers: Message[] = [];
+    for (const [n, { record, event }] of valid.entries()) {
+      const result = processed[n]!;
+      if (result.kind === "done") {
+        const headers = { "content-type": CONTENT_TYPE };
+        answers.push({ key: event.data.kitchen, value: result.outcome, headers });
+      } else dead.push(refuse(stock, batch, record, { ...result, reason: "id_reused" }));
+    }
+    await producer.send({ topic: names.inventoryEvents, acks: -1, messages: answers });
+    if (dead.length > 0) {
+      await producer.send({ topic: names.deadLetters, acks: -1, messages: dead });
+    }
+    resolveOffset(`${next - 1}`);
+    await consumer.commitOffsets([
+      { topic: batch.topic, partition: batch.partition, offset: `${next}` },
+    ]);
+    await heartbeat();
+  }
+}
+
+/** The event of a record; `invalid` when it can never be one, or has failed too often. */
+async function readRecord(
+  { faults, log }: Stock,
+  record: KafkaMessage,
+  heartbeat: () => Promise<void>,
+) {
+  const decoded = decodeEvent(record.value ?? new Uint8Array(), ["OrderPlaced"]);
+  if (decoded.kind === "invalid") return decoded;
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await faults.strike(heartbeat);
+      return decoded;
+    } catch (error) {
+      // A heartbeat that failed says nothing of the record.
+      if (!(error instanceof InjectedFailure)) throw error;
+      const detail = reasonOf(error);
+      log.warn("message_retried", { order_id: decoded.event.subject, attempt, reason: detail });
+      if (attempt === MAX_ATTEMPTS) {
+        return {
+          kind: "invalid",
+          reason: "failed_too_often",
+          detail,
+        } as const;
+      }
+      await Bun.sleep(RETRY_PAUSE_MS * 2 ** (attempt - 1));
+      await heartbeat();
+    }
+  }
+}
+
+/** The letter of a record that is dead. */
+function refuse(
+  { log }: Stock,
+  batch: Batch,
+  record: KafkaMessage,
+  why: { reason: string; detail: string },
+): Message {
+  const { partition } = batch;
+  log.warn("message_refused", { partition, offset: record.offset, ...why });
+  return deadLetter(batch, record, why);
+}
+
+/** Decides, and returns the answer as it will be stored and said. */
+function reserve({ inventory, log }: Stock, event: OrderPlaced): Processed {
+  const answer = inventory.reserveFor(event, "inventory-consumer");
+  if ("kind" in answer) return answer;
+  log.debug("stock_decided", { order_id: answer.subject, says: answer.type });
+  return { kind: "done", outcome: encodeEvent(answer) };
 }
 
 if (import.meta.main) await runService(startInventory, Config);

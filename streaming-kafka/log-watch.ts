@@ -2,7 +2,6 @@
 import { owed, type Owed } from "@lab/runtime/health";
 import type { Log } from "@lab/runtime/log";
 import { mayPass } from "@lab/runtime/patience";
-import { without } from "@lab/runtime/protections";
 import { Repeater } from "@lab/runtime/repeater";
 import type { Analytics } from "@lab/store/analytics";
 import { recordsIn } from "@lab/store/gaps";
@@ -97,8 +96,7 @@ export function readFrom(
       partitions.map((partition) => ({ topic, partition, offset: `${stands(topic, partition)}` })),
     );
     for (const topic of Object.keys(assigned)) consumer.resume([{ topic }]);
-    // Without it the group's offsets lead.
-    if (without("stored-offset") || offsets.length === 0) return;
+    if (offsets.length === 0) return;
     for (const offset of offsets) consumer.seek(offset);
     // For those who look at the lag. Where it fails, the next batch's commit says it.
     void consumer.commitOffsets(offsets).catch(() => {});

@@ -1,5 +1,4 @@
 /** How records are sent: confirmed, in portions that a partition takes, and apart from those that Kafka refuses. */
-import { without } from "@lab/runtime/protections";
 import {
   type Kafka,
   type Message,
@@ -24,8 +23,7 @@ export function createProducer(kafka: Kafka) {
   const send = async ({ messages, ...record }: ProducerRecord) => {
     let written: RecordMetadata[] = [];
     for (const portion of portionsOf(messages)) {
-      const acks = without("confirms") ? 0 : (record.acks ?? -1);
-      written = await producer.send({ ...record, acks, messages: portion });
+      written = await producer.send({ acks: -1, ...record, messages: portion });
     }
     return written;
   };

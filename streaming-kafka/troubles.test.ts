@@ -66,7 +66,7 @@ test("a partition stands by itself for what isn't of its group, nor of the netwo
 test("a bug that comes up while connecting ends the process, with its name", async () => {
   const script = `
     import { createLog } from "@lab/runtime/log";
-    import { connectPersistently } from "./client.ts";
+    import { connectPersistently } from "./membership.ts";
     import { Troubles } from "./troubles.ts";
     const troubles = new Troubles(createLog("test", "error"));
     await connectPersistently(troubles, () => false, async () => undefined.topics);`;

@@ -1,9 +1,98 @@
-/** How a neighbour is called, and what an answer that didn't come means. */
+/** How the order service calls its neighbours, and what an answer that didn't come means. */
+import { type Order, RejectReason } from "@lab/contracts/order";
+import type { ProblemCode } from "@lab/contracts/problem";
 import { type Log, reasonOf } from "@lab/runtime/log";
 import type { Attempt } from "@lab/runtime/repair";
+import { Value } from "@sinclair/typebox/value";
+
+/** Where the neighbours are, and how long an answer may take. */
+export interface Neighbours {
+  inventoryUrl: string;
+  inventoryTimeoutMs: number;
+  notificationUrl: string;
+  notificationTimeoutMs: number;
+}
+
+/** What Inventory has said of an order, or why nobody knows; `attempt` is for the repair. */
+export type Reserved =
+  | { kind: "reserved"; at: string }
+  | { kind: "rejected"; code: string; detail: string }
+  | { kind: "unreachable" | "unknown"; code: ProblemCode; detail: string; attempt: Attempt };
+
+/** What became of the confirmation. */
+export type Told = { kind: "told"; at: string } | { kind: "pending"; attempt: Attempt };
+
+export class Client {
+  readonly #neighbours: Neighbours;
+  readonly #log: Log;
+
+  constructor(neighbours: Neighbours, log: Log) {
+    this.#neighbours = neighbours;
+    this.#log = log;
+  }
+
+  /** POST /reserve, whose answer may be yes, no, an error, or never come. */
+  async reserve({ order_id, kitchen, items }: Order, trace: string): Promise<Reserved> {
+    const { inventoryTimeoutMs, inventoryUrl } = this.#neighbours;
+    try {
+      const response = await fetch(
+        `${inventoryUrl}/reserve`,
+        posted({ order_id, kitchen, items }, trace, inventoryTimeoutMs),
+      );
+      const answer = (await response.json()) as { code: ProblemCode; detail: string };
+      if (response.ok) return { kind: "reserved", at: now() };
+      if (response.status === 409 && Value.Check(RejectReason, answer.code)) {
+        return { kind: "rejected", ...answer };
+      }
+      // An error may come after its effect: as unknown as no answer.
+      const detail = `Inventory answered ${response.status}`;
+      const attempt = this.#failed(response, order_id);
+      return { kind: "unknown", code: "inventory_error", detail, attempt };
+    } catch (error) {
+      const attempt = this.#failed(error, order_id);
+      if (attempt === "unreachable") {
+        const detail = "nothing was reserved; try again";
+        return { kind: "unreachable", code: "inventory_unreachable", detail, attempt };
+      }
+      const detail = `${whyUnknown(error)}; the order is cancelled`;
+      return { kind: "unknown", code: "inventory_timeout", detail, attempt };
+    }
+  }
+
+  /** POST /release: idempotent, so a doubt is settled by asking again. */
+  async release(orderId: string, trace: string): Promise<Attempt> {
+    const { inventoryTimeoutMs, inventoryUrl } = this.#neighbours;
+    const answer = await fetch(
+      `${inventoryUrl}/release`,
+      posted({ order_id: orderId }, trace, inventoryTimeoutMs),
+    ).catch((error: unknown) => error);
+    return answer instanceof Response && answer.ok ? "done" : this.#failed(answer, orderId);
+  }
+
+  /** POST /send: idempotent by order id, so a doubt is settled by asking again. */
+  async send({ order_id, user_id, kitchen }: Order, trace: string): Promise<Told> {
+    const { notificationTimeoutMs, notificationUrl } = this.#neighbours;
+    const answer = await fetch(
+      `${notificationUrl}/send`,
+      posted({ order_id, user_id, kitchen }, trace, notificationTimeoutMs),
+    ).catch((error: unknown) => error);
+    if (answer instanceof Response && answer.ok) return { kind: "told", at: now() };
+    return { kind: "pending", attempt: this.#failed(answer, order_id) };
+  }
+
+  /** What became of an attempt whose call gave that answer, or that error. */
+  #failed(cause: unknown, orderId: string): Attempt {
+    const answer = cause instanceof Response ? cause : undefined;
+    const reason = answer ? `${answer.url} answered ${answer.status}` : reasonOf(cause);
+    this.#log.debug("call_failed", { order_id: orderId, reason });
+    // Who says 503 is there for nobody.
+    if (answer) return answer.status === 503 ? "no_answer" : "refused";
+    return neverArrived(cause) ? "unreachable" : "no_answer";
+  }
+}
 
 /** A POST of JSON for `fetch`, which gives up after that time. */
-export function posted(body: unknown, traceparent: string, timeoutMs: number) {
+function posted(body: unknown, traceparent: string, timeoutMs: number) {
   return {
     method: "POST",
     headers: { "content-type": "application/json", traceparent },
@@ -13,24 +102,18 @@ export function posted(body: unknown, traceparent: string, timeoutMs: number) {
 }
 
 /** Why nobody knows whether a call was carried out, for the customer. */
-export function whyUnknown(error: unknown): string {
+function whyUnknown(error: unknown): string {
   return (error as Error).name === "TimeoutError"
     ? "Inventory did not answer in time"
     : "the connection to Inventory broke";
-}
-
-/** What became of an attempt whose call gave that answer, or that error. */
-export function failedAttempt(cause: unknown, orderId: string, log: Log): Attempt {
-  const answer = cause instanceof Response ? cause : undefined;
-  const reason = answer ? `${answer.url} answered ${answer.status}` : reasonOf(cause);
-  log.debug("call_failed", { order_id: orderId, reason });
-  // Who says 503 is there for nobody.
-  if (answer) return answer.status === 503 ? "no_answer" : "refused";
-  return neverArrived(cause) ? "unreachable" : "no_answer";
 }
 
 /** Whether a call that failed was surely not carried out: nobody took the connection. */
 function neverArrived(error: unknown): boolean {
   const code = (error as { code?: string }).code ?? "";
   return ["ConnectionRefused", "ECONNREFUSED", "ENOTFOUND"].includes(code);
+}
+
+function now(): string {
+  return new Date().toISOString();
 }

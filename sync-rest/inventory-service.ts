@@ -12,9 +12,9 @@ import { OrderId } from "@lab/contracts/ids";
 import { Release, repeatedSku, Reservation, Reserve, StockRow } from "@lab/contracts/order";
 import { Problem } from "@lab/contracts/problem";
 import { serviceKnobs } from "@lab/runtime/env";
-import { createFaults, faultKnobs } from "@lab/runtime/faults";
+import { createFaults, faultKnobs, type Faults } from "@lab/runtime/faults";
 import { createApp } from "@lab/runtime/http";
-import { createLog } from "@lab/runtime/log";
+import { createLog, type Log } from "@lab/runtime/log";
 import { OrderParams } from "@lab/runtime/requests";
 import { listen, runService, type Service } from "@lab/runtime/service";
 import { Inventory, INVENTORY_SCHEMA } from "@lab/store/inventory";
@@ -23,10 +23,7 @@ import { OPENING_STOCK } from "@lab/workflow/menu";
 import { type Static, Type } from "@sinclair/typebox";
 
 export const Config = Type.Object({
-  ...serviceKnobs({
-    port: 8002,
-    database: ".lab/data/sync-rest/inventory.sqlite",
-  }),
+  ...serviceKnobs({ port: 8002, database: ".lab/data/sync-rest/inventory.sqlite" }),
   ...faultKnobs("inventory"),
   /** Units of everything in every kitchen, when the database is new. */
   openingStock: Type.Integer({ minimum: 0, default: OPENING_STOCK }),
@@ -38,7 +35,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
   const store = new Store(config.database, INVENTORY_SCHEMA);
   const inventory = new Inventory(store.db);
   await store.commit(() => inventory.open(config.openingStock));
-  faults.reached("opened-before-listening");
+  const stock = { faults, inventory, log, store };
 
   const app = createApp("inventory-service", {
     model: "sync-rest",
@@ -47,12 +44,12 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
     health: () => ({ needs: { database: store.healthy() }, problems: store.problems() }),
   })
     // 2. Reserve stock
-    .post("/reserve", ({ body }) => onReserve(body), {
+    .post("/reserve", ({ body }) => onReserve(stock, body), {
       body: Reserve,
       response: { 200: Reserved },
       detail: { summary: "Reserve all items of an order, or none" },
     })
-    .post("/release", ({ body }) => onRelease(body), {
+    .post("/release", ({ body }) => onRelease(stock, body), {
       body: Release,
       response: { 200: Released },
       detail: {
@@ -68,57 +65,52 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
       response: { 200: Reservation },
     });
 
-  /** Idempotent by order id: the first decision is the answer for ever. Another order under its id is refused. */
-  async function onReserve(order: Static<typeof Reserve>) {
-    const { order_id, kitchen, items } = order;
-    const sku = repeatedSku(items);
-    if (sku !== undefined) {
-      throw new Problem("invalid_request", `${sku} stands twice in items`);
-    }
-    await faults.strike();
-    const decision = await store.commit(() => {
-      const first = inventory.reserve(order_id, kitchen, items);
-      faults.reached("decided-before-commit");
-      return first;
-    });
-    faults.reached("decided-before-answer");
-    log.debug("stock_decided", { order_id, ...decision });
-    switch (decision.kind) {
-      case "reserved":
-        return { order_id, state: "reserved" as const };
-      case "reused":
-        throw new Problem("order_id_reused", decision.detail, { orderId: order_id });
-      case "rejected":
-        throw new Problem(decision.reason, decision.detail, {
-          orderId: order_id,
-        });
-      default:
-        return decision satisfies never;
-    }
-  }
-
-  async function onRelease({ order_id }: Static<typeof Release>) {
-    await store.commit(() => {
-      inventory.release(order_id);
-      faults.reached("released-before-commit");
-    });
-    faults.reached("released-before-answer");
-    log.debug("stock_released", { order_id });
-    return { order_id, state: "released" as const };
-  }
-
   return {
     name: "inventory-service",
     url: listen(app, config),
     database: config.database,
     faults,
-    async stop() {
-      faults.end();
-      await app.stop();
-      faults.reached("intake-ended");
-      store.close();
-    },
+    stop: [
+      ["intake-ended", () => app.stop()],
+      ["store-closed", () => store.close()],
+    ],
   };
+}
+
+/** What the handlers share. */
+interface Stock {
+  faults: Faults;
+  inventory: Inventory;
+  log: Log;
+  store: Store;
+}
+
+/** Idempotent by order id: the first decision is the answer for ever. Another order under its id is refused. */
+async function onReserve({ faults, inventory, log, store }: Stock, order: Static<typeof Reserve>) {
+  const { order_id, kitchen, items } = order;
+  const sku = repeatedSku(items);
+  if (sku !== undefined) {
+    throw new Problem("invalid_request", `${sku} stands twice in items`);
+  }
+  await faults.strike();
+  const decision = await store.commit(() => inventory.reserve(order_id, kitchen, items));
+  log.debug("stock_decided", { order_id, ...decision });
+  switch (decision.kind) {
+    case "reserved":
+      return { order_id, state: "reserved" as const };
+    case "reused":
+      throw new Problem("order_id_reused", decision.detail, { orderId: order_id });
+    case "rejected":
+      throw new Problem(decision.reason, decision.detail, { orderId: order_id });
+    default:
+      return decision satisfies never;
+  }
+}
+
+async function onRelease({ inventory, log, store }: Stock, { order_id }: Static<typeof Release>) {
+  await store.commit(() => inventory.release(order_id));
+  log.debug("stock_released", { order_id });
+  return { order_id, state: "released" as const };
 }
 
 const Reserved = Type.Object({

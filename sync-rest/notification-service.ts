@@ -13,9 +13,9 @@ import { OrderId } from "@lab/contracts/ids";
 import { NotificationPage, Send } from "@lab/contracts/order";
 import { Problem } from "@lab/contracts/problem";
 import { serviceKnobs } from "@lab/runtime/env";
-import { createFaults, faultKnobs } from "@lab/runtime/faults";
+import { createFaults, faultKnobs, type Faults } from "@lab/runtime/faults";
 import { createApp } from "@lab/runtime/http";
-import { createLog } from "@lab/runtime/log";
+import { createLog, type Log } from "@lab/runtime/log";
 import { PageQuery } from "@lab/runtime/requests";
 import { listen, runService, type Service } from "@lab/runtime/service";
 import { Notifications, NOTIFICATIONS_SCHEMA } from "@lab/store/notifications";
@@ -23,10 +23,7 @@ import { Store } from "@lab/store/store";
 import { type Static, Type } from "@sinclair/typebox";
 
 export const Config = Type.Object({
-  ...serviceKnobs({
-    port: 8009,
-    database: ".lab/data/sync-rest/notification.sqlite",
-  }),
+  ...serviceKnobs({ port: 8009, database: ".lab/data/sync-rest/notification.sqlite" }),
   ...faultKnobs("notification"),
 });
 
@@ -35,6 +32,7 @@ export async function startNotification(config: Static<typeof Config>): Promise<
   const faults = createFaults("notification", config);
   const store = new Store(config.database, NOTIFICATIONS_SCHEMA);
   const notifications = new Notifications(store.db);
+  const desk = { faults, log, notifications, store };
 
   const app = createApp("notification-service", {
     model: "sync-rest",
@@ -43,7 +41,7 @@ export async function startNotification(config: Static<typeof Config>): Promise<
     health: () => ({ needs: { database: store.healthy() }, problems: store.problems() }),
   })
     // 3. Tell the customer
-    .post("/send", ({ body }) => onSend(body), {
+    .post("/send", ({ body }) => onSend(desk, body), {
       body: Send,
       response: { 200: Sent },
       detail: { summary: "Tell the customer, once per order" },
@@ -53,34 +51,35 @@ export async function startNotification(config: Static<typeof Config>): Promise<
       response: { 200: NotificationPage },
     });
 
-  async function onSend(order: Static<typeof Send>) {
-    await faults.strike();
-    const { order_id } = order;
-    const told = await store.commit(() => {
-      const result = notifications.send(order);
-      faults.reached("told-before-commit");
-      return result;
-    });
-    faults.reached("told-before-answer");
-    if (told.kind === "reused") {
-      throw new Problem("order_id_reused", told.detail, { orderId: order_id });
-    }
-    if (told.kind === "sent") log.debug("customer_told", { order_id });
-    return { order_id, state: "sent" as const };
-  }
-
   return {
     name: "notification-service",
     url: listen(app, config),
     database: config.database,
     faults,
-    async stop() {
-      faults.end();
-      await app.stop();
-      faults.reached("intake-ended");
-      store.close();
-    },
+    stop: [
+      ["intake-ended", () => app.stop()],
+      ["store-closed", () => store.close()],
+    ],
   };
+}
+
+/** What the handlers share. */
+interface Desk {
+  faults: Faults;
+  log: Log;
+  notifications: Notifications;
+  store: Store;
+}
+
+async function onSend({ faults, log, notifications, store }: Desk, order: Static<typeof Send>) {
+  await faults.strike();
+  const { order_id } = order;
+  const told = await store.commit(() => notifications.send(order));
+  if (told.kind === "reused") {
+    throw new Problem("order_id_reused", told.detail, { orderId: order_id });
+  }
+  if (told.kind === "sent") log.debug("customer_told", { order_id });
+  return { order_id, state: "sent" as const };
 }
 
 const Sent = Type.Object({ order_id: OrderId, state: Type.Literal("sent") });

@@ -1,6 +1,6 @@
 /** The broker itself dies: the outbox keeps what can't be published, and nobody has to be restarted. */
 import { count, OUTBOX_DEPTH } from "@lab/lab/databases";
-import { ownBroker } from "@lab/lab/proof/common";
+import { ownBroker } from "@lab/proof/common";
 import { experiment } from "@lab/lab/experiment";
 import { LATENCY_COLUMNS, latencies, latencyRow, openLoop } from "@lab/lab/load";
 import { eventually, nowUs, outage, sample } from "@lab/lab/waiting";

@@ -1,5 +1,5 @@
 /** At least once on the wire, once in effect: the ledger, the order id as key, and the answer said again. */
-import { ownBroker } from "@lab/lab/proof/common";
+import { ownBroker } from "@lab/proof/common";
 import { setFaults } from "@lab/lab/set-faults";
 import type { OrderPlaced } from "@lab/contracts/events";
 import { newId } from "@lab/contracts/ids";

@@ -76,7 +76,6 @@ export type EventOf<T extends EventType> = Static<(typeof SCHEMAS)[T]>;
 export type OrderPlaced = EventOf<"OrderPlaced">;
 export type InventoryReserved = EventOf<"InventoryReserved">;
 export type InventoryFailed = EventOf<"InventoryFailed">;
-export type ConfirmationSent = EventOf<"ConfirmationSent">;
 export type LabEvent = { [T in EventType]: EventOf<T> }[EventType];
 
 export const CONTENT_TYPE = "application/cloudevents+json";

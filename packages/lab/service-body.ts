@@ -78,6 +78,14 @@ function spawnChild(
   return child;
 }
 
+/** Changes the code of a service as it is loaded. */
+const WEAVING = join(repoFolder, "packages/proof/weaving/preload.ts");
+
+/** Whether a service is to be without a protection, or to kill itself in a gap of its code. */
+function isWoven({ LAB_CRASH_AT, LAB_WITHOUT }: Record<string, string>): boolean {
+  return Boolean(LAB_CRASH_AT || LAB_WITHOUT);
+}
+
 /** A service as a process of this machine, its output appended to that file. */
 export function spawnService(
   { lasting = false, model, service }: { model: Model; service: string; lasting?: boolean },
@@ -89,7 +97,12 @@ export function spawnService(
   try {
     // A .env file is for people who start a service by hand.
     child = spawnChild(
-      [process.execPath, "--no-env-file", join(repoFolder, model, `${service}.ts`)],
+      [
+        process.execPath,
+        "--no-env-file",
+        ...(isWoven(env) ? ["--preload", WEAVING] : []),
+        join(repoFolder, model, `${service}.ts`),
+      ],
       { name: service, env: lasting ? env : { ...env, LAB_LIFELINE: "stdin" }, log, lasting },
     );
   } finally {

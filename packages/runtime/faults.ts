@@ -3,12 +3,9 @@ import { type Static, Type } from "@sinclair/typebox";
 import { Problem } from "@lab/contracts/problem";
 import { draw } from "@lab/workflow/random";
 import { ConfigError, variableName } from "./env.ts";
-import { takeAway } from "./protections.ts";
 
 const MAX_MS = 600_000;
 const KEEP_ALIVE_MS = 500;
-/** Long after the turn in which amqplib writes to its socket. */
-const SENT_MS = 50;
 const NO_FAULTS = { delay_ms: 0, fail_rate: 0, hang: false, throttle_ms: 0 };
 
 /** Body of `PUT /faults`: what is left out is off. */
@@ -35,10 +32,6 @@ export function faultKnobs<const R extends string>(role: R) {
     labFaults: OnOff,
     throttleMs: throttle_ms,
     faultSeed: seed,
-    /** Names of protections to go without, see protections.ts. */
-    labWithout: Type.String({ default: "" }),
-    /** `point:n`: SIGKILL at the n-th pass of that point, see `Faults.reached`. */
-    labCrashAt: Type.String({ pattern: "^([a-z-]+:[1-9][0-9]*)?$", default: "" }),
     ...({
       [`${role}DelayMs`]: delay_ms,
       [`${role}FailRate`]: fail_rate,
@@ -53,8 +46,6 @@ type FaultConfig<R extends string> = {
   labFaults: "on" | "off";
   throttleMs: number;
   faultSeed: number;
-  labWithout: string;
-  labCrashAt: string;
 } & Record<`${R}DelayMs` | `${R}FailRate`, number> &
   Record<`${R}Hang`, boolean>;
 
@@ -76,16 +67,10 @@ export class Faults {
   #settings: FaultSettings;
   #calls = 0;
   #changed = new AbortController();
-  readonly #crashPoint: string;
-  #passesLeft: number;
 
-  /** `crashAt` as in LAB_CRASH_AT. */
-  constructor(enabled: boolean, settings: FaultSettings, crashAt = "") {
+  constructor(enabled: boolean, settings: FaultSettings) {
     this.enabled = enabled;
     this.#settings = settings;
-    const [point = "", n] = crashAt.split(":");
-    this.#crashPoint = point;
-    this.#passesLeft = Number(n);
   }
 
   get settings(): FaultSettings {
@@ -133,38 +118,9 @@ export class Faults {
     const fails = failsAt(settings, call);
     if (fails) throw new InjectedFailure(call);
   }
-
-  /** The crash that was asked for and hasn't come: misspelt, or too few passes. */
-  get missedCrash(): string | undefined {
-    return this.#passesLeft > 0 ? `${this.#crashPoint}:${this.#passesLeft}` : undefined;
-  }
-
-  /**
-   * Names a gap between two effects. Where LAB_CRASH_AT says so the process is killed in it, as by
-   * `kill -9`: no handler runs, and nothing after this line.
-   */
-  reached(point: string): void {
-    if (this.#isLastPass(point)) process.kill(process.pid, "SIGKILL");
-  }
-
-  /** The same behind a message that its client hands to the system in a later turn: it has left by then. */
-  async sent(point: string): Promise<void> {
-    if (!this.#isLastPass(point)) return;
-    await setTimeout(SENT_MS);
-    process.kill(process.pid, "SIGKILL");
-  }
-
-  #isLastPass(point: string): boolean {
-    if (point !== this.#crashPoint) return false;
-    this.#passesLeft -= 1;
-    return this.#passesLeft === 0;
-  }
 }
 
-/**
- * The faults that a configuration asks for, its crash among them, and the protections that it goes
- * without; throws where it does so without LAB_FAULTS=on.
- */
+/** The faults that a configuration asks for; throws where it does so without LAB_FAULTS=on. */
 export function createFaults<const R extends string>(role: R, config: FaultConfig<R>): Faults {
   const settings: FaultSettings = {
     delay_ms: config[`${role}DelayMs`] as number,
@@ -175,12 +131,10 @@ export function createFaults<const R extends string>(role: R, config: FaultConfi
   };
   const enabled = config.labFaults === "on";
   const { seed: _, ...asked } = settings;
-  const { labCrashAt, labWithout } = config;
-  if (!enabled && [labCrashAt, labWithout, ...Object.values(asked)].some(Boolean)) {
+  if (!enabled && Object.values(asked).some(Boolean)) {
     throw new ConfigError(
-      `bad environment:\n  ${variableName(role)}_*, THROTTLE_MS, LAB_WITHOUT and LAB_CRASH_AT need LAB_FAULTS=on`,
+      `bad environment:\n  ${variableName(role)}_* and THROTTLE_MS need LAB_FAULTS=on`,
     );
   }
-  takeAway(labWithout);
-  return new Faults(enabled, settings, labCrashAt);
+  return new Faults(enabled, settings);
 }

@@ -6,7 +6,6 @@ type LogEvent =
   | "stopping"
   | "stopped"
   | "crashed"
-  | "crash_missed"
   | "request_failed"
   | "order_placed"
   | "order_advanced"

@@ -1,6 +1,5 @@
 import { SQLiteError } from "bun:sqlite";
 import { type Log, reasonOf } from "./log.ts";
-import { without } from "./protections.ts";
 import { cutOff } from "./service.ts";
 
 /** Locked, full, unreadable, damaged: not now. A broken constraint is a bug. */
@@ -32,7 +31,7 @@ export async function patiently<T>(log: Log, commit: () => Promise<T>): Promise<
     try {
       return await commit();
     } catch (error) {
-      if (stopping || !mayPass(error) || without("patience")) throw error;
+      if (stopping || !mayPass(error)) throw error;
       log.warn("store_unavailable", { reason: reasonOf(error) });
       await Bun.sleep(PAUSE_MS);
     }

@@ -3,18 +3,18 @@ import { mayPass } from "./patience.ts";
 
 /**
  * Runs `work` again and again: at once when woken, otherwise after `everyMs`.
- * One run at a time. A database that is down for a while is logged and tried
+ * One run at a time; one that is long asks `stopped` in between. A database that is down for a while is logged and tried
  * again; whatever else escapes `work` is a bug and ends the process.
  */
 export class Repeater {
   readonly #log: Log;
-  readonly #work: () => Promise<void>;
+  readonly #work: (stopped: () => boolean) => Promise<void>;
   readonly #everyMs: number;
   #wake = Promise.withResolvers<void>();
   #stopped = false;
   readonly #done: Promise<void>;
 
-  constructor(log: Log, everyMs: number, work: () => Promise<void>) {
+  constructor(log: Log, everyMs: number, work: (stopped: () => boolean) => Promise<void>) {
     this.#log = log;
     this.#everyMs = everyMs;
     this.#work = work;
@@ -36,7 +36,7 @@ export class Repeater {
     while (!this.#stopped) {
       this.#wake = Promise.withResolvers<void>();
       try {
-        await this.#work();
+        await this.#work(() => this.#stopped);
       } catch (error) {
         if (!mayPass(error)) throw error;
         this.#log.warn("store_unavailable", { reason: reasonOf(error) });

@@ -1,10 +1,9 @@
 import { expect, test } from "bun:test";
 import { Type } from "@sinclair/typebox";
 import { Batches } from "./batches.ts";
-import { ConfigError, readEnv, serviceKnobs } from "./env.ts";
+import { readEnv, serviceKnobs } from "./env.ts";
 import { createFaults, Faults, failsAt, faultKnobs } from "./faults.ts";
 import { createLog } from "./log.ts";
-import { without } from "./protections.ts";
 import { Repeater } from "./repeater.ts";
 import { childTrace } from "./trace.ts";
 
@@ -55,50 +54,6 @@ test("faults need LAB_FAULTS=on", () => {
   expect(() => createFaults("inventory", readEnv(Config, env))).toThrow("LAB_FAULTS=on");
   const on = readEnv(Config, { ...env, LAB_FAULTS: "on" });
   expect(createFaults("inventory", on).settings.delay_ms).toBe(10);
-});
-
-test("protections are taken away by name, with LAB_FAULTS=on alone", () => {
-  const start = (env: Record<string, string>) =>
-    createFaults("inventory", readEnv(Config, { LAB_FAULTS: "on", ...env }));
-  start({ LAB_WITHOUT: "ledger,tombstone" });
-  expect([without("ledger"), without("tombstone"), without("outbox")]).toEqual([true, true, false]);
-  start({});
-  expect(without("ledger")).toBe(false);
-  expect(() => start({ LAB_WITHOUT: "ledger,legder" })).toThrow(/no legder among .*\boutbox\b/);
-  const off = { LAB_WITHOUT: "ledger", LAB_FAULTS: "off" };
-  expect(() => start(off)).toThrow(ConfigError);
-  expect(without("ledger")).toBe(false);
-});
-
-test("a crash point needs LAB_FAULTS=on, and a pass from 1", () => {
-  const env = { LAB_CRASH_AT: "stored-before-answer:20" };
-  expect(() => createFaults("inventory", readEnv(Config, env))).toThrow("LAB_FAULTS=on");
-  for (const bad of ["stored-before-answer", "stored-before-answer:0", "Stored:1", ":1x"]) {
-    expect(() => readEnv(Config, { LAB_CRASH_AT: bad })).toThrow("LAB_CRASH_AT=");
-  }
-});
-
-test("a process is killed at the pass that it was told, and at no other point", async () => {
-  const script = `
-    const { Faults } = await import("${import.meta.dir}/faults.ts");
-    const faults = new Faults(true, {}, "here:3");
-    for (const point of ["here", "there", "here", "there", "there", "here", "never"]) {
-      console.log(point);
-      faults.reached(point);
-    }`;
-  const child = Bun.spawn([process.execPath, "-e", script], { stdout: "pipe" });
-  expect(await child.stdout.text()).toBe("here\nthere\nhere\nthere\nthere\nhere\n");
-  await child.exited;
-  expect(child.signalCode).toBe("SIGKILL");
-});
-
-test("a crash that didn't come is told", () => {
-  const faults = new Faults(true, OFF, "here:2");
-  faults.reached("hree");
-  expect(faults.missedCrash).toBe("here:2");
-  faults.reached("here");
-  expect(faults.missedCrash).toBe("here:1");
-  expect(new Faults(true, OFF).missedCrash).toBeUndefined();
 });
 
 const OFF = { delay_ms: 0, fail_rate: 0, hang: false, throttle_ms: 0, seed: 1 };

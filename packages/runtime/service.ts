@@ -4,6 +4,9 @@ import { ConfigError, readEnv } from "./env.ts";
 import type { Faults } from "./faults.ts";
 import { createLog, reasonOf } from "./log.ts";
 
+/** A step of a service's stop: `["intake-ended", () => app.stop()]`. */
+export type StopStep = readonly [name: string, step: () => unknown];
+
 /** A running service. */
 export interface Service {
   name: string;
@@ -11,8 +14,8 @@ export interface Service {
   /** The file that it keeps. */
   database: string;
   faults: Faults;
-  /** Stops intake, finishes what runs, closes broker and store. */
-  stop(): Promise<void>;
+  /** What its stop does, one after the other, each named by what is so afterwards. Faults have ended before. */
+  stop: readonly StopStep[];
 }
 
 /** How long a stop may take before the process gives up on it. */
@@ -90,17 +93,16 @@ export async function runService<P extends TProperties>(
     if (stopping) process.exit(1);
     stopping = true;
     own.info("stopping", { signal });
-    faults.reached("stopping");
     setTimeout(() => {
       own.error("crashed", { reason: `stop took over ${STOP_GRACE_MS} ms` });
       process.exit(1);
     }, STOP_GRACE_MS).unref();
     for (const { afterMs, cut } of cuts) setTimeout(cut, afterMs).unref();
-    await service.stop();
-    faults.reached("stopped");
-    // Else a misspelt point looks like a service that survives it.
-    const { missedCrash } = faults;
-    if (missedCrash) own.warn("crash_missed", { still_to_pass: missedCrash });
+    faults.end();
+    for (const [name, step] of service.stop) {
+      await step();
+      own.debug("stopping", { step: name });
+    }
     own.info("stopped");
     process.exit(0);
   };
@@ -118,7 +120,6 @@ export async function runService<P extends TProperties>(
   process.on("unhandledRejection", crash);
   if (Bun.env.LAB_LIFELINE === "stdin") endWithStdin();
 
-  faults.reached("started-before-ready");
   own.info("ready", { url, pid: process.pid, database });
 }
 

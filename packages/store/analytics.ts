@@ -1,6 +1,5 @@
 import type { Database } from "bun:sqlite";
 import { digestOf as digestOfEvent } from "@lab/contracts/events";
-import { without } from "@lab/runtime/protections";
 import {
   type Counter,
   countedBy,
@@ -217,7 +216,7 @@ export class Analytics {
         "UPDATE generations SET state = 'retired', kept = 1, finished_at = ?, digest_after = ? WHERE generation = ?",
       )
       .run(new Date().toISOString(), digest, generation);
-    const isAccepted = (accepted === 1 && complete) || without("equal-swap");
+    const isAccepted = accepted === 1 && complete;
     if (digest === digest_before || isAccepted) this.#swapIn(generation, isAccepted);
     return this.lastReplay() as Generation;
   }
@@ -299,8 +298,7 @@ export class Analytics {
   ): number[] | undefined {
     const stands = this.stands(generation, topic, partition);
     if (stands !== stood || generation !== this.current()) return undefined;
-    const from = without("stored-offset") ? 0 : stands;
-    if (next <= from) return [];
+    if (next <= stands) return [];
     const see = this.#db.query("INSERT INTO seen VALUES (?, ?, ?, ?)");
     const seen = this.#db.query<{ digest: string }, [number, string, string]>(
       "SELECT digest FROM seen WHERE generation = ? AND event_id = ? AND source IN (?, '')",
@@ -311,16 +309,14 @@ export class Analytics {
     let orders = 0;
     const reused: number[] = [];
     for (const { offset, event } of records) {
-      if (offset < from || !event) continue;
+      if (offset < stands || !event) continue;
       const { id, source } = event;
       const digest = digestOfEvent(event);
       const known = seen.get(generation, id, source);
       if (!known) see.run(generation, id, source, digest);
       else if (known.digest !== digest && known.digest !== "") reused.push(offset);
-      if (known && !without("deduplication")) continue;
-      const { metric, kitchen, bucket } = countedBy(
-        without("event-time") ? { ...event, time: new Date().toISOString() } : event,
-      );
+      if (known) continue;
+      const { metric, kitchen, bucket } = countedBy(event);
       count.run(generation, metric, kitchen, bucket);
       if (metric === "placed") orders += 1;
     }

@@ -7,7 +7,6 @@ import {
 } from "@lab/contracts/events";
 import type { OrderItem, RejectReason, Reservation, StockRow } from "@lab/contracts/order";
 import { Problem } from "@lab/contracts/problem";
-import { without } from "@lab/runtime/protections";
 import { KITCHENS, SKUS } from "@lab/workflow/menu";
 import { type Decision, decideReservation } from "@lab/workflow/reservation";
 import type { Reused } from "./ledger.ts";
@@ -58,8 +57,6 @@ export class Inventory {
 
   constructor(db: Database) {
     this.#db = db;
-    // The schema would hold it, too.
-    if (without("stock-check")) db.run("PRAGMA ignore_check_constraints = ON");
   }
 
   /** Puts `quantity` of everything into every kitchen that has no stock row yet. */
@@ -81,7 +78,7 @@ export class Inventory {
     userId: string | null = null,
   ): Decision | Reused {
     const before = this.#row(orderId);
-    if (before && !without("idempotent-reserve")) {
+    if (before) {
       return isOf(before, kitchen, items, userId)
         ? decisionOf(before)
         : { kind: "reused", detail: `${orderId} is the id of another order` };
@@ -128,7 +125,7 @@ export class Inventory {
   release(orderId: string): void {
     const before = this.#row(orderId);
     if (!before) {
-      if (!without("tombstone")) this.#insert(orderId, "released", {});
+      this.#insert(orderId, "released", {});
     } else if (before.state === "reserved") {
       this.#move(before.kitchen as string, JSON.parse(before.items) as OrderItem[], +1);
       this.#db
@@ -163,7 +160,7 @@ export class Inventory {
   #quantity(kitchen: string, sku: string): number | undefined {
     return this.#db
       .query<{ quantity: number }, [string, string]>(
-        `SELECT ${without("stock-check") ? "1e9" : "quantity"} AS quantity FROM stock WHERE kitchen = ? AND sku = ?`,
+        "SELECT quantity FROM stock WHERE kitchen = ? AND sku = ?",
       )
       .get(kitchen, sku)?.quantity;
   }
@@ -187,10 +184,7 @@ export class Inventory {
     },
   ): void {
     this.#db
-      .query(
-        `${without("idempotent-reserve") ? "REPLACE" : "INSERT"} INTO reservations
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-      )
+      .query("INSERT INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?)")
       .run(
         orderId,
         state,

@@ -1,6 +1,5 @@
 import type { Database } from "bun:sqlite";
 import type { Notification } from "@lab/contracts/order";
-import { without } from "@lab/runtime/protections";
 import type { Reused } from "./ledger.ts";
 import type { Migration } from "./store.ts";
 
@@ -42,7 +41,7 @@ export class Notifications {
         "SELECT user_id, text FROM notifications WHERE order_id = ?",
       )
       .get(order_id);
-    if (before && !without("idempotent-send")) {
+    if (before) {
       return before.user_id === user_id && before.text === text
         ? { kind: "sent_before" }
         : { kind: "reused", detail: `${order_id} is the id of another order` };

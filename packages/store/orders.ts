@@ -9,7 +9,6 @@ import {
 } from "@lab/contracts/order";
 import { Problem } from "@lab/contracts/problem";
 import { type Owed, owed } from "@lab/runtime/health";
-import { without } from "@lab/runtime/protections";
 import { DEFAULT_KITCHEN } from "@lab/workflow/menu";
 import { mayBecome } from "@lab/workflow/order-status";
 import type { Migration } from "./store.ts";
@@ -84,8 +83,7 @@ export class Orders {
    * one that failed and left nothing, whose key the new order takes over. Throws a `Problem` for a
    * sku that stands twice and for a key that came before with another body.
    */
-  placeOnce(request: PlaceOrder, key?: string): Accepted {
-    const idempotencyKey = without("idempotency-key") ? undefined : key;
+  placeOnce(request: PlaceOrder, idempotencyKey?: string): Accepted {
     const { user_id, items, kitchen = DEFAULT_KITCHEN } = request;
     const sku = repeatedSku(items);
     if (sku !== undefined) {
@@ -138,7 +136,7 @@ export class Orders {
       .query<{ status: OrderStatus }, [string]>("SELECT status FROM orders WHERE order_id = ?")
       .get(orderId);
     if (!row) return false;
-    if (!mayBecome(row.status, status) && !without("forward-only")) {
+    if (!mayBecome(row.status, status)) {
       // Heard late: the confirmation overtook the reservation. It belongs to
       // the history, the status stays.
       if (row.status === "confirmed" && status === "reserved") {

@@ -1,10 +1,12 @@
 import type { Database } from "bun:sqlite";
 import { encodeEvent, type LabEvent } from "@lab/contracts/events";
 import { type Owed, owed } from "@lab/runtime/health";
-import { without } from "@lab/runtime/protections";
 import type { Migration } from "./store.ts";
 
-const OUTBOX_SQL = `
+export const OUTBOX_SCHEMA: Migration[] = [
+  {
+    name: "outbox-1",
+    sql: `
   CREATE TABLE outbox (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     event_id TEXT NOT NULL UNIQUE,
@@ -12,9 +14,9 @@ const OUTBOX_SQL = `
     body TEXT NOT NULL,
     sent_at TEXT
   ) STRICT;
-  CREATE INDEX outbox_unsent ON outbox (seq) WHERE sent_at IS NULL;`;
-
-export const OUTBOX_SCHEMA: Migration[] = [{ name: "outbox-1", sql: OUTBOX_SQL }];
+  CREATE INDEX outbox_unsent ON outbox (seq) WHERE sent_at IS NULL;`,
+  },
+];
 
 export interface OutboxRow {
   seq: number;
@@ -35,8 +37,6 @@ export class Outbox {
 
   constructor(db: Database) {
     this.#db = db;
-    // A temporary table hides the stored one, and ends with the process.
-    if (without("outbox")) db.run(OUTBOX_SQL.replace("TABLE", "TEMP TABLE"));
   }
 
   add(key: string, event: LabEvent): void {

@@ -2,7 +2,6 @@ import { constants, Database } from "bun:sqlite";
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseLost, mayPass } from "@lab/runtime/patience";
-import { without } from "@lab/runtime/protections";
 import { OpenFiles } from "./open-files.ts";
 
 /** One step of a schema. Never changed once released: append another. */
@@ -22,9 +21,6 @@ const BUSY_TIMEOUT_MS = 2000;
 
 /** More jobs than this in one transaction add latency and save no fsync worth it. */
 const MAX_GROUP = 1000;
-
-/** For how long `commit-before-answer`, taken away, answers ahead of its commit: longer than it takes to kill it. */
-const LATE_MS = 5_000;
 
 /**
  * One service's SQLite file. What `commit` has resolved survives power loss:
@@ -55,14 +51,6 @@ export class Store implements Disposable {
       // SQLite doesn't say which file it was.
       throw new Error(`${path}: ${(error as Error).message}`, { cause: error });
     }
-    if (without("commit-before-answer")) this.#commitLate();
-  }
-
-  /** Every transaction becomes part of one that is open for a while: what a kill takes is that while. */
-  #commitLate(): void {
-    this.db.run("BEGIN IMMEDIATE");
-    const renew = () => this.db.run("COMMIT; BEGIN IMMEDIATE");
-    setInterval(renew, LATE_MS).unref();
   }
 
   #migrate(migrations: readonly Migration[]): void {

@@ -1,5 +1,5 @@
 import { repoFolder } from "@lab/lab/folders";
-import { stormSchedule } from "@lab/lab/proof/storm-schedule";
+import { stormSchedule } from "@lab/proof/storm-schedule";
 import { runFolder } from "@lab/lab/run-folder";
 import { Settings, settings } from "@lab/lab/settings";
 import { COUNTS } from "@lab/report/proof";

@@ -1,5 +1,5 @@
 /** RabbitMQ dies, hangs, and has no disk left, under load. */
-import { testBrokerFaults } from "@lab/lab/proof/broker-faults";
+import { testBrokerFaults } from "@lab/proof/broker-faults";
 import { rabbitmqctl } from "@lab/lab/rabbitmqctl";
 
 /** More than any disk has: RabbitMQ raises its alarm at once, and reads from no publisher any more. */

@@ -1,11 +1,6 @@
 /** Every service of the asynchronous model killed in each of its gaps, under load. */
 import { DeadLetters, type SourceQueue } from "@lab/lab/dead-letters";
-import {
-  type CrashSituation,
-  STARTING,
-  stopping,
-  testCrashPoints,
-} from "@lab/lab/proof/crash-points";
+import { type CrashSituation, STARTING, stopping, testCrashPoints } from "@lab/proof/crash-points";
 import { Rabbitmq } from "@lab/lab/rabbitmq-tools";
 
 /** A message that can never be valid comes, and must be dead in the end: once. */
@@ -70,6 +65,7 @@ testCrashPoints({
     ["inventory-service", "acked", 10],
     stopping("inventory-service", "consumer-stopped"),
     stopping("inventory-service", "broker-left"),
+    stopping("inventory-service", "http-stopped"),
     ["notification-service", "declared-before-consuming", 1, STARTING],
     [
       "notification-service",
@@ -86,5 +82,6 @@ testCrashPoints({
     ["notification-service", "acked", 10],
     stopping("notification-service", "consumer-stopped"),
     stopping("notification-service", "broker-left"),
+    stopping("notification-service", "http-stopped"),
   ],
 });

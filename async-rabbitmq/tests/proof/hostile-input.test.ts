@@ -1,5 +1,5 @@
 /** Bad input of every kind beside honest orders. */
-import { testHostileInput } from "@lab/lab/proof/hostile-input";
+import { testHostileInput } from "@lab/proof/hostile-input";
 import { Rabbitmq } from "@lab/lab/rabbitmq-tools";
 import { deadQueue, topology } from "../../topology.ts";
 

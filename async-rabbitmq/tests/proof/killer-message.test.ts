@@ -1,6 +1,6 @@
 /** Messages that kill each consumer of the asynchronous model. */
 import { DeadLetters, SOURCES, type SourceQueue } from "@lab/lab/dead-letters";
-import { testKillerMessage } from "@lab/lab/proof/killer-message";
+import { testKillerMessage } from "@lab/proof/killer-message";
 import type { Trial } from "@lab/lab/trial";
 
 const QUEUES = Object.keys(SOURCES) as SourceQueue[];

@@ -1,4 +1,4 @@
 /** Somebody takes the databases away while the services run. */
-import { testLostDatabase } from "@lab/lab/proof/lost-database";
+import { testLostDatabase } from "@lab/proof/lost-database";
 
 testLostDatabase("async-rabbitmq");

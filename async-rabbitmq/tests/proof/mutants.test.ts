@@ -17,7 +17,7 @@ import {
   SOME,
   testMutants,
   triedInVain,
-} from "@lab/lab/proof/mutants";
+} from "@lab/proof/mutants";
 import { QUEUE_SETTLES_S } from "@lab/lab/rabbitmq";
 import { openChannel, Rabbitmq } from "@lab/lab/rabbitmq-tools";
 import { eventually, outage } from "@lab/lab/waiting";

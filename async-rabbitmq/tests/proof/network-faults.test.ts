@@ -1,6 +1,6 @@
 /** A bad network between the three services and RabbitMQ. */
 import { experiment } from "@lab/lab/experiment";
-import { faultsOfABrokersLine, goThrough, networkFaults } from "@lab/lab/proof/network-faults";
+import { faultsOfABrokersLine, goThrough, networkFaults } from "@lab/proof/network-faults";
 import { startProxy } from "@lab/lab/proxy";
 import { trialOf } from "@lab/lab/trial";
 

@@ -2,7 +2,7 @@
 import { DeadLetters, letterText } from "@lab/lab/dead-letters";
 import { experiment } from "@lab/lab/experiment";
 import { repoFolder } from "@lab/lab/folders";
-import { ownBroker } from "@lab/lab/proof/common";
+import { ownBroker } from "@lab/proof/common";
 import { Rabbitmq } from "@lab/lab/rabbitmq-tools";
 import { trialOf } from "@lab/lab/trial";
 import { eventually } from "@lab/lab/waiting";

@@ -1,5 +1,5 @@
 /** An event that is too large for RabbitMQ, which ends the channel over it. */
-import { testRefusedEvent } from "@lab/lab/proof/one-refused";
+import { testRefusedEvent } from "@lab/proof/one-refused";
 import { rabbitmqctl } from "@lab/lab/rabbitmqctl";
 
 const DEFAULT_BYTES = 134_217_728;

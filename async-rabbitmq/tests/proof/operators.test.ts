@@ -3,7 +3,7 @@ import type { Broker } from "@lab/lab/brokers";
 import { count } from "@lab/lab/databases";
 import { experiment, type Run } from "@lab/lab/experiment";
 import { fetchHealth } from "@lab/lab/health";
-import { judge, ownBroker } from "@lab/lab/proof/common";
+import { judge, ownBroker } from "@lab/proof/common";
 import { type ServiceProcess, startService } from "@lab/lab/processes";
 import { openChannel } from "@lab/lab/rabbitmq-tools";
 import { rabbitmqctl } from "@lab/lab/rabbitmqctl";

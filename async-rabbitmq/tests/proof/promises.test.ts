@@ -1,6 +1,6 @@
 /** What the asynchronous model promises, and whether it keeps it. */
 import { DeadLetters } from "@lab/lab/dead-letters";
-import { sameIdAgain, testPromises } from "@lab/lab/proof/promises";
+import { sameIdAgain, testPromises } from "@lab/proof/promises";
 import { Rabbitmq } from "@lab/lab/rabbitmq-tools";
 import { eventually } from "@lab/lab/waiting";
 import { deadQueue, topology } from "../../topology.ts";

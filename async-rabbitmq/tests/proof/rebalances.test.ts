@@ -1,6 +1,6 @@
 /** One Inventory, three, and one again, on one database. */
 import { repeatsIn } from "@lab/lab/logs";
-import { testRebalances } from "@lab/lab/proof/rebalances";
+import { testRebalances } from "@lab/proof/rebalances";
 import { Rabbitmq } from "@lab/lab/rabbitmq-tools";
 import { topology } from "../../topology.ts";
 

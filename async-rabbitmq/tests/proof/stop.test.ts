@@ -1,5 +1,5 @@
 /** SIGTERM under load: each service in turn, and a second signal. */
-import { testStop } from "@lab/lab/proof/stop";
+import { testStop } from "@lab/proof/stop";
 import { Rabbitmq } from "@lab/lab/rabbitmq-tools";
 import { eventually } from "@lab/lab/waiting";
 import { topology } from "../../topology.ts";

@@ -1,6 +1,6 @@
 /** Everything at once, for minutes. */
-import { ownBroker } from "@lab/lab/proof/common";
-import { testStorm } from "@lab/lab/proof/storm";
+import { ownBroker } from "@lab/proof/common";
+import { testStorm } from "@lab/proof/storm";
 import { startProxy } from "@lab/lab/proxy";
 import { trialOf } from "@lab/lab/trial";
 

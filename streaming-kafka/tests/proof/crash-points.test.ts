@@ -1,11 +1,6 @@
 /** Every service of the streaming model killed in each of its gaps, under load. */
 import { produceRaw, readTopic } from "@lab/lab/kafka-tools";
-import {
-  type CrashSituation,
-  STARTING,
-  stopping,
-  testCrashPoints,
-} from "@lab/lab/proof/crash-points";
+import { type CrashSituation, STARTING, stopping, testCrashPoints } from "@lab/proof/crash-points";
 import { beginReplay } from "@lab/lab/replay";
 import { topics } from "../../topics.ts";
 
@@ -69,8 +64,10 @@ testCrashPoints({
     ["order-producer", "advanced-before-offset", 5],
     ["order-producer", "offset-committed", 5],
     stopping("order-producer", "intake-ended"),
+    stopping("order-producer", "bulks-ended"),
     stopping("order-producer", "outbox-ended"),
     stopping("order-producer", "group-left"),
+    stopping("order-producer", "kafka-left"),
     ["inventory-consumer", "opened-before-listening", 1, STARTING],
     ["inventory-consumer", "declared-before-consuming", 1, STARTING],
     ["inventory-consumer", "failed-before-retry", 1],
@@ -81,6 +78,8 @@ testCrashPoints({
     ["inventory-consumer", "sent-before-offset", 5],
     ["inventory-consumer", "offset-committed", 5],
     stopping("inventory-consumer", "group-left"),
+    stopping("inventory-consumer", "kafka-left"),
+    stopping("inventory-consumer", "http-stopped"),
     ["analytics-consumer", "opened-before-listening", 1, STARTING],
     ["analytics-consumer", "declared-before-consuming", 1, STARTING],
     ["analytics-consumer", "folded-before-commit", 5],
@@ -92,6 +91,9 @@ testCrashPoints({
     ["analytics-consumer", "rewound", 1, REPLAY],
     ["analytics-consumer", "replayed-before-swap", 1, REPLAY],
     ["analytics-consumer", "swapped", 1, REPLAY],
+    stopping("analytics-consumer", "watch-ended"),
     stopping("analytics-consumer", "group-left"),
+    stopping("analytics-consumer", "kafka-left"),
+    stopping("analytics-consumer", "http-stopped"),
   ],
 });

@@ -6,7 +6,7 @@ import { experiment } from "@lab/lab/experiment";
 import { fetchHealth } from "@lab/lab/health";
 import { kafkaClient, readTopic, withAdmin } from "@lab/lab/kafka-tools";
 import { describeGroup, labGroups } from "@lab/lab/lag";
-import { noteCounts } from "@lab/lab/proof/common";
+import { noteCounts } from "@lab/proof/common";
 import { beginReplay, fetchMetrics, fetchReplay } from "@lab/lab/replay";
 import { type Trial, trialOf } from "@lab/lab/trial";
 import { eventually } from "@lab/lab/waiting";

@@ -1,6 +1,6 @@
 /** Bad input of every kind beside honest orders. */
 import { countRecords, produceRaw, withAdmin } from "@lab/lab/kafka-tools";
-import { testHostileInput } from "@lab/lab/proof/hostile-input";
+import { testHostileInput } from "@lab/proof/hostile-input";
 import { topics } from "../../topics.ts";
 
 testHostileInput({

@@ -1,6 +1,6 @@
 /** Records that kill each consumer of the streaming model. */
 import { readTopic } from "@lab/lab/kafka-tools";
-import { testKillerMessage } from "@lab/lab/proof/killer-message";
+import { testKillerMessage } from "@lab/proof/killer-message";
 import { topics } from "../../topics.ts";
 
 testKillerMessage({

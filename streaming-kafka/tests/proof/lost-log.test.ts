@@ -5,7 +5,7 @@ import { experiment } from "@lab/lab/experiment";
 import { fetchHealth } from "@lab/lab/health";
 import { kafkaClient, withAdmin } from "@lab/lab/kafka-tools";
 import { describeGroup } from "@lab/lab/lag";
-import { noteCounts } from "@lab/lab/proof/common";
+import { noteCounts } from "@lab/proof/common";
 import {
   beginReplay,
   fetchMetrics,
@@ -19,7 +19,7 @@ import { type Trial, trialOf } from "@lab/lab/trial";
 import { eventually } from "@lab/lab/waiting";
 import { type Gap, gapsInWords, recordsIn } from "@lab/store/gaps";
 import { type Admin, ConfigResourceTypes } from "kafkajs";
-import { setGroupOffsets } from "../../client.ts";
+import { setGroupOffsets } from "../../membership.ts";
 import { PARTITIONS, topics } from "../../topics.ts";
 import { allEnded } from "../campus.ts";
 

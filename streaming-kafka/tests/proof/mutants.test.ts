@@ -16,7 +16,7 @@ import {
   SOME,
   type Subject,
   testMutants,
-} from "@lab/lab/proof/mutants";
+} from "@lab/proof/mutants";
 import { beginReplay, fetchReplay } from "@lab/lab/replay";
 import type { Trial } from "@lab/lab/trial";
 import { eventually, settled } from "@lab/lab/waiting";

@@ -2,7 +2,7 @@
 import { experiment } from "@lab/lab/experiment";
 import { startProxiedKafka } from "@lab/lab/kafka";
 import { freePorts } from "@lab/lab/ports";
-import { faultsOfABrokersLine, goThrough, networkFaults } from "@lab/lab/proof/network-faults";
+import { faultsOfABrokersLine, goThrough, networkFaults } from "@lab/proof/network-faults";
 import { startProxy } from "@lab/lab/proxy";
 import { trialOf } from "@lab/lab/trial";
 

@@ -1,7 +1,7 @@
 /** What the streaming model promises, and whether it keeps it. */
 import { eventsOf, produceRaw, readTopic, withAdmin } from "@lab/lab/kafka-tools";
 import { describeGroup, totalLag } from "@lab/lab/lag";
-import { sameIdAgain, testPromises } from "@lab/lab/proof/promises";
+import { sameIdAgain, testPromises } from "@lab/proof/promises";
 import { beginReplay, fetchReplay } from "@lab/lab/replay";
 import { eventually } from "@lab/lab/waiting";
 import { topics } from "../../topics.ts";

@@ -2,7 +2,7 @@
 import { withAdmin } from "@lab/lab/kafka-tools";
 import { describeGroup } from "@lab/lab/lag";
 import { repeatsIn } from "@lab/lab/logs";
-import { testRebalances } from "@lab/lab/proof/rebalances";
+import { testRebalances } from "@lab/proof/rebalances";
 import { PARTITIONS, topics } from "../../topics.ts";
 
 testRebalances({

@@ -2,7 +2,7 @@
 import { eventsOf, readTopic, withAdmin } from "@lab/lab/kafka-tools";
 import { describeGroup, totalCommitted } from "@lab/lab/lag";
 import { count } from "@lab/lab/databases";
-import { testStop } from "@lab/lab/proof/stop";
+import { testStop } from "@lab/proof/stop";
 import { topics } from "../../topics.ts";
 
 testStop({

@@ -1,7 +1,7 @@
 /** Everything at once, for minutes. */
 import { startProxiedKafka } from "@lab/lab/kafka";
 import { freePorts } from "@lab/lab/ports";
-import { testStorm } from "@lab/lab/proof/storm";
+import { testStorm } from "@lab/proof/storm";
 import { startProxy } from "@lab/lab/proxy";
 import { trialOf } from "@lab/lab/trial";
 

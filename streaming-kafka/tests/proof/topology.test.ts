@@ -3,7 +3,7 @@ import { count } from "@lab/lab/databases";
 import { experiment, type Run } from "@lab/lab/experiment";
 import { fetchHealth } from "@lab/lab/health";
 import { kafkaClient, produceRaw, readTopic, withAdmin } from "@lab/lab/kafka-tools";
-import { noteRepeated, timed } from "@lab/lab/proof/common";
+import { noteRepeated, timed } from "@lab/proof/common";
 import { beginReplay, fetchReplay } from "@lab/lab/replay";
 import { type Trial, trialOf } from "@lab/lab/trial";
 import { eventually } from "@lab/lab/waiting";

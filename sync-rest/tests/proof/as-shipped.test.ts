@@ -1,7 +1,7 @@
 /** The order service with nothing around it but what the image gives it, and a shell that means no good. */
 import { experiment } from "@lab/lab/experiment";
-import { answersTable, judge } from "@lab/lab/proof/common";
-import { flood } from "@lab/lab/proof/overload";
+import { answersTable, judge } from "@lab/proof/common";
+import { flood } from "@lab/proof/overload";
 import { setFaults } from "@lab/lab/set-faults";
 import { trialOf } from "@lab/lab/trial";
 

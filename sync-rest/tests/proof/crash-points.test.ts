@@ -1,10 +1,5 @@
 /** Every service of the synchronous model killed in each of its gaps, under load. */
-import {
-  type CrashSituation,
-  STARTING,
-  stopping,
-  testCrashPoints,
-} from "@lab/lab/proof/crash-points";
+import { type CrashSituation, STARTING, stopping, testCrashPoints } from "@lab/proof/crash-points";
 
 /** Only an order that an earlier process has left half-way is asked for again. */
 const LEFT_HALF_WAY: CrashSituation = {
@@ -35,6 +30,7 @@ testCrashPoints({
     ["order-service", "told-again-before-commit", 1, LEFT_HALF_WAY],
     ["order-service", "told-later-before-commit", 2],
     stopping("order-service", "intake-ended"),
+    stopping("order-service", "repairs-ended"),
     ["inventory-service", "opened-before-listening", 1, STARTING],
     ["inventory-service", "decided-before-commit", 20],
     ["inventory-service", "decided-before-answer", 20],

@@ -1,5 +1,5 @@
 /** The request arrives, the reply does not: the one failure that a caller can't tell from all others. */
-import { noteCounts } from "@lab/lab/proof/common";
+import { noteCounts } from "@lab/proof/common";
 import { violations } from "@lab/lab/checker";
 import { experiment } from "@lab/lab/experiment";
 import { owedOf } from "@lab/lab/health";

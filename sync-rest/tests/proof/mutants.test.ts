@@ -12,7 +12,7 @@ import {
   setFaults,
   SOME,
   testMutants,
-} from "@lab/lab/proof/mutants";
+} from "@lab/proof/mutants";
 import { freePorts } from "@lab/lab/ports";
 import { eventually } from "@lab/lab/waiting";
 import { standBefore } from "../front.ts";

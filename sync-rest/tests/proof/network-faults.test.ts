@@ -7,7 +7,7 @@ import {
   goThrough,
   type NetworkFault,
   networkFaults,
-} from "@lab/lab/proof/network-faults";
+} from "@lab/proof/network-faults";
 import { type FaultProxy, startProxy } from "@lab/lab/proxy";
 import { trialOf } from "@lab/lab/trial";
 

@@ -3,7 +3,7 @@ import { count, read } from "@lab/lab/databases";
 import { experiment } from "@lab/lab/experiment";
 import { fetchHealth } from "@lab/lab/health";
 import { freePorts } from "@lab/lab/ports";
-import { answersTable, judge } from "@lab/lab/proof/common";
+import { answersTable, judge } from "@lab/proof/common";
 import { setFaults } from "@lab/lab/set-faults";
 import { trialOf } from "@lab/lab/trial";
 import { eventually } from "@lab/lab/waiting";

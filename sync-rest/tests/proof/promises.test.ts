@@ -1,6 +1,6 @@
 /** What the synchronous model promises, and whether it keeps it. */
 import { post } from "@lab/lab/load";
-import { testPromises } from "@lab/lab/proof/promises";
+import { testPromises } from "@lab/proof/promises";
 import { getJson } from "../campus.ts";
 
 testPromises({

@@ -1,6 +1,6 @@
 /** SIGTERM under load: each service in turn, and a second signal. */
 import { count } from "@lab/lab/databases";
-import { testStop } from "@lab/lab/proof/stop";
+import { testStop } from "@lab/proof/stop";
 
 testStop({
   model: "sync-rest",

@@ -1,6 +1,6 @@
 /** Everything at once, for minutes. */
 import { freePorts } from "@lab/lab/ports";
-import { testStorm } from "@lab/lab/proof/storm";
+import { testStorm } from "@lab/proof/storm";
 import { startProxy } from "@lab/lab/proxy";
 import { trialOf } from "@lab/lab/trial";
 

@@ -1,0 +1,117 @@
+import { type Broker, type BrokerName, startOwn } from "@lab/lab/brokers";
+import { type Verdict, violations } from "@lab/lab/checker";
+import { repeatedIn } from "@lab/lab/logs";
+import type { Run } from "@lab/lab/experiment";
+import { answerOf } from "@lab/lab/history";
+import type { LoadResult } from "@lab/lab/load";
+import { settings } from "@lab/lab/settings";
+import type { Trial } from "@lab/lab/trial";
+import { eventually, nowUs } from "@lab/lab/waiting";
+
+/** Environment for where neighbours are no fault: on a busy machine their answers may be late in the synchronous model, which gives no order up for that. */
+export const PATIENT = { INVENTORY_TIMEOUT_MS: "5000", NOTIFICATION_TIMEOUT_MS: "5000" };
+
+/** LAB_LONG=on: more rounds and longer floods than `lab test` has time for. */
+export const LONG = settings().labLong === "on";
+
+/** Orders that keep coming until `stop`, which gives what was seen of them. */
+export interface Ordering {
+  /** Returns once that many more orders have been answered. */
+  more(count: number): Promise<void>;
+  stop(): Promise<LoadResult>;
+}
+
+/** Keeps placing orders at that rate, whatever becomes of the services. */
+export function keepOrdering(trial: Trial, ratePerS: number): Ordering {
+  const end = new AbortController();
+  const load = trial.load(ratePerS, Number.POSITIVE_INFINITY, end.signal);
+  // Thrown by `stop`.
+  load.catch(() => {});
+  const answered = () => trial.operations.length;
+  return {
+    async more(count) {
+      const enough = answered() + count;
+      await eventually(`${count} more orders are answered`, () => answered() >= enough, {
+        everyMs: 10,
+      });
+    },
+    stop() {
+      end.abort();
+      return load;
+    },
+  };
+}
+
+/**
+ * Waits until all is at rest, holds that nothing illegal is there, and notes
+ * the figures that the proof adds up.
+ */
+export async function judge(
+  run: Run,
+  trial: Trial,
+  struck: { kills: number; faults: number },
+): Promise<Verdict> {
+  await trial.settle();
+  const verdict = await trial.verdict();
+  noteCounts(run, [verdict], struck);
+  run.holds("the checker finds nothing illegal", violations(verdict), {});
+  run.holds("no dead letters", verdict.dead, []);
+  return verdict;
+}
+
+/** Notes the figures that the page "Proof" adds up. */
+export function noteCounts(
+  run: Run,
+  verdicts: readonly Verdict[],
+  struck: { kills: number; faults: number },
+): void {
+  const sum = (of: (verdict: Verdict) => number) =>
+    verdicts.reduce((all, verdict) => all + of(verdict), 0);
+  const counts = {
+    orders: sum(({ attempted }) => attempted),
+    acknowledged: sum(({ acknowledged }) => acknowledged),
+    unknown: sum(({ unknown }) => unknown),
+    recovered: sum(({ recovered }) => recovered.length),
+    ...struck,
+    violations: sum((verdict) => Object.values(violations(verdict)).flat().length),
+  };
+  for (const [name, value] of Object.entries(counts)) run.figure(name, value);
+  noteRepeated(run);
+}
+
+/** Notes how many messages came again after they had been processed, where there are messages. */
+export function noteRepeated(run: Run): void {
+  if (run.evidence.model !== "sync-rest") run.figure("repeated", repeatedIn(run.folder));
+}
+
+/** What the client was told: one row per kind of answer. */
+export function answersTable(run: Run, trial: Trial): void {
+  const answers = Map.groupBy(trial.operations, answerOf);
+  run.table({
+    id: "answers",
+    title: "What the client was told",
+    columns: [{ name: "answer" }, { name: "orders" }],
+    rows: [...answers].map(([answer, operations]) => [answer, operations.length]),
+  });
+}
+
+/** The run's broker; a private one where that is somebody else's, whom nobody here may hurt. */
+export async function ownBroker(
+  run: Run,
+  name: BrokerName,
+): Promise<{ broker: Broker } & AsyncDisposable> {
+  const given = await run.broker(name);
+  if (given.kind !== "external") return { broker: given, async [Symbol.asyncDispose]() {} };
+  run.progress("the broker is somebody else's: a private one is started");
+  const broker = await startOwn(name);
+  run.evidence.brokers = broker.kind;
+  Object.assign(run.evidence.versions, broker.versions);
+  return { broker, [Symbol.asyncDispose]: () => broker.stop() };
+}
+
+/** Milliseconds that it took. */
+export async function timed<T>(work: () => Promise<T>): Promise<{ value: T; tookMs: number }> {
+  const startUs = nowUs();
+  const value = await work();
+  return { value, tookMs: Math.round((nowUs() - startUs) / 1_000) };
+}

@@ -1,0 +1,94 @@
+// What a proof changes in the code of a service is there to be changed, and every bit of it is tried.
+import { repoFolder } from "@lab/lab/folders";
+import { EVERYWHERE, editOf, type Gaps, STOP_STEP } from "@lab/proof/weaving/gaps";
+import type { Protections } from "@lab/proof/weaving/protections";
+import { type Edit, weave } from "@lab/proof/weaving/weave";
+import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+const MODELS = await Promise.all(
+  ["sync-rest", "async-rabbitmq", "streaming-kafka"].map(async (model) => {
+    const { GAPS, PROTECTIONS } = (await import(
+      join(repoFolder, model, "tests/proof/weaving.ts")
+    )) as { GAPS: Record<string, Gaps>; PROTECTIONS: Protections };
+    return { model, GAPS, PROTECTIONS };
+  }),
+);
+
+const read = (path: string) => readFileSync(join(repoFolder, path), "utf8");
+
+test("every passage that a proof changes is in the code, once, whichever protection is gone", () => {
+  const wrong: string[] = [];
+  for (const { GAPS, model, PROTECTIONS } of MODELS) {
+    const gaps = Object.entries(GAPS).flatMap(([service, points]) =>
+      [...Object.keys(EVERYWHERE), ...Object.keys(points)].map((point) =>
+        editOf(point, `${model}/${service}`, points)!,
+      ),
+    );
+    for (const edits of [[], ...Object.values(PROTECTIONS)]) {
+      for (const gap of gaps) wrong.push(...problemsOf([...edits, gap]));
+    }
+  }
+  expect([...new Set(wrong)]).toEqual([]);
+});
+
+/** Of the files that those edits are about. */
+function problemsOf(edits: readonly Edit[]): string[] {
+  return [...Map.groupBy(edits, ({ file }) => file)].flatMap(([file, own]) => {
+    try {
+      new Bun.Transpiler({ loader: "ts" }).transformSync(weave(read(file), own));
+      return [];
+    } catch (error) {
+      return [`${file}: ${(error as Error).message}`];
+    }
+  });
+}
+
+test("every protection of a model is taken away there, so that the checker has to find it", () => {
+  for (const { model, PROTECTIONS } of MODELS) {
+    expect(takenAwayIn(model), model).toEqual(Object.keys(PROTECTIONS).sort());
+  }
+});
+
+/** The protections that a model's mutants go without, in its own situations and in the shared ones. */
+function takenAwayIn(model: string): string[] {
+  const suite = read(`${model}/tests/proof/mutants.test.ts`);
+  const shared = read("packages/proof/mutants.ts").split(/^export (?:const|function) /m);
+  // Lint allows no import that isn't used.
+  const used = shared.filter((text) => suite.includes(/^\w+/.exec(text)?.[0] ?? ""));
+  const names = [suite, ...used].flatMap((text) =>
+    [...text.matchAll(/\bwithout: "([^"]+)"/g)].flatMap(([, some]) => some!.split(",")),
+  );
+  return [...new Set(names)].sort();
+}
+
+test("every crash point is visited, and every visited one is there, once", () => {
+  const everywhere = [
+    ...read("packages/proof/crash-points.ts").matchAll(/\[service, "([\w-]+)"/g),
+  ].map(([, point]) => point!);
+  expect(everywhere.sort()).toEqual(Object.keys(EVERYWHERE).sort());
+  for (const { GAPS, model } of MODELS) {
+    const table = read(`${model}/tests/proof/crash-points.test.ts`);
+    const visited = [...table.matchAll(/[[(]\s*"([\w-]+)",\s*"([\w-]+)"/g)].map(
+      ([, service, point]) => `${service} ${point}`,
+    );
+    const declared = Object.entries(GAPS).flatMap(([service, points]) =>
+      Object.keys(points).map((point) => `${service} ${point}`),
+    );
+    expect(visited.sort(), model).toEqual(declared.sort());
+  }
+});
+
+test("every step of a stop is a crash point, but for the last, which is the end", () => {
+  for (const { GAPS, model } of MODELS) {
+    for (const [service, points] of Object.entries(GAPS)) {
+      // What Kafka's services share of their stop.
+      const shared = model === "streaming-kafka" ? ["group-left", "kafka-left"] : [];
+      const own = [...read(`${model}/${service}.ts`).matchAll(/^ {6}\["([\w-]+)", \(\) =>/gm)];
+      const steps = [...shared, ...own.map(([, step]) => step!)];
+      const visited = Object.keys(points).filter((point) => points[point] === STOP_STEP);
+      expect([...visited, "store-closed"].sort(), `${model}/${service}`).toEqual(steps.sort());
+    }
+  }
+});

@@ -1,0 +1,66 @@
+import { expect, test } from "bun:test";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { createLog } from "@lab/runtime/log";
+import type { Consumer } from "kafkajs";
+import { Troubles } from "./troubles.ts";
+import { watchGroup } from "./membership.ts";
+import { portionsOf } from "./producer.ts";
+
+test("what is sent at once is what a partition takes, and nothing is left out or moved", () => {
+  // Orders of 20 items with long names, as many as an outbox sends at once.
+  const messages = Array.from({ length: 1_000 }, (_, n) => ({
+    key: "main",
+    value: `${n}${"x".repeat(2_500)}`,
+  }));
+  const portions = [...portionsOf(messages)];
+  expect(portions.flat()).toEqual(messages);
+  for (const portion of portions) {
+    expect(Buffer.byteLength(JSON.stringify(portion))).toBeLessThan(1024 * 1024);
+  }
+  expect([...portionsOf([])]).toEqual([]);
+  expect([...portionsOf([{ value: Buffer.alloc(2_000_000) }])]).toHaveLength(1);
+});
+
+/** A consumer whose way back to its group ends when the test says so. */
+function watchedConsumer() {
+  const calls: string[] = [];
+  const back = Promise.withResolvers<void>();
+  let onCrash: (event: { payload: { error: Error; restart: boolean } }) => void = () => {};
+  const events = { GROUP_JOIN: "join", HEARTBEAT: "beat", CRASH: "crash", STOP: "stop" };
+  const consumer = {
+    events: { ...events, DISCONNECT: "disconnect" },
+    on(event: string, listener: typeof onCrash) {
+      // The first of the two that hear of it: the other only notes that it's no member.
+      if (event === "crash" && calls.push("watched") === 1) onCrash = listener;
+    },
+    async connect() {
+      calls.push("connect");
+      await back.promise;
+    },
+    run: async () => void calls.push("run"),
+    stop: async () => void calls.push("stop"),
+    disconnect: async () => void calls.push("disconnect"),
+  } as unknown as Consumer;
+  const log = createLog("test", "error");
+  watchGroup(consumer, log, new Troubles(log));
+  calls.length = 0;
+  const error = Object.assign(new Error("no coordinator"), { name: "KafkaJSProtocolError" });
+  return { calls, consumer, back, crash: () => onCrash({ payload: { error, restart: false } }) };
+}
+
+test("a consumer that crashed comes back, but not when it was told to leave meanwhile", async () => {
+  const stays = watchedConsumer();
+  await stays.consumer.run();
+  stays.crash();
+  stays.back.resolve();
+  await nextTurn();
+  expect(stays.calls).toEqual(["run", "connect", "run"]);
+
+  const leaves = watchedConsumer();
+  await leaves.consumer.run();
+  leaves.crash();
+  await leaves.consumer.disconnect();
+  leaves.back.resolve();
+  await nextTurn();
+  expect(leaves.calls).toEqual(["run", "connect", "disconnect"]);
+});

@@ -1,0 +1,141 @@
+/** How Analytics computes its metrics again from the start of the log, and what becomes of the old ones. */
+import { Problem } from "@lab/contracts/problem";
+import type { Faults } from "@lab/runtime/faults";
+import type { Log } from "@lab/runtime/log";
+import { type Analytics, covers, type Generation } from "@lab/store/analytics";
+import { gapsInWords, type Positions } from "@lab/store/gaps";
+import type { Store } from "@lab/store/store";
+import { digestOf } from "@lab/workflow/metrics";
+import type { LogWatch } from "./log-watch.ts";
+import { setGroupOffsets } from "./membership.ts";
+import type { Stream } from "./stream.ts";
+import type { Topics } from "./topics.ts";
+
+/** What Analytics works with. */
+export interface Fold {
+  analytics: Analytics;
+  faults: Faults;
+  log: Log;
+  names: Topics;
+  /** Has the consumer read on from where the counters stand. */
+  readOn(): void;
+  store: Store;
+  stream: Stream;
+  watch: LogWatch;
+}
+
+/** Those whose replay is about to begin. */
+const beginning = new WeakSet<Fold>();
+
+/** Leaves the group, and has `consume` fold the log again into a fresh generation; throws a `Problem` where that can't be. */
+export async function beginReplay(
+  fold: Fold,
+  { accept }: { accept?: "different" },
+  consume: () => Promise<void>,
+) {
+  const { analytics, faults, log, stream } = fold;
+  // Work for a long time that anybody could ask for: a lab's own, as faults are.
+  if (!faults.enabled) throw new Problem("not_found", "a replay needs LAB_FAULTS=on");
+  if (!stream.isMember()) throw unavailable();
+  if (beginning.has(fold) || analytics.replaying()) {
+    throw new Problem("replay_in_progress", "see GET /replay");
+  }
+  beginning.add(fold);
+  try {
+    await refuseInVain(fold, accept === "different");
+    await leaveAndBegin(fold, accept === "different", consume);
+  } finally {
+    beginning.delete(fold);
+  }
+  const replay = analytics.replaying() as Generation;
+  log.info("replay_started", { generation: replay.generation });
+  return replayView(analytics, replay);
+}
+
+/** A replay that can't find what it must is refused before anything is touched. */
+async function refuseInVain({ analytics, watch }: Fold, isAccepted: boolean): Promise<void> {
+  await watch.look().catch(() => {
+    throw unavailable();
+  });
+  if (!analytics.hasCounted()) {
+    throw new Problem("nothing_to_replay", "the metrics stand for no event yet");
+  }
+  const gone = analytics.gaps().filter(({ counted }) => counted);
+  if (gone.length === 0 || isAccepted) return;
+  throw new Problem("log_incomplete", `gone, and in the metrics: ${gapsInWords(gone)}`);
+}
+
+async function leaveAndBegin(
+  { analytics, store, stream }: Fold,
+  isAccepted: boolean,
+  consume: () => Promise<void>,
+): Promise<void> {
+  try {
+    // The broker refuses to set the offsets of a group that has members.
+    await stream.consumer.stop();
+    // Nothing is folded now: the metrics stand still where they are noted.
+    await store.commit(() => analytics.beginReplay(isAccepted));
+  } finally {
+    stream.startAgain(consume);
+  }
+}
+
+/** Sets the group's offsets to where a replay stands: the start, or where it was when it was killed. */
+export async function rewind(
+  { analytics, names, store, stream }: Fold,
+  { generation }: Generation,
+): Promise<void> {
+  const stands = analytics.positions(generation);
+  const resetTo: Positions = {};
+  const offsets = [];
+  const admin = stream.kafka.admin();
+  await admin.connect();
+  try {
+    for (const topic of [names.orderEvents, names.inventoryEvents]) {
+      for (const { partition, low } of await admin.fetchTopicOffsets(topic)) {
+        const offset = stands[topic]?.[partition] ?? Number(low);
+        (resetTo[topic] ??= {})[partition] = offset;
+        offsets.push({ topic, partition, offset: `${offset}` });
+      }
+    }
+    await setGroupOffsets(stream.kafka, admin, names.analyticsGroup, offsets);
+  } finally {
+    await admin.disconnect();
+  }
+  await store.commit(() => analytics.noteReset(generation, resetTo));
+}
+
+/** Once every partition is where the old metrics stood: compare, and swap if they are equal. */
+export async function finishReplay(
+  { analytics, log, readOn, store }: Fold,
+  { generation, targets }: Generation,
+): Promise<void> {
+  if (!covers(analytics.positions(generation), targets)) return;
+  // A start and a batch may both find the end: the first of them swaps.
+  const done = await store.commit(() => analytics.replaying() && analytics.endReplay());
+  if (!done) return;
+  log.info("replay_finished", { ...replayView(analytics, done) });
+  readOn();
+}
+
+function replayView(analytics: Analytics, replay: Generation) {
+  return {
+    ...replay,
+    gaps: analytics.gaps(replay.generation),
+    equal: replay.digest_after && replay.digest_after === replay.digest_before,
+    positions: analytics.positions(replay.generation),
+  };
+}
+
+/** For `GET /replay`: the replay under way, or the last one. */
+export function lastReplay(analytics: Analytics) {
+  const replay = analytics.lastReplay();
+  if (!replay) throw new Problem("not_found", "there was no replay yet");
+  // What it has counted so far: nothing right after the reset.
+  const metrics = analytics.metrics(replay.generation);
+  return { ...replayView(analytics, replay), digest: digestOf(metrics), metrics };
+}
+
+function unavailable(): Problem {
+  return new Problem("broker_unavailable", "try again", { headers: { "retry-after": "1" } });
+}
