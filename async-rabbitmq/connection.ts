@@ -24,7 +24,7 @@ export interface Broker {
 
 /** How long a stop waits for a RabbitMQ that may be hung. */
 const GOODBYE_MS = 4_000;
-/** Between two looks at the topology, and the longest that RabbitMQ may need for one, or for a set-up. */
+/** Between two looks at the topology, and the longest that RabbitMQ may need for one. */
 const LOOK_EVERY_MS = 5_000;
 /** A confirm takes milliseconds. Shorter than a heartbeat, which ends the connection of a silent RabbitMQ. */
 const CONFIRM_S = 5;
@@ -35,6 +35,8 @@ const SAY_AGAIN_MS = 60_000;
 const GOOD_AFTER_MS = 10_000;
 /** Most that a new one is watched before anything is delivered over it. */
 const WATCHED_MS = 2_000;
+/** The longest that RabbitMQ may need until something is delivered over a new one. */
+const SET_UP_MS = WATCHED_MS + LOOK_EVERY_MS;
 
 /**
  * A cut counts as a delivery of all that is outstanding: over a line that is cut
@@ -60,10 +62,12 @@ function caution() {
 export async function connectBroker(options: {
   url: string;
   names: Topology;
+  /** The one that `setup` consumes. */
+  queue: string;
   log: Log;
   setup: (channel: ConfirmChannel, publisher: Publisher) => Promise<void>;
 }): Promise<Broker> {
-  const { url, names, log, setup } = options;
+  const { url, names, queue, log, setup } = options;
   if (!URL.canParse(url)) throw new ConfigError("bad environment:\n  AMQP_URL is no URL");
   const address = new URL(url);
   // A broker that went silent is noticed after two of these, in seconds.
@@ -119,7 +123,6 @@ export async function connectBroker(options: {
       // Orders are accepted while the broker is down, so a start goes on too.
       waitForConnect: false,
       async setup(model: ChannelModel) {
-        lookedAtMs = performance.now();
         const { stream } = model.connection as unknown as { stream: Socket };
         hangUp = () => void stream.destroy();
         // It is told again with the disconnect.
@@ -146,6 +149,12 @@ export async function connectBroker(options: {
           publisher = undefined;
           void model.close().catch(() => {});
         });
+        // A queue that has lost its leader never gets a consumer, and nothing would be said of it.
+        let silence: Error | undefined;
+        const tooLong = setTimeout(() => {
+          silence = new Error(`RabbitMQ doesn't answer over the queue ${queue}`);
+          stream.destroy();
+        }, SET_UP_MS);
         try {
           await declareTopology(channel, names);
           await watched();
@@ -154,14 +163,16 @@ export async function connectBroker(options: {
         } catch (error) {
           // On a channel that was closed meanwhile amqplib throws a TypeError itself.
           if (open && isProgrammingError(error)) crash(error);
-          throw error;
+          throw silence ?? error;
+        } finally {
+          clearTimeout(tooLong);
         }
       },
     },
   });
   connection.on("connect", (model: ChannelModel) => {
     connected = true;
-    refused = cause = lookedAtMs = undefined;
+    refused = cause = undefined;
     said.connected();
     void lookAfter(model);
   });
@@ -174,7 +185,6 @@ export async function connectBroker(options: {
     lost = ended ?? said.disconnected(why);
   });
   connection.on("connect-failed", (error) => {
-    lookedAtMs = undefined;
     refused = said.problem(error, address);
     lost = refused ?? said.disconnected(error);
   });
@@ -188,12 +198,12 @@ export async function connectBroker(options: {
       const waitsFor: string[] = [];
       const { oldest_s } = unconfirmed();
       const silentMs = performance.now() - (lookedAtMs ?? Infinity);
-      if (blocked !== undefined) waitsFor.push(`RabbitMQ takes no events: ${blocked}`);
-      else if (silentMs > LOOK_EVERY_MS) waitsFor.push("RabbitMQ doesn't answer");
-      else if (!connected) {
+      if (!connected) {
         if (lost !== undefined && lost !== refused && lost !== ended)
           waitsFor.push(`no connection to RabbitMQ: ${lost}`);
-      } else if (oldest_s > CONFIRM_S) waitsFor.push(`RabbitMQ confirms nothing for ${oldest_s} s`);
+      } else if (blocked !== undefined) waitsFor.push(`RabbitMQ takes no events: ${blocked}`);
+      else if (oldest_s > CONFIRM_S) waitsFor.push(`RabbitMQ confirms nothing for ${oldest_s} s`);
+      else if (silentMs > LOOK_EVERY_MS) waitsFor.push("RabbitMQ doesn't answer");
       waitsFor.push(...(publisher?.refusals() ?? []));
       return waitsFor;
     },

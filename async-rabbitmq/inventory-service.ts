@@ -78,6 +78,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
   const broker = await connectBroker({
     url: config.amqpUrl,
     names,
+    queue: names.inventoryQueue,
     log,
     async setup(channel, publisher) {
       const limit = () => faults.batchLimit(PREFETCH);

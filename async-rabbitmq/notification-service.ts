@@ -72,6 +72,7 @@ export async function startNotification(config: Static<typeof Config>): Promise<
   const broker = await connectBroker({
     url: config.amqpUrl,
     names,
+    queue: names.notificationQueue,
     log,
     async setup(channel, publisher) {
       const limit = () => faults.batchLimit(PREFETCH);

@@ -100,6 +100,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
   const broker = await connectBroker({
     url: config.amqpUrl,
     names,
+    queue: names.orderQueue,
     log,
     async setup(channel, publisher) {
       shop.publisher = publisher;
