@@ -1,6 +1,7 @@
 // What `up`, `down` and `status` share: the models that a person has started. Whoever changes what is
 // up does so in `inOwnTurn`.
 import { type Broker, brokerRuns, endBroker, killBroker, prepareBrokers } from "@lab/lab/brokers";
+import { endLostProject } from "@lab/lab/compose";
 import type { Model } from "@lab/lab/evidence";
 import { labFolder } from "@lab/lab/folders";
 import { fetchHealth, type ShownHealth } from "@lab/lab/health";
@@ -192,12 +193,13 @@ export async function takeDown(
   const ended = (await endServices(ours)).map(({ model, name }) => `${model}/${name}`);
   const names = models.flatMap((model) => brokerOf(model) ?? []);
   for (const name of names) {
-    const { folder = join(upFolder, name), kind, process: known } = brokers[name] ?? {};
+    const { folder = join(upFolder, name), kind, process: known, project } = brokers[name] ?? {};
     const ran = await endBroker(folder);
     // Somebody has deleted the folder under it.
     const runsOn = known !== undefined && runs(known);
     if (runsOn) killGroup(known.pid);
-    if (ran || runsOn) ended.push(name);
+    const wasLeft = !ran && project !== undefined && (await endLostProject(project));
+    if (ran || runsOn || wasLeft) ended.push(name);
     else if (kind === "external") ended.push(`${name} (left running)`);
   }
   const marked = models.filter(hasData);

@@ -1,4 +1,5 @@
 import { type BrokerName, brokerRuns } from "@lab/lab/brokers";
+import { composePaused } from "@lab/lab/compose-broker";
 import { externalBroker } from "@lab/lab/external";
 import { fetchHealth, type ShownHealth } from "@lab/lab/health";
 import { nativePid } from "@lab/lab/native";
@@ -133,6 +134,6 @@ async function lookAtBroker(
     const answers = externalBroker(name, address).then(() => true);
     return (await answers.catch(() => false)) ? "running" : "unreachable";
   }
-  if (pid !== undefined && isPaused(pid)) return "paused";
+  if (pid === undefined ? await composePaused(folder) : isPaused(pid)) return "paused";
   return (await brokerRuns(folder)) ? "running" : "ended";
 }

@@ -8,6 +8,7 @@ import {
   startAgain,
   startBroker,
 } from "@lab/lab/brokers";
+import { projectOf } from "@lab/lab/compose-broker";
 import { externalBroker } from "@lab/lab/external";
 import { nativePid } from "@lab/lab/native";
 import { isFree } from "@lab/lab/ports";
@@ -82,6 +83,7 @@ export async function brokerAgain(one: Start, foreground: boolean): Promise<Brok
 
 async function writeDown(broker: Broker, foreground: boolean): Promise<void> {
   const { address, folder, kind, managementUrl, name, versions } = broker;
+  const project = projectOf(address)?.name;
   const pid = folder === undefined ? undefined : await nativePid(folder);
   changeState(({ brokers }) => {
     brokers[name] = {
@@ -91,6 +93,7 @@ async function writeDown(broker: Broker, foreground: boolean): Promise<void> {
       ...(folder === undefined ? {} : { folder }),
       versions,
       ...(pid === undefined ? {} : { process: identityOf(pid) }),
+      ...(project === undefined ? {} : { project }),
       ...ownerIf(foreground),
     };
   });

@@ -13,10 +13,12 @@ import {
   provideImage,
   rabbitmqPassword,
 } from "./compose.ts";
+import { dockerProblem } from "./compose-engine.ts";
+import { runQuietly } from "./doctor.ts";
 import type { Model } from "./evidence.ts";
 import { greetKafka } from "./kafka.ts";
 import { lifelineEnds } from "./lifeline.ts";
-import { freePorts } from "./ports.ts";
+import { freePorts, refuseTaken } from "./ports.ts";
 import { greetRabbitmq } from "./rabbitmq.ts";
 import { eventually } from "./waiting.ts";
 
@@ -41,6 +43,8 @@ interface ComposePlan {
   managementUrl?: string;
   /** The folder of the lifeline with which it ends though its data stay. */
   lifeline?: string;
+  /** It has answered once: since then its volume has data. */
+  answered?: true;
 }
 
 /** Starts the broker's container and returns when it answers. Throws with the end of its log when it doesn't. */
@@ -62,7 +66,10 @@ export async function startComposeAgain(
   lifeline: string | undefined,
 ): Promise<Broker> {
   const { lifeline: former, ...plan } = await readPlan(folder);
+  needDocker(plan.name);
   if (former !== undefined) await lifelineEnds(former);
+  await refuseLostData(plan);
+  await refuseTaken(plan.name, Object.values(plan.project.env).map(Number));
   return runCompose(plan, lifeline, async () => void (await killCompose(folder)));
 }
 
@@ -74,37 +81,60 @@ async function runCompose(
 ): Promise<ComposeBroker> {
   const { name, project } = plan;
   const written: ComposePlan = { ...plan, ...(lifeline === undefined ? {} : { lifeline }) };
-  // The address has the password.
-  await writeFile(planFile(project.folder), JSON.stringify(written), { mode: 0o600 });
+  await writePlan(written);
   const broker = new ComposeBroker(plan);
   if (lifeline !== undefined) broker.end = endsWithUs(project, lifeline);
   try {
     // One that is there already is left as it is.
     await compose(project, name, "up", "--detach", "--no-deps", "--no-recreate");
     await broker.untilItAnswers();
+    await writePlan({ ...written, answered: true });
   } catch (error) {
     const words = ["logs", "--no-color", "--no-log-prefix", "--tail", "40"];
     const log = await compose(project, name, ...words).catch(() => "");
     await broker.stop();
     await undo();
-    throw new Error(
-      `${(error as Error).message}\n${Bun.stripANSI(log)}LAB_BROKERS=native does without Docker`,
-    );
+    // Data that are in a volume are nothing to a process.
+    const hint = plan.answered ? "" : "LAB_BROKERS=native does without Docker";
+    throw new Error(`${(error as Error).message}\n${Bun.stripANSI(log)}${hint}`.trimEnd());
   }
   return broker;
+}
+
+/** Docker would make an empty volume without a word in the place of one that somebody has removed. */
+async function refuseLostData({ answered, name, project }: ComposePlan): Promise<void> {
+  if (answered === undefined) return;
+  const volume = `${project.name}_${name}`;
+  const volumes = await runQuietly(["docker", "volume", "ls", "--quiet"]);
+  if (volumes.split("\n").includes(volume)) return;
+  throw new Error(
+    `${name}'s data are gone: there is no volume ${volume} any more; scripts/lab up --fresh begins anew`,
+  );
 }
 
 /** The broker of that folder, which another process has started and will end; undefined when it isn't one or doesn't run. */
 export async function attachCompose(folder: string): Promise<Broker | undefined> {
   if (!(await composeRuns(folder))) return undefined;
-  const broker = new ComposeBroker(await readPlan(folder));
+  const plan = await readPlan(folder);
+  const paused = await containerOf(plan, "paused");
+  if (paused !== "") {
+    throw new Error(
+      `${plan.name} is paused: docker unpause ${paused} lets it go on, docker kill ${paused} ends it`,
+    );
+  }
+  const broker = new ComposeBroker(plan);
   await broker.untilItAnswers();
   return broker;
 }
 
-/** Whether the broker of that folder is a container, and runs. */
+/** Whether the broker of that folder is a container, and runs, if only paused. */
 export async function composeRuns(folder: string): Promise<boolean> {
   return isCompose(folder) && isRunning(await readPlan(folder));
+}
+
+/** Whether the broker of that folder is a container that is paused. */
+export async function composePaused(folder: string): Promise<boolean> {
+  return isCompose(folder) && (await containerOf(await readPlan(folder), "paused")) !== "";
 }
 
 /** Whether that folder has what is known of a broker that is or was a container. */
@@ -124,6 +154,7 @@ export async function killCompose(folder: string): Promise<boolean> {
 export async function endCompose(folder: string): Promise<boolean> {
   if (!isCompose(folder)) return false;
   const { name, project } = await readPlan(folder);
+  needDocker(name);
   const id = await compose(project, name, "ps", "--all", "--quiet");
   await endProject(project);
   return id !== "";
@@ -239,10 +270,30 @@ class ComposeBroker implements Broker {
   }
 }
 
-async function isRunning({ name, project }: ComposePlan): Promise<boolean> {
+async function isRunning(plan: ComposePlan): Promise<boolean> {
+  return (await containerOf(plan, "running", "paused")) !== "";
+}
+
+/** The id of the broker's container if it is in one of those states, or nothing. */
+async function containerOf(
+  { name, project }: ComposePlan,
+  ...states: ("running" | "paused")[]
+): Promise<string> {
+  const wanted = states.flatMap((state) => ["--status", state]);
   // Fails when the service was never created.
-  const ids = await compose(project, name, "ps", "--quiet", "--status", "running").catch(() => "");
-  return ids !== "";
+  const id = await compose(project, name, "ps", "--quiet", ...wanted).catch(() => "");
+  return id.slice(0, 12);
+}
+
+/** Throws, with what to type, where a broker is a container and no engine answers. */
+function needDocker(name: BrokerName): void {
+  const problem = dockerProblem();
+  if (problem !== undefined) throw new Error(`${name} is a container: ${problem}`);
+}
+
+async function writePlan(plan: ComposePlan): Promise<void> {
+  // The address has the password.
+  await writeFile(planFile(plan.project.folder), JSON.stringify(plan), { mode: 0o600 });
 }
 
 async function readPlan(folder: string): Promise<ComposePlan> {

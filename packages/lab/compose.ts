@@ -151,6 +151,14 @@ export async function endProject({ folder, lasting, name }: ComposeProject): Pro
   await removeFolder(folder);
 }
 
+/** Removes what there still is of the project of that name, whose folder is gone: whether there was a container. */
+export async function endLostProject(name: string): Promise<boolean> {
+  const label = `label=com.docker.compose.project=${name}`;
+  const ids = await runQuietly(["docker", "ps", "--all", "--quiet", "--filter", label]);
+  await runQuietly(downCommand(name));
+  return ids !== "";
+}
+
 /** By its name alone, since what belongs to it carries a label. At once: nobody needs what a slow end would save. */
 function downCommand(name: string): string[] {
   const words = ["down", "--volumes", "--remove-orphans", "--timeout", "0"];

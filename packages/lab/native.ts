@@ -10,7 +10,7 @@ import {
   removeFolder,
   spawnUnderLifeline,
 } from "./lifeline.ts";
-import { becomesFree } from "./ports.ts";
+import { refuseTaken } from "./ports.ts";
 import { moveManagement } from "./rabbitmq.ts";
 import { type Identity, identityOf, isPaused, runs } from "./process-id.ts";
 import { eventually } from "./waiting.ts";
@@ -92,13 +92,9 @@ export async function runNativeAgain(
     );
   }
   if (former !== undefined) await lifelineEnds(former);
-  for (const port of plan.ports) {
-    if (plan.managementUrl?.endsWith(`:${port}`)) continue;
-    if (await becomesFree(port)) continue;
-    throw new Error(
-      `port ${port} is in use, and ${plan.name} is to have it again: stop what runs there`,
-    );
-  }
+  // The management page's port is no reason not to start.
+  const needed = plan.ports.filter((port) => !plan.managementUrl?.endsWith(`:${port}`));
+  await refuseTaken(plan.name, needed);
   return runNative(plan, lifeline, greet);
 }
 

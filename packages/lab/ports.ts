@@ -38,6 +38,16 @@ export async function becomesFree(port: number): Promise<boolean> {
   );
 }
 
+/** Throws for a port that somebody else has, where that broker is to have it again. */
+export async function refuseTaken(name: string, ports: readonly number[]): Promise<void> {
+  for (const port of ports) {
+    if (await becomesFree(port)) continue;
+    throw new Error(
+      `port ${port} is in use, and ${name} is to have it again: stop what runs there`,
+    );
+  }
+}
+
 function listen(port: number): Promise<Server | undefined> {
   const server = createServer();
   return new Promise((done) => {

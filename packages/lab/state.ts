@@ -14,6 +14,8 @@ export interface UpBroker {
   versions: Record<string, string>;
   /** Of a native one, as its folder says it too. */
   process?: Identity;
+  /** Of a container: the Compose project, as its folder says it too. */
+  project?: string;
   /** The `up --foreground` with which it ends. */
   owner?: Identity;
 }
