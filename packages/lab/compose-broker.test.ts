@@ -5,21 +5,23 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { attachCompose, composePaused, endCompose, startComposeAgain } from "./compose-broker.ts";
+import { type ComposeProject, pause } from "./compose.ts";
 import { freePorts } from "./ports.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "lab-compose-"));
 const env = { PATH: process.env["PATH"], DOCKER_HOST: process.env["DOCKER_HOST"] };
+const project: ComposeProject = {
+  name: "campus-lab-up-kafka-0a1b2c3d",
+  model: "streaming-kafka",
+  folder,
+  env: {},
+  lasting: true,
+};
 let port = 0;
 
 beforeEach(async () => {
   [port] = (await freePorts(1)) as [number];
-  const project = {
-    name: "campus-lab-up-kafka-0a1b2c3d",
-    model: "streaming-kafka",
-    folder,
-    env: { KAFKA_PORT: String(port) },
-    lasting: true,
-  };
+  project.env = { KAFKA_PORT: String(port) };
   const plan = { name: "kafka", project, address: `127.0.0.1:${port}`, answered: true };
   writeFileSync(join(folder, "compose.json"), JSON.stringify(plan));
   delete process.env["DOCKER_HOST"];
@@ -32,14 +34,15 @@ afterEach(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
-/** Puts a `docker` on the PATH that answers those lines of shell to `version`, `ps --status paused` and `volume ls`. */
-function docker({ version = "echo 26.1.5", paused = "", volumes = "" }): void {
+/** Puts a `docker` on the PATH that answers those lines of shell to `version`, `ps --status paused`, `volume ls` and `pause`. */
+function docker({ version = "echo 26.1.5", paused = "", volumes = "", pausing = "" }): void {
   const script = `#!/bin/sh
 case "$*" in
   "compose version"*) echo 2.26.1 ;;
   version*) ${version} ;;
   *"--status paused"*) ${paused} : ;;
   *"volume ls"*) ${volumes} : ;;
+  *" pause kafka") ${pausing} : ;;
 esac
 `;
   writeFileSync(join(folder, "docker"), script);
@@ -78,4 +81,10 @@ test("without an engine neither its start nor its end is a riddle", async () => 
   const told = "kafka is a container: no Docker engine is running. Type:";
   expect(await failureOf(startComposeAgain(folder, undefined))).toContain(told);
   expect(await failureOf(endCompose(folder))).toContain(told);
+});
+
+test("one that slips out of the freezer is frozen again", async () => {
+  const once = join(folder, "once");
+  docker({ pausing: `[ -e ${once} ] || { touch ${once}; echo 'unable to freeze' >&2; exit 1; };` });
+  expect(await failureOf(pause(project, "kafka"))).toBe("nothing");
 });

@@ -10,6 +10,7 @@ import {
   imageOf,
   openProject,
   override,
+  pause,
   provideImage,
   rabbitmqPassword,
 } from "./compose.ts";
@@ -246,7 +247,7 @@ class ComposeBroker implements Broker {
   }
 
   async pause(): Promise<void> {
-    await this.#compose("pause");
+    await pause(this.#plan.project, this.name);
   }
 
   async resume(): Promise<void> {

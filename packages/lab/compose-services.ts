@@ -1,7 +1,14 @@
 import { spawnSync } from "node:child_process";
 import { projectOf } from "./compose-broker.ts";
 import { dockerProblem } from "./compose-engine.ts";
-import { compose, type ComposeProject, endProject, openProject, override } from "./compose.ts";
+import {
+  compose,
+  type ComposeProject,
+  endProject,
+  openProject,
+  override,
+  pause,
+} from "./compose.ts";
 import { runQuietly } from "./doctor.ts";
 import type { Model } from "./evidence.ts";
 import { type Body, register } from "./service-body.ts";
@@ -114,7 +121,6 @@ async function up(project: ComposeProject, name: string, options: string[]): Pro
   void exited.then(() => (hasEnded = true));
   register({ exited, kill: () => void spawnSync("docker", ["kill", id]) }, name);
   const words = {
-    SIGSTOP: ["pause"],
     SIGCONT: ["unpause"],
     SIGTERM: ["kill", "--signal", "SIGTERM"],
     SIGKILL: ["kill", "--signal", "SIGKILL"],
@@ -127,7 +133,10 @@ async function up(project: ComposeProject, name: string, options: string[]): Pro
       return hasEnded;
     },
     async signal(signal) {
-      if (!hasEnded) await compose(project, name, ...words[signal]);
+      if (hasEnded) return;
+      await (signal === "SIGSTOP"
+        ? pause(project, name)
+        : compose(project, name, ...words[signal]));
     },
   };
 }

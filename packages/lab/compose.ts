@@ -14,6 +14,7 @@ import {
   spawnAtLifelineEnd,
 } from "./lifeline.ts";
 import { isAlive } from "./process-id.ts";
+import { eventually } from "./waiting.ts";
 
 /**
  * A Docker Compose project of the lab's own: some of the services of a part's
@@ -106,6 +107,21 @@ export async function compose(
     env: { ...(await withoutTheShells(model)), ...env },
     ...(creates ? { lifeline: folder } : {}),
   });
+}
+
+/**
+ * Stops all that runs in a service's container, as SIGSTOP does. With cgroups of version 1 a busy one
+ * slips out of the freezer now and then, and Docker gives up ("unable to freeze"): that is tried again.
+ */
+export async function pause(project: ComposeProject, service: string): Promise<void> {
+  await eventually(
+    `${service} is paused`,
+    async () => {
+      await compose(project, service, "pause");
+      return true;
+    },
+    { timeoutMs: 10_000 },
+  );
 }
 
 /**
