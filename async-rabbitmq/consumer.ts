@@ -1,7 +1,7 @@
 /** How a service takes deliveries in batches; one that may have killed a process before is worked on alone. */
-import { Batches } from "@lab/runtime/batches";
+import { Batches } from "@lab/runtime/work/batches";
 import { type Log, reasonOf } from "@lab/runtime/log";
-import { patiently } from "@lab/runtime/patience";
+import { retryTransient } from "@lab/runtime/transient";
 import { type Attempts, MOST_DEATHS } from "@lab/store/attempts";
 import type { ConfirmChannel, ConsumeMessage } from "amqplib";
 import { hasPendingRequeues, requeueLater, routeDeadLetters } from "./client.ts";
@@ -102,7 +102,7 @@ function oneByOne({ attempts, channel, log, publisher, queue }: ConsumerOptions,
     // By what it says: what kills is its content, and an id may be missing or another's.
     const key = new Bun.CryptoHasher("sha256").update(message.content).digest("hex");
     try {
-      if ((await patiently(log, async () => attempts.begin(key))) === "try") await work(batch);
+      if ((await retryTransient(log, async () => attempts.begin(key))) === "try") await work(batch);
       else {
         const reason = "killed_its_consumer";
         const detail = `${MOST_DEATHS} processes died with it alone in their hands`;
@@ -116,7 +116,7 @@ function oneByOne({ attempts, channel, log, publisher, queue }: ConsumerOptions,
       return requeueLater(channel, { message }, error, log);
     }
     // Of a dead one too: put back by hand it is tried again.
-    await patiently(log, async () => attempts.end(key)).catch((error: unknown) => {
+    await retryTransient(log, async () => attempts.end(key)).catch((error: unknown) => {
       if (isBug(error)) throw error;
       log.warn("store_unavailable", { reason: reasonOf(error) });
     });

@@ -14,16 +14,17 @@ import { decodeEvent, encodeEvent, type OrderPlaced } from "@lab/contracts/event
 import { Reservation, StockRow } from "@lab/contracts/order";
 import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs, type Faults } from "@lab/runtime/faults";
-import { createApp } from "@lab/runtime/http";
+import { createApp } from "@lab/runtime/http/app";
 import { createLog, type Log } from "@lab/runtime/log";
-import { patiently } from "@lab/runtime/patience";
-import { OrderParams } from "@lab/runtime/requests";
+import { retryTransient } from "@lab/runtime/transient";
+import { OrderParams } from "@lab/runtime/http/requests";
 import { listen, runService, type Service } from "@lab/runtime/service";
 import { Attempts, ATTEMPTS_SCHEMA } from "@lab/store/attempts";
 import { Inventory, INVENTORY_SCHEMA } from "@lab/store/inventory";
 import { Ledger, LEDGER_SCHEMA, type Processed } from "@lab/store/ledger";
 import { Store } from "@lab/store/store";
 import { OPENING_STOCK } from "@lab/workflow/menu";
+import { answerTo } from "@lab/workflow/reservation";
 import { type Static, Type } from "@sinclair/typebox";
 import type { ConfirmChannel, ConsumeMessage } from "amqplib";
 import { acknowledge, AmqpUrl, type Delivery, giveUp, requeueLater } from "./client.ts";
@@ -59,10 +60,10 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
     faults,
     log,
     health: () => ({
-      needs: { database: store.healthy(), broker: broker.connected() },
-      owed: { unconfirmed: broker.unconfirmed() },
-      waits_for: broker.waitsFor(),
-      problems: [...store.problems(), ...broker.problems()],
+      needs: { database: store.healthy(), broker: broker.connected },
+      owed: { unconfirmed: broker.unconfirmed },
+      waits_for: broker.waitsFor,
+      problems: [...store.problems(), ...broker.problems],
     }),
   })
     .get("/stock", ({ query }) => inventory.stock(query.kitchen), {
@@ -140,12 +141,12 @@ async function onOrderPlaced(
       }
     }
     if (work.length === 0) return;
-    const answers = await patiently(log, () =>
+    const answers = await retryTransient(log, () =>
       store.commit(() => work.map(({ event }) => ledger.once(event, () => reserve(stock, event)))),
     );
     const said = answers.map((answer, n) =>
       answer.kind === "done"
-        ? publisher.publishPatiently(answer.outcome)
+        ? publisher.publishUntilStored(answer.outcome)
         : refuse(stock, publisher, work[n]!.message, answer.detail),
     );
     await Promise.all(said);
@@ -170,8 +171,10 @@ function refuse(
 
 /** Decides, and returns the answer as it will be stored and said. */
 function reserve({ inventory, log }: Stock, event: OrderPlaced): Processed {
-  const answer = inventory.reserveFor(event, "inventory-service");
-  if ("kind" in answer) return answer;
+  const { order_id, user_id, kitchen, items } = event.data;
+  const decision = inventory.reserve(order_id, kitchen, items, user_id);
+  if (decision.kind === "reused") return decision;
+  const answer = answerTo(event, "inventory-service", decision);
   log.debug("stock_decided", { order_id: answer.subject, says: answer.type });
   return { kind: "done", outcome: encodeEvent(answer) };
 }

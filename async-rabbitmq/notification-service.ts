@@ -17,10 +17,10 @@ import {
 import { NotificationPage } from "@lab/contracts/order";
 import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs, type Faults } from "@lab/runtime/faults";
-import { createApp } from "@lab/runtime/http";
+import { createApp } from "@lab/runtime/http/app";
 import { createLog, type Log } from "@lab/runtime/log";
-import { patiently } from "@lab/runtime/patience";
-import { PageQuery } from "@lab/runtime/requests";
+import { retryTransient } from "@lab/runtime/transient";
+import { PageQuery } from "@lab/runtime/http/requests";
 import { listen, runService, type Service } from "@lab/runtime/service";
 import { Attempts, ATTEMPTS_SCHEMA } from "@lab/store/attempts";
 import { Ledger, LEDGER_SCHEMA, type Processed } from "@lab/store/ledger";
@@ -58,10 +58,10 @@ export async function startNotification(config: Static<typeof Config>): Promise<
     faults,
     log,
     health: () => ({
-      needs: { database: store.healthy(), broker: broker.connected() },
-      owed: { unconfirmed: broker.unconfirmed() },
-      waits_for: broker.waitsFor(),
-      problems: [...store.problems(), ...broker.problems()],
+      needs: { database: store.healthy(), broker: broker.connected },
+      owed: { unconfirmed: broker.unconfirmed },
+      waits_for: broker.waitsFor,
+      problems: [...store.problems(), ...broker.problems],
     }),
   }).get("/notifications", ({ query }) => notifications.page(query), {
     query: PageQuery,
@@ -134,12 +134,12 @@ async function onInventoryReserved(
       }
     }
     if (work.length === 0) return;
-    const sent = await patiently(log, () =>
+    const sent = await retryTransient(log, () =>
       store.commit(() => work.map(({ event }) => ledger.once(event, () => tell(desk, event)))),
     );
     const said = sent.map((confirmation, n) =>
       confirmation.kind === "done"
-        ? publisher.publishPatiently(confirmation.outcome)
+        ? publisher.publishUntilStored(confirmation.outcome)
         : refuse(desk, publisher, work[n]!.message, confirmation.detail),
     );
     await Promise.all(said);

@@ -13,11 +13,11 @@ import { decodeEvent, type EventOf, newEvent } from "@lab/contracts/events";
 import { Order, OrderAccepted, OrderPage, PlaceOrder } from "@lab/contracts/order";
 import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs, type Faults } from "@lab/runtime/faults";
-import { createApp } from "@lab/runtime/http";
+import { createApp } from "@lab/runtime/http/app";
 import { createLog, type Log } from "@lab/runtime/log";
-import { patiently } from "@lab/runtime/patience";
-import { OrderHeaders, OrderParams, OrderQuery } from "@lab/runtime/requests";
-import { Repeater } from "@lab/runtime/repeater";
+import { retryTransient } from "@lab/runtime/transient";
+import { OrderHeaders, OrderParams, OrderQuery } from "@lab/runtime/http/requests";
+import { Repeater } from "@lab/runtime/work/repeater";
 import { listen, runService, type Service } from "@lab/runtime/service";
 import { childTrace } from "@lab/runtime/trace";
 import { Attempts, ATTEMPTS_SCHEMA } from "@lab/store/attempts";
@@ -59,15 +59,15 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     faults,
     log,
     health: () => ({
-      needs: { database: store.healthy(), broker: broker.connected() },
+      needs: { database: store.healthy(), broker: broker.connected },
       owed: {
         outbox: outbox.owed(),
-        unconfirmed: broker.unconfirmed(),
+        unconfirmed: broker.unconfirmed,
         unanswered: orders.unanswered(),
         untold: orders.owed("reserved", new Set()),
       },
-      waits_for: broker.waitsFor(),
-      problems: [...store.problems(), ...broker.problems()],
+      waits_for: broker.waitsFor,
+      problems: [...store.problems(), ...broker.problems],
     }),
   })
     .post(
@@ -210,7 +210,7 @@ async function onOutcomes(
       }
     }
     if (work.length === 0) return;
-    await patiently(log, () =>
+    await retryTransient(log, () =>
       store.commit(() => {
         for (const { event } of work) {
           const { type, time, data } = event;

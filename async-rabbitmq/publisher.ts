@@ -2,8 +2,8 @@
 import { CONTENT_TYPE, type LabEvent } from "@lab/contracts/events";
 import { type Owed, owed } from "@lab/runtime/health";
 import type { Log } from "@lab/runtime/log";
-import { mayPass } from "@lab/runtime/patience";
-import { Backoff } from "@lab/runtime/backoff";
+import { isTransient } from "@lab/runtime/transient";
+import { Backoff } from "@lab/runtime/work/backoff";
 import type { Outbox, OutboxRow } from "@lab/store/outbox";
 import {
   type ConfirmChannel,
@@ -23,7 +23,7 @@ export function isBrokers(error: unknown): boolean {
 
 /** Whether neither RabbitMQ nor the database is to blame. Tried again, a bug would take the good messages of its batch along until they are dead. */
 export function isBug(error: unknown): boolean {
-  return !isBrokers(error) && !mayPass(error);
+  return !isBrokers(error) && !isTransient(error);
 }
 
 /** Why a message is dead, where its consumer says so. */
@@ -82,8 +82,8 @@ export class Publisher {
    * consumer, whose messages wait in the queue meanwhile: to count its failures as attempts at them
    * would make healthy ones dead.
    */
-  publishPatiently(body: string): Promise<void> {
-    return this.#patiently(() => this.publish(body));
+  publishUntilStored(body: string): Promise<void> {
+    return this.#untilStored(() => this.publish(body));
   }
 
   /**
@@ -106,7 +106,7 @@ export class Publisher {
       "dead-attempts": attempts,
     };
     const put = (all: object) =>
-      this.#patiently(() => this.#send("", deadQueue(queue), content, { ...kept, headers: all }));
+      this.#untilStored(() => this.#send("", deadQueue(queue), content, { ...kept, headers: all }));
     try {
       await put({ ...headers, ...died });
     } catch (error) {
@@ -116,7 +116,7 @@ export class Publisher {
     }
   }
 
-  async #patiently(send: () => Promise<void>): Promise<void> {
+  async #untilStored(send: () => Promise<void>): Promise<void> {
     for (;;) {
       try {
         return await send();

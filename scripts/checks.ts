@@ -1,11 +1,11 @@
-import { lookForDocker } from "@lab/lab/compose-engine";
-import { repoFolder } from "@lab/lab/folders";
-import { SERVICES } from "@lab/lab/processes";
-import { checkPublished } from "@lab/report/publish";
+import { lookForDocker } from "@lab/lab/machine/compose-engine";
+import { repoFolder } from "@lab/evidence/folders";
+import { SERVICES } from "@lab/lab/services/processes";
+import { checkPublished } from "@lab/report/publish/publish";
 import { join } from "node:path";
-import { bunTest, type Counts } from "./bun-test.ts";
+import { bunTest, type Counts } from "./run/bun-test.ts";
 import { say } from "./say.ts";
-import { unitTests } from "./test-files.ts";
+import { unitTests } from "./run/test-files.ts";
 
 /** A check of the code itself: throws with what is wrong; gives the reason where it can't be done. */
 interface Check {

@@ -1,11 +1,11 @@
 // The lab's command line: finds the command, shows help, and turns errors into exit codes.
 // 0 all well, 1 something fell short, 2 the command line or the environment is wrong, 130 interrupted.
 import { readdirSync } from "node:fs";
-import { bypassProxy } from "@lab/lab/settings";
+import { bypassProxy } from "@lab/evidence/settings";
 import { ConfigError } from "@lab/runtime/env";
 import { join } from "node:path";
 import { type Command, parseInput, unknown, UsageError } from "./command.ts";
-import { checkEnvironment } from "./environment.ts";
+import { checkEnvironment } from "./up/environment.ts";
 import { say } from "./say.ts";
 
 const folder = join(import.meta.dir, "commands");

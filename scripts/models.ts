@@ -1,5 +1,5 @@
-import type { BrokerName } from "@lab/lab/brokers";
-import type { Model } from "@lab/lab/evidence";
+import type { BrokerName } from "@lab/lab/brokers/broker";
+import type { Model } from "@lab/evidence/evidence";
 
 /** What the command line calls a model, which broker it stands on, and its fixed ports when a person starts it. */
 export const MODELS: Record<

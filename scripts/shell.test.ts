@@ -1,10 +1,10 @@
 // The lab in shells, folders and environments as people have them.
-import { repoFolder } from "@lab/lab/folders";
+import { repoFolder } from "@lab/evidence/folders";
 import { afterAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { checkEnvironment, serviceSettings } from "./environment.ts";
+import { checkEnvironment, serviceSettings } from "./up/environment.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "Übung an der Uni-"));
 const before = { ...process.env };

@@ -1,6 +1,6 @@
 // Where the streaming model runs, for the commands that look at it.
-import { settings } from "@lab/lab/settings";
-import { readState, serviceRuns } from "@lab/lab/state";
+import { settings } from "@lab/evidence/settings";
+import { readState, serviceRuns } from "@lab/lab/brokers/state";
 
 /** The address of Kafka: `KAFKA_BROKERS`, or the broker of `lab up`. Throws with the command to type when there is none. */
 export async function kafkaAddress(): Promise<string> {

@@ -1,8 +1,8 @@
 // The code's own shape: what may import what, how long a file may be, which commands the READMEs may name.
-import { repoFolder } from "@lab/lab/folders";
+import { repoFolder } from "@lab/evidence/folders";
 import { expect, test } from "bun:test";
 import { globSync, readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join, normalize } from "node:path";
 
 const MODELS = ["sync-rest", "async-rabbitmq", "streaming-kafka"];
 
@@ -44,18 +44,75 @@ test("packages import neither models nor scripts", () => {
     .filter(({ path }) => path.startsWith("packages/"))
     .flatMap(({ path, text }) =>
       importsOf(text)
-        .filter((from) => /^(\.\.\/\.\.|@lab\/(sync|async|stream))/.test(from))
+        .filter((from) => !target(path, from).startsWith("packages/"))
         .map((from) => `${path} imports ${from}`),
     );
   expect(broken).toEqual([]);
 });
 
+/** What each room of the lab may import beside itself and what a service is made of; what stands further up may import what stands below. */
+const ROOMS = [
+  "packages/evidence",
+  "packages/lab/host",
+  "packages/lab/machine",
+  "packages/lab/proxy",
+  "packages/lab/load",
+  "packages/lab/brokers/kafka",
+  "packages/lab/brokers",
+  "packages/lab/services",
+  "packages/lab/probes",
+  "packages/lab/check",
+  "packages/lab/experiment",
+  "packages/proof",
+];
+
+test("no room of the lab imports one above it, and the report knows the evidence alone", () => {
+  const broken = importsBetweenFolders().filter(([from, to]) => {
+    if (from.startsWith("packages/report")) return !/^packages\/(evidence|report)/.test(to);
+    const [own, other] = [from, to].map((folder) =>
+      ROOMS.findLastIndex((room) => folder.startsWith(room)),
+    );
+    return own !== -1 && other! > own!;
+  });
+  expect(broken.map((one) => one.join(" imports "))).toEqual([]);
+});
+
+test("no two folders of packages import each other, by whatever way", () => {
+  const arrows = importsBetweenFolders();
+  const reach = (from: string, seen = new Set<string>()): Set<string> => {
+    for (const [a, b] of arrows) if (a === from && !seen.has(b)) reach(b, seen.add(b));
+    return seen;
+  };
+  const folders = [...new Set(arrows.map(([from]) => from))];
+  expect(folders.filter((folder) => reach(folder).has(folder))).toEqual([]);
+});
+
+/** Without tests, which may look at what they test from above. */
+function importsBetweenFolders(): [from: string, to: string][] {
+  return files
+    .filter(({ path }) => path.startsWith("packages/") && !path.endsWith(".test.ts"))
+    .flatMap(({ path, text }) =>
+      importsOf(text)
+        .map((from): [string, string] => [dirname(path), dirname(target(path, from))])
+        .filter(([from, to]) => from !== to && /^packages\/[^:]+$/.test(to)),
+    );
+}
+
+test("no folder has more files than one looks through", () => {
+  const counted = Map.groupBy(files, ({ path }) => dirname(path));
+  // One file a command, and one a proof.
+  const full = [...counted].filter(
+    ([folder, own]) => own.length > 15 && !/^scripts\/commands$|\/tests\/proof$/.test(folder),
+  );
+  expect(full.map(([folder, own]) => `${folder}: ${own.length} files`)).toEqual([]);
+});
+
 test("a service reads its environment through readEnv alone", () => {
   const readers = files
-    .filter(({ path }) => !/^(scripts|packages\/(lab|proof))\/|\/tests\//.test(path))
+    .filter(({ path }) => !/^(scripts|packages\/(evidence|lab|proof))\/|\/tests\//.test(path))
     .filter(({ text }) => /(Bun|process)\.env\b/.test(text))
     .map(({ path }) => path);
-  const runtime = ["direct-calls", "production", "service"];
+  const runtime = ["http/direct-calls", "http/production", "service"];
   expect(readers.sort()).toEqual(runtime.map((name) => `packages/runtime/${name}.ts`));
 });
 
@@ -113,6 +170,14 @@ test("the lockfile is one that the oldest Bun of scripts/lab can read, and names
 
 function read(path: string): string {
   return readFileSync(join(repoFolder, path), "utf8");
+}
+
+/** The file that an import names, from the root of the repository; a library's name as it is, below packages/. */
+function target(path: string, from: string): string {
+  if (from.startsWith(".")) return normalize(join(dirname(path), from));
+  const [, part, rest] = /^@lab\/([^/]+)\/(.+)$/.exec(from) ?? [];
+  if (part === undefined) return `packages/${from}`;
+  return `${MODELS.includes(part) ? "" : "packages/"}${part}/${rest}.ts`;
 }
 
 function importsOf(text: string): string[] {

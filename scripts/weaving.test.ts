@@ -1,5 +1,5 @@
 // What a proof changes in the code of a service is there to be changed, and every bit of it is tried.
-import { repoFolder } from "@lab/lab/folders";
+import { repoFolder } from "@lab/evidence/folders";
 import { EVERYWHERE, editOf, type Gaps, STOP_STEP } from "@lab/proof/weaving/gaps";
 import type { Protections } from "@lab/proof/weaving/protections";
 import { type Edit, weave } from "@lab/proof/weaving/weave";
@@ -54,7 +54,7 @@ test("every protection of a model is taken away there, so that the checker has t
 /** The protections that a model's mutants go without, in its own situations and in the shared ones. */
 function takenAwayIn(model: string): string[] {
   const suite = read(`${model}/tests/proof/mutants.test.ts`);
-  const shared = read("packages/proof/mutants.ts").split(/^export (?:const|function) /m);
+  const shared = read("packages/proof/kills/mutants.ts").split(/^export (?:const|function) /m);
   // Lint allows no import that isn't used.
   const used = shared.filter((text) => suite.includes(/^\w+/.exec(text)?.[0] ?? ""));
   const names = [suite, ...used].flatMap((text) =>
@@ -65,7 +65,7 @@ function takenAwayIn(model: string): string[] {
 
 test("every crash point is visited, and every visited one is there, once", () => {
   const everywhere = [
-    ...read("packages/proof/crash-points.ts").matchAll(/\[service, "([\w-]+)"/g),
+    ...read("packages/proof/kills/crash-points.ts").matchAll(/\[service, "([\w-]+)"/g),
   ].map(([, point]) => point!);
   expect(everywhere.sort()).toEqual(Object.keys(EVERYWHERE).sort());
   for (const { GAPS, model } of MODELS) {

@@ -13,7 +13,7 @@
 import { decodeEvent } from "@lab/contracts/events";
 import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs } from "@lab/runtime/faults";
-import { createApp } from "@lab/runtime/http";
+import { createApp } from "@lab/runtime/http/app";
 import { createLog, type Log } from "@lab/runtime/log";
 import { listen, runService, type Service } from "@lab/runtime/service";
 import { Analytics, ANALYTICS_SCHEMA } from "@lab/store/analytics";
@@ -23,10 +23,10 @@ import { canonicalJson, digestOf, prometheusText } from "@lab/workflow/metrics";
 import { type Static, Type } from "@sinclair/typebox";
 import type { EachBatchPayload, KafkaMessage } from "kafkajs";
 import { LogWatch, readFrom } from "./log-watch.ts";
-import { ONE_BY_ONE_SCHEMA } from "./one-by-one.ts";
-import { slicesOf } from "./partitions.ts";
+import { ONE_BY_ONE_SCHEMA } from "./kafka/one-by-one.ts";
+import { slicesOf } from "./kafka/partitions.ts";
 import { beginReplay, finishReplay, type Fold, lastReplay, rewind } from "./replay.ts";
-import { Stream } from "./stream.ts";
+import { Stream } from "./kafka/stream.ts";
 import { KafkaBrokers, Namespace, SEND_BATCH, topics } from "./topics.ts";
 
 export const Config = Type.Object({

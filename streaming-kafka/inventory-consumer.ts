@@ -15,19 +15,20 @@ import { CONTENT_TYPE, decodeEvent, encodeEvent, type OrderPlaced } from "@lab/c
 import { Reservation, StockRow } from "@lab/contracts/order";
 import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs, type Faults, InjectedFailure } from "@lab/runtime/faults";
-import { createApp } from "@lab/runtime/http";
+import { createApp } from "@lab/runtime/http/app";
 import { createLog, type Log, reasonOf } from "@lab/runtime/log";
-import { OrderParams } from "@lab/runtime/requests";
+import { OrderParams } from "@lab/runtime/http/requests";
 import { listen, runService, type Service } from "@lab/runtime/service";
 import { Inventory, INVENTORY_SCHEMA } from "@lab/store/inventory";
 import { Ledger, LEDGER_SCHEMA, type Processed } from "@lab/store/ledger";
 import { Store } from "@lab/store/store";
 import { OPENING_STOCK } from "@lab/workflow/menu";
+import { answerTo } from "@lab/workflow/reservation";
 import { type Static, Type } from "@sinclair/typebox";
 import type { Batch, EachBatchPayload, KafkaMessage, Message } from "kafkajs";
-import { deadLetter, ONE_BY_ONE_SCHEMA } from "./one-by-one.ts";
-import { slicesOf } from "./partitions.ts";
-import { Stream } from "./stream.ts";
+import { deadLetter, ONE_BY_ONE_SCHEMA } from "./kafka/one-by-one.ts";
+import { slicesOf } from "./kafka/partitions.ts";
+import { Stream } from "./kafka/stream.ts";
 import { KafkaBrokers, Namespace, PARTITIONS, SEND_BATCH, type Topics, topics } from "./topics.ts";
 
 export const Config = Type.Object({
@@ -190,8 +191,10 @@ function refuse(
 
 /** Decides, and returns the answer as it will be stored and said. */
 function reserve({ inventory, log }: Stock, event: OrderPlaced): Processed {
-  const answer = inventory.reserveFor(event, "inventory-consumer");
-  if ("kind" in answer) return answer;
+  const { order_id, user_id, kitchen, items } = event.data;
+  const decision = inventory.reserve(order_id, kitchen, items, user_id);
+  if (decision.kind === "reused") return decision;
+  const answer = answerTo(event, "inventory-consumer", decision);
   log.debug("stock_decided", { order_id: answer.subject, says: answer.type });
   return { kind: "done", outcome: encodeEvent(answer) };
 }

@@ -1,14 +1,14 @@
 /** What has Analytics read on from where its own database stands, and look at the log for what that has lost. */
 import { owed, type Owed } from "@lab/runtime/health";
 import type { Log } from "@lab/runtime/log";
-import { mayPass } from "@lab/runtime/patience";
-import { Repeater } from "@lab/runtime/repeater";
+import { isTransient } from "@lab/runtime/transient";
+import { Repeater } from "@lab/runtime/work/repeater";
 import type { Analytics } from "@lab/store/analytics";
 import { recordsIn } from "@lab/store/gaps";
 import type { Store } from "@lab/store/store";
 import { type Consumer, type Kafka, KafkaJSError } from "kafkajs";
-import { isBug, wordsOf } from "./errors.ts";
-import { fetchLogs } from "./topic-logs.ts";
+import { isBug, wordsOf } from "./kafka/errors.ts";
+import { fetchLogs } from "./kafka/topic-logs.ts";
 import { keepRecords, type Topics } from "./topics.ts";
 
 const EVERY_MS = 5_000;
@@ -107,7 +107,7 @@ export function readFrom(
       readOn();
     } catch (error) {
       // As it came it would end the consumer; a database that can't be read may be read again.
-      throw mayPass(error) ? new KafkaJSError(error as Error) : error;
+      throw isTransient(error) ? new KafkaJSError(error as Error) : error;
     }
   });
   return readOn;

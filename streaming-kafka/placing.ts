@@ -1,7 +1,7 @@
 /** How orders are placed in the streaming model: one, or a stream of them that a seed gives. */
 import { newEvent } from "@lab/contracts/events";
 import type { Order, PlaceOrder } from "@lab/contracts/order";
-import type { Backoff } from "@lab/runtime/backoff";
+import type { Backoff } from "@lab/runtime/work/backoff";
 import type { Faults } from "@lab/runtime/faults";
 import type { Log } from "@lab/runtime/log";
 import { childTrace } from "@lab/runtime/trace";
@@ -10,7 +10,7 @@ import type { Orders } from "@lab/store/orders";
 import type { Outbox } from "@lab/store/outbox";
 import type { Store } from "@lab/store/store";
 import { bulkOrder } from "@lab/workflow/bulk";
-import type { Stream } from "./stream.ts";
+import type { Stream } from "./kafka/stream.ts";
 import { SEND_BATCH, type Topics } from "./topics.ts";
 
 /** What the order service works with. */

@@ -7,8 +7,8 @@ import { gapsInWords, type Positions } from "@lab/store/gaps";
 import type { Store } from "@lab/store/store";
 import { digestOf } from "@lab/workflow/metrics";
 import type { LogWatch } from "./log-watch.ts";
-import { setGroupOffsets } from "./membership.ts";
-import type { Stream } from "./stream.ts";
+import { setGroupOffsets } from "./kafka/membership.ts";
+import type { Stream } from "./kafka/stream.ts";
 import type { Topics } from "./topics.ts";
 
 /** What Analytics works with. */

@@ -1,6 +1,6 @@
 /** What the three services agree on: topics, keys and consumer groups. */
 import type { Log } from "@lab/runtime/log";
-import { Repeater } from "@lab/runtime/repeater";
+import { Repeater } from "@lab/runtime/work/repeater";
 import { Type } from "@sinclair/typebox";
 import {
   type Admin,
@@ -9,8 +9,8 @@ import {
   type Kafka,
   type KafkaJSProtocolError,
 } from "kafkajs";
-import { isBug, rootOf } from "./errors.ts";
-import type { Troubles } from "./troubles.ts";
+import { isBug, rootOf } from "./kafka/errors.ts";
+import type { Troubles } from "./kafka/troubles.ts";
 
 /**
  * Both topics have as many, so the same kitchen has the same partition number

@@ -2,7 +2,7 @@
 import { type Order, RejectReason } from "@lab/contracts/order";
 import type { ProblemCode } from "@lab/contracts/problem";
 import { type Log, reasonOf } from "@lab/runtime/log";
-import type { Attempt } from "@lab/runtime/repair";
+import type { Attempt } from "@lab/runtime/work/repair";
 import { Value } from "@sinclair/typebox/value";
 
 /** Where the neighbours are, and how long an answer may take. */

@@ -2,7 +2,7 @@
 import type { Order, OrderStatus } from "@lab/contracts/order";
 import type { Faults } from "@lab/runtime/faults";
 import type { Log } from "@lab/runtime/log";
-import { type Attempt, Repair } from "@lab/runtime/repair";
+import { type Attempt, Repair } from "@lab/runtime/work/repair";
 import { childTrace } from "@lab/runtime/trace";
 import type { Orders } from "@lab/store/orders";
 import type { Releases } from "@lab/store/releases";

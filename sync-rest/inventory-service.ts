@@ -13,9 +13,9 @@ import { Release, repeatedSku, Reservation, Reserve, StockRow } from "@lab/contr
 import { Problem } from "@lab/contracts/problem";
 import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs, type Faults } from "@lab/runtime/faults";
-import { createApp } from "@lab/runtime/http";
+import { createApp } from "@lab/runtime/http/app";
 import { createLog, type Log } from "@lab/runtime/log";
-import { OrderParams } from "@lab/runtime/requests";
+import { OrderParams } from "@lab/runtime/http/requests";
 import { listen, runService, type Service } from "@lab/runtime/service";
 import { Inventory, INVENTORY_SCHEMA } from "@lab/store/inventory";
 import { Store } from "@lab/store/store";

@@ -11,18 +11,18 @@
  */
 import { Order, OrderAccepted, OrderConfirmed, OrderPage, PlaceOrder } from "@lab/contracts/order";
 import { Problem, type ProblemCode } from "@lab/contracts/problem";
-import { callDirectly } from "@lab/runtime/direct-calls";
+import { callDirectly } from "@lab/runtime/http/direct-calls";
 import { HttpUrl, serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs } from "@lab/runtime/faults";
-import { createApp } from "@lab/runtime/http";
+import { createApp } from "@lab/runtime/http/app";
 import { createLog, reasonOf } from "@lab/runtime/log";
-import { DatabaseLost, mayPass } from "@lab/runtime/patience";
-import { OrderHeaders, OrderParams, OrderQuery } from "@lab/runtime/requests";
+import { isTransient } from "@lab/runtime/transient";
+import { OrderHeaders, OrderParams, OrderQuery } from "@lab/runtime/http/requests";
 import { listen, runService, type Service } from "@lab/runtime/service";
 import { childTrace } from "@lab/runtime/trace";
 import { Orders, ORDERS_SCHEMA } from "@lab/store/orders";
 import { Releases, RELEASES_SCHEMA } from "@lab/store/releases";
-import { Store } from "@lab/store/store";
+import { DatabaseLost, Store } from "@lab/store/store";
 import { type Static, Type } from "@sinclair/typebox";
 import { Client } from "./client.ts";
 import { finish, giveUp, type Shop, startRepairs } from "./endings.ts";
@@ -140,7 +140,7 @@ async function onOrder(
     await finish(shop, order_id, reserved.at, told);
     return confirmed(order_id, told.kind === "told");
   } catch (error) {
-    if (!mayPass(error)) throw error;
+    if (!isTransient(error)) throw error;
     log.warn("store_unavailable", { order_id, reason: reasonOf(error) });
     // Its end can't be stored, and whether the order still is, nobody knows.
     if (error instanceof DatabaseLost) {

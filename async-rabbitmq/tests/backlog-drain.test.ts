@@ -1,9 +1,9 @@
 /** Inventory dead for a minute: the customers get their receipts, the queue keeps the orders. */
-import { count } from "@lab/lab/databases";
-import { experiment, type Run } from "@lab/lab/experiment";
-import { LATENCY_COLUMNS, latencies, latencyRow, openLoop } from "@lab/lab/load";
-import { settings } from "@lab/lab/settings";
-import { eventually, nowUs, outage, sample } from "@lab/lab/waiting";
+import { count } from "@lab/lab/probes/databases";
+import { experiment, type Run } from "@lab/lab/experiment/experiment";
+import { LATENCY_COLUMNS, latencies, latencyRow, openLoop } from "@lab/lab/load/load";
+import { settings } from "@lab/evidence/settings";
+import { eventually, nowUs, outage, sample } from "@lab/lab/host/waiting";
 import {
   acceptedBetween,
   completionsMs,

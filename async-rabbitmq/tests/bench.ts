@@ -1,10 +1,10 @@
-import { count, read } from "@lab/lab/databases";
+import { count, read } from "@lab/lab/probes/databases";
 import { encodeEvent, type OrderPlaced } from "@lab/contracts/events";
 import { derivedId } from "@lab/contracts/ids";
-import type { Run } from "@lab/lab/experiment";
-import { placeOrder } from "@lab/lab/load";
-import type { Spy } from "@lab/lab/rabbitmq-tools";
-import { eventually, settled } from "@lab/lab/waiting";
+import type { Run } from "@lab/lab/experiment/experiment";
+import { placeOrder } from "@lab/lab/load/load";
+import type { Spy } from "@lab/lab/probes/rabbitmq-tools";
+import { eventually, settled } from "@lab/lab/host/waiting";
 import { type Lab } from "./campus.ts";
 
 /** Units of the one item that each order of the bench asks for. */
@@ -117,7 +117,7 @@ export class Bench {
 
   /** Everything until now. */
   totals(): Totals {
-    const { inventory, third } = this.lab.campus;
+    const { inventory, downstream } = this.lab.campus;
     const ids = new Set(this.#answers().map(({ id }) => id));
     const answers = this.#answers().length;
     return {
@@ -127,7 +127,7 @@ export class Bench {
         inventory,
         "SELECT count(*) AS n FROM reservations WHERE state = 'reserved'",
       ),
-      confirmations: count(third, "SELECT count(*) AS n FROM notifications"),
+      confirmations: count(downstream, "SELECT count(*) AS n FROM notifications"),
       stock: count(
         inventory,
         "SELECT quantity AS n FROM stock WHERE kitchen = 'main' AND sku = 'burger'",

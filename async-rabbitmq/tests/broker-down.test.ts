@@ -1,9 +1,9 @@
 /** The broker itself dies: the outbox keeps what can't be published, and nobody has to be restarted. */
-import { count, OUTBOX_DEPTH } from "@lab/lab/databases";
+import { count, OUTBOX_DEPTH } from "@lab/lab/probes/databases";
 import { ownBroker } from "@lab/proof/common";
-import { experiment } from "@lab/lab/experiment";
-import { LATENCY_COLUMNS, latencies, latencyRow, openLoop } from "@lab/lab/load";
-import { eventually, nowUs, outage, sample } from "@lab/lab/waiting";
+import { experiment } from "@lab/lab/experiment/experiment";
+import { LATENCY_COLUMNS, latencies, latencyRow, openLoop } from "@lab/lab/load/load";
+import { eventually, nowUs, outage, sample } from "@lab/lab/host/waiting";
 import {
   acceptedBetween,
   deadCounts,

@@ -1,12 +1,12 @@
-import { count, OUTBOX_DEPTH, read } from "@lab/lab/databases";
-import type { Broker } from "@lab/lab/brokers";
-import { checkOrders, type Verdict, violations } from "@lab/lab/checker";
-import type { Run } from "@lab/lab/experiment";
-import type { Outcome } from "@lab/lab/history";
-import { placeOrder } from "@lab/lab/load";
-import { type Campus, startModel } from "@lab/lab/processes";
-import { Rabbitmq } from "@lab/lab/rabbitmq-tools";
-import { eventually, settled } from "@lab/lab/waiting";
+import { count, OUTBOX_DEPTH, read } from "@lab/lab/probes/databases";
+import type { Broker } from "@lab/lab/brokers/broker";
+import { checkOrders, type Verdict, violations } from "@lab/lab/check/checker";
+import type { Run } from "@lab/lab/experiment/experiment";
+import type { Outcome } from "@lab/lab/load/history";
+import { placeOrder } from "@lab/lab/load/load";
+import { type Campus, startModel } from "@lab/lab/services/processes";
+import { Rabbitmq } from "@lab/lab/probes/rabbitmq-tools";
+import { eventually, settled } from "@lab/lab/host/waiting";
 import { bulkOrder, OFF_MENU_SKU } from "@lab/workflow/bulk";
 import { deadQueue, topology, type Topology } from "../topology.ts";
 
@@ -110,7 +110,7 @@ export function holdsClean(run: Run, { campus }: Lab): Verdict {
     operations: run.history.operations,
     orders: campus.order.database,
     inventory: campus.inventory.database,
-    notification: campus.third.database,
+    notification: campus.downstream.database,
   });
   run.holds("the checker finds nothing illegal", violations(verdict), {});
   return verdict;

@@ -1,12 +1,12 @@
 /** At least once on the wire, once in effect: the ledger, the order id as key, and the answer said again. */
 import { ownBroker } from "@lab/proof/common";
-import { setFaults } from "@lab/lab/set-faults";
+import { setFaults } from "@lab/lab/services/set-faults";
 import type { OrderPlaced } from "@lab/contracts/events";
 import { newId } from "@lab/contracts/ids";
-import type { Broker } from "@lab/lab/brokers";
-import { experiment } from "@lab/lab/experiment";
-import { type ServiceProcess, startService } from "@lab/lab/processes";
-import { eventually, settled } from "@lab/lab/waiting";
+import type { Broker } from "@lab/lab/brokers/broker";
+import { experiment } from "@lab/lab/experiment/experiment";
+import { type ServiceProcess, startService } from "@lab/lab/services/processes";
+import { eventually, settled } from "@lab/lab/host/waiting";
 import { join } from "node:path";
 import { Bench, QTY } from "./bench.ts";
 import { deadCounts, holdsClean, NO_DEAD_LETTERS, nothingOpen, startLab } from "./campus.ts";

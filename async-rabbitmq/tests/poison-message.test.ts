@@ -1,14 +1,14 @@
 /** What can never be valid goes aside at once; what failed too often too; both can be put back. */
-import { count, read } from "@lab/lab/databases";
-import { setFaults } from "@lab/lab/set-faults";
-import type { Broker } from "@lab/lab/brokers";
-import { DeadLetters, letterText, SOURCES } from "@lab/lab/dead-letters";
-import type { DeadLetter, SourceQueue } from "@lab/lab/dead-letters";
-import { experiment, type Run } from "@lab/lab/experiment";
-import { repoFolder } from "@lab/lab/folders";
-import { placeOrder } from "@lab/lab/load";
-import type { ServiceProcess } from "@lab/lab/processes";
-import { eventually } from "@lab/lab/waiting";
+import { count, read } from "@lab/lab/probes/databases";
+import { setFaults } from "@lab/lab/services/set-faults";
+import type { Broker } from "@lab/lab/brokers/broker";
+import { DeadLetters, letterText, SOURCES } from "@lab/lab/probes/dead-letters";
+import type { DeadLetter, SourceQueue } from "@lab/lab/probes/dead-letters";
+import { experiment, type Run } from "@lab/lab/experiment/experiment";
+import { repoFolder } from "@lab/evidence/folders";
+import { placeOrder } from "@lab/lab/load/load";
+import type { ServiceProcess } from "@lab/lab/services/processes";
+import { eventually } from "@lab/lab/host/waiting";
 import { DELIVERY_LIMIT, topology } from "../topology.ts";
 import {
   deadCounts,
@@ -52,7 +52,7 @@ experiment(
       poison.spoil(spoilt.get(poison)!.event),
     );
     good.push(
-      ...(await behindDead(run, lab, campus.third, names.notificationQueue, (poison) =>
+      ...(await behindDead(run, lab, campus.downstream, names.notificationQueue, (poison) =>
         poison.spoil(foreignReservation()),
       )),
       ...(await whileAlive(run, lab)),

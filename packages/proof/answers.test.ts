@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import type { Operation } from "@lab/lab/history";
+import type { Operation } from "@lab/lab/load/history";
 import { illegalAnswers } from "./answers.ts";
 
 function operation(more: Partial<Operation>): Operation {

@@ -1,8 +1,8 @@
 import type { PlaceOrder } from "@lab/contracts/order";
-import { isOffMenu } from "@lab/lab/checker";
-import type { Model } from "@lab/lab/evidence";
-import type { Operation } from "@lab/lab/history";
-import { answerOf } from "@lab/lab/history";
+import { isOffMenu } from "@lab/lab/check/checker";
+import type { Model } from "@lab/evidence/evidence";
+import type { Operation } from "@lab/lab/load/history";
+import { answerOf } from "@lab/lab/load/history";
 
 /** What the client of an order is told while all is well: an order for what isn't on the menu is among them. */
 export const GOOD_ANSWERS: Record<Model, string[]> = {

@@ -1,12 +1,13 @@
-import { type Broker, type BrokerName, startOwn } from "@lab/lab/brokers";
-import { type Verdict, violations } from "@lab/lab/checker";
-import { repeatedIn } from "@lab/lab/logs";
-import type { Run } from "@lab/lab/experiment";
-import { answerOf } from "@lab/lab/history";
-import type { LoadResult } from "@lab/lab/load";
-import { settings } from "@lab/lab/settings";
-import type { Trial } from "@lab/lab/trial";
-import { eventually, nowUs } from "@lab/lab/waiting";
+import { type Broker, type BrokerName } from "@lab/lab/brokers/broker";
+import { startOwn } from "@lab/lab/brokers/brokers";
+import { type Verdict, violations } from "@lab/lab/check/checker";
+import { repeatedIn } from "@lab/lab/services/logs";
+import type { Run } from "@lab/lab/experiment/experiment";
+import { answerOf } from "@lab/lab/load/history";
+import type { LoadResult } from "@lab/lab/load/load";
+import { settings } from "@lab/evidence/settings";
+import type { Trial } from "@lab/lab/experiment/trial";
+import { eventually, nowUs } from "@lab/lab/host/waiting";
 
 /** Environment for where neighbours are no fault: on a busy machine their answers may be late in the synchronous model, which gives no order up for that. */
 export const PATIENT = { INVENTORY_TIMEOUT_MS: "5000", NOTIFICATION_TIMEOUT_MS: "5000" };

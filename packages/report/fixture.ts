@@ -1,8 +1,8 @@
-import type { Evidence, Scalar, Series } from "@lab/lab/evidence";
+import type { Evidence, Scalar, Series } from "@lab/evidence/evidence";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { experiments } from "./experiments.ts";
-import { FIGURES, type ExperimentName, kindOf } from "./figures.ts";
+import { experiments } from "@lab/evidence/experiments";
+import { FIGURES, type ExperimentName, kindOf } from "@lab/evidence/figures";
 
 /** Evidence with invented numbers, for this package's tests and for looking at the report's design. */
 export function inventEvidence(experiment: ExperimentName): Evidence {

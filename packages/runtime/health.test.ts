@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { healthAnswer, owed } from "./health.ts";
-import { DatabaseLost } from "./patience.ts";
+import { TransientError } from "./transient.ts";
 
 test("a need that isn't met and a problem take a service down; what is owed does not", () => {
   const waiting = { outbox: owed(3, Date.now() - 2_000) };
@@ -25,7 +25,7 @@ test("a database that can't be read is a problem, and any other error is a bug",
     healthAnswer("order", () => {
       throw error;
     });
-  expect(failing(new DatabaseLost("it is gone"))()).toEqual({
+  expect(failing(new TransientError("it is gone"))()).toEqual({
     code: 503,
     body: {
       service: "order",
@@ -33,7 +33,7 @@ test("a database that can't be read is a problem, and any other error is a bug",
       database: false,
       owed: {},
       waits_for: [],
-      problems: ["DatabaseLost: it is gone"],
+      problems: ["Error: it is gone"],
     },
   });
   expect(failing(new TypeError("mine"))).toThrow("mine");

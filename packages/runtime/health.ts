@@ -1,5 +1,5 @@
 import { reasonOf } from "./log.ts";
-import { mayPass } from "./patience.ts";
+import { isTransient } from "./transient.ts";
 
 /** Work that waits: how many pieces of it, and for how long the oldest has waited, in seconds. */
 export interface Owed {
@@ -43,7 +43,7 @@ function lookAnyway(look: () => Health): Health {
   try {
     return look();
   } catch (error) {
-    if (!mayPass(error)) throw error;
+    if (!isTransient(error)) throw error;
     return { needs: { database: false }, problems: [reasonOf(error)] };
   }
 }

@@ -30,7 +30,7 @@ const REQUESTS_MS = 8_000;
 const cuts: { afterMs: number; cut: () => void }[] = [];
 
 /** Has `cut` called when a stop has waited that long: whoever hangs must not hold the process. */
-export function cutOff(afterMs: number, cut: () => void): void {
+export function onStopTimeout(afterMs: number, cut: () => void): void {
   cuts.push({ afterMs, cut });
 }
 
@@ -60,7 +60,7 @@ export function listen(
     const why = WHY_NOT[code] ?? `can't be had: ${message}`;
     throw new ConfigError(`port ${port} on ${listenHost} ${why}`);
   }
-  cutOff(REQUESTS_MS, () => void app.server?.stop(true));
+  onStopTimeout(REQUESTS_MS, () => void app.server?.stop(true));
   return `http://${hostInUrl(listenHost)}:${app.server?.port}`;
 }
 

@@ -1,8 +1,8 @@
 import type { Database } from "bun:sqlite";
-import { newId, OrderId } from "@lab/contracts/ids";
+import { Bulk, type BulkRequest } from "@lab/contracts/bulk";
+import { newId } from "@lab/contracts/ids";
 import { Problem } from "@lab/contracts/problem";
 import type { BulkPlan } from "@lab/workflow/bulk";
-import { type Static, Type } from "@sinclair/typebox";
 import type { Migration } from "./store.ts";
 
 export const BULKS_SCHEMA: Migration[] = [
@@ -18,30 +18,6 @@ export const BULKS_SCHEMA: Migration[] = [
       ) STRICT, WITHOUT ROWID;`,
   },
 ];
-
-/** Body of `POST /orders/bulk`. Without a rate the orders come in one burst. */
-export const BulkRequest = Type.Object(
-  {
-    count: Type.Integer({ minimum: 1, maximum: 1_000_000 }),
-    seed: Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1, default: 1 }),
-    kitchens: Type.Integer({ minimum: 1, maximum: 25, default: 24 }),
-    rate_per_s: Type.Optional(Type.Number({ minimum: 0.1, maximum: 100_000 })),
-    fail_rate: Type.Number({ minimum: 0, maximum: 1, default: 0 }),
-  },
-  { additionalProperties: false },
-);
-export type BulkRequest = Static<typeof BulkRequest>;
-
-/** How far a bulk stream is. */
-export const Bulk = Type.Object({
-  bulk_id: OrderId,
-  state: Type.Union([Type.Literal("running"), Type.Literal("finished")]),
-  placed: Type.Integer(),
-  request: BulkRequest,
-  started_at: Type.String(),
-  finished_at: Type.Optional(Type.String()),
-});
-export type Bulk = Static<typeof Bulk>;
 
 interface BulkRow {
   bulk_id: string;

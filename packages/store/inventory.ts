@@ -1,10 +1,4 @@
 import type { Database } from "bun:sqlite";
-import {
-  causedEvent,
-  type InventoryFailed,
-  type InventoryReserved,
-  type OrderPlaced,
-} from "@lab/contracts/events";
 import type { OrderItem, RejectReason, Reservation, StockRow } from "@lab/contracts/order";
 import { Problem } from "@lab/contracts/problem";
 import { KITCHENS, SKUS } from "@lab/workflow/menu";
@@ -96,26 +90,6 @@ export class Inventory {
       this.#insert(orderId, "rejected", { kitchen, items, userId, ...decision });
     }
     return decision;
-  }
-
-  /** Reserves what an event asks for, and gives the event that `consumer` says of it. */
-  reserveFor(placed: OrderPlaced, consumer: string): InventoryReserved | InventoryFailed | Reused {
-    const { order_id, user_id, kitchen, items } = placed.data;
-    const order = { order_id, user_id, kitchen };
-    const decision = this.reserve(order_id, kitchen, items, user_id);
-    switch (decision.kind) {
-      case "reserved":
-        return causedEvent(placed, consumer, "InventoryReserved", { ...order, items });
-      case "rejected":
-        return causedEvent(placed, consumer, "InventoryFailed", {
-          ...order,
-          reason: decision.reason,
-        });
-      case "reused":
-        return decision;
-      default:
-        return decision satisfies never;
-    }
   }
 
   /**

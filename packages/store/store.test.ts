@@ -3,6 +3,7 @@ import { copyFileSync, mkdtempSync, rmSync, statSync, truncateSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { newEvent, type OrderPlaced } from "@lab/contracts/events";
+import { isTransient } from "@lab/runtime/transient";
 import { newId } from "@lab/contracts/ids";
 import type { OrderStatus } from "@lab/contracts/order";
 import { Analytics, ANALYTICS_SCHEMA } from "./analytics.ts";
@@ -87,6 +88,14 @@ test("a file that can only be read refuses, and takes what comes afterwards", as
   expect(await place().then(String, codeOf)).toBe("SQLITE_READONLY");
   store.db.run("PRAGMA query_only = OFF");
   expect((await place()).kind).toBe("placed");
+});
+
+test("a database that can't be written may pass, a broken constraint never does", async () => {
+  const errorOf = (sql: string) => store.commit(() => store.db.run(sql)).catch((error) => error);
+  store.db.run("PRAGMA query_only = ON");
+  expect(isTransient(await errorOf("DELETE FROM orders"))).toBe(true);
+  store.db.run("PRAGMA query_only = OFF");
+  expect(isTransient(await errorOf("INSERT INTO orders (order_id) VALUES (NULL)"))).toBe(false);
 });
 
 function codeOf(error: unknown): string {

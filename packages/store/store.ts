@@ -1,8 +1,8 @@
-import { constants, Database } from "bun:sqlite";
+import { constants, Database, SQLiteError } from "bun:sqlite";
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
-import { DatabaseLost, mayPass } from "@lab/runtime/patience";
-import { OpenFiles } from "./open-files.ts";
+import { isTransient, TransientError, transientWhen } from "@lab/runtime/transient";
+import { OpenFiles } from "./file/open-files.ts";
 
 /** One step of a schema. Never changed once released: append another. */
 export interface Migration {
@@ -21,6 +21,15 @@ const BUSY_TIMEOUT_MS = 2000;
 
 /** More jobs than this in one transaction add latency and save no fsync worth it. */
 const MAX_GROUP = 1000;
+
+/** Locked, full, unreadable, damaged: not now. A broken constraint is a bug. */
+const TRANSIENT = /^SQLITE_(BUSY|LOCKED|FULL|IOERR|READONLY|CANTOPEN|NOMEM|CORRUPT|NOTADB)/;
+transientWhen((error) => error instanceof SQLiteError && TRANSIENT.test(error.code ?? ""));
+
+/** The database's files aren't those any more that are open: nothing would stay of what is stored now. */
+export class DatabaseLost extends TransientError {
+  override readonly name = "DatabaseLost";
+}
 
 /**
  * One service's SQLite file. What `commit` has resolved survives power loss:
@@ -89,8 +98,6 @@ export class Store implements Disposable {
    * outlives this process, though not a power cut.
    */
   note<T>(work: () => T): T {
-    // Only where `commit-before-answer` was taken away.
-    if (this.db.inTransaction) return work();
     this.db.run("PRAGMA synchronous = NORMAL");
     try {
       return this.db.transaction(work).immediate();
@@ -115,7 +122,7 @@ export class Store implements Disposable {
       this.#refused = false;
       for (const settleOne of settle) settleOne();
     } catch (error) {
-      this.#refused = mayPass(error);
+      this.#refused = isTransient(error);
       for (const { reject } of jobs) reject(error);
     }
   }

@@ -1,3 +1,9 @@
+import {
+  causedEvent,
+  type InventoryFailed,
+  type InventoryReserved,
+  type OrderPlaced,
+} from "@lab/contracts/events";
 import type { OrderItem, RejectReason } from "@lab/contracts/order";
 
 export type Decision =
@@ -38,4 +44,17 @@ export function decideReservation(
     }
   }
   return { kind: "reserved" };
+}
+
+/** The event that says what `consumer` has decided of an order. */
+export function answerTo(
+  placed: OrderPlaced,
+  consumer: string,
+  decision: Decision,
+): InventoryReserved | InventoryFailed {
+  const { order_id, user_id, kitchen, items } = placed.data;
+  const order = { order_id, user_id, kitchen };
+  return decision.kind === "reserved"
+    ? causedEvent(placed, consumer, "InventoryReserved", { ...order, items })
+    : causedEvent(placed, consumer, "InventoryFailed", { ...order, reason: decision.reason });
 }

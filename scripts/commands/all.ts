@@ -1,10 +1,10 @@
-import { runFolder } from "@lab/lab/run-folder";
-import { writeReport } from "@lab/report/report";
+import { runFolder } from "@lab/evidence/run-folder";
+import { writeReport } from "@lab/report/render/report";
 import { join } from "node:path";
 import { type Command, UsageError } from "../command.ts";
 import { interruptible } from "../interrupt.ts";
-import { runTests, sayResults } from "../run-tests.ts";
-import { modelTests } from "../test-files.ts";
+import { runTests, sayResults } from "../run/run-tests.ts";
+import { modelTests } from "../run/test-files.ts";
 
 export const command: Command = {
   summary: "the main job: every experiment, then the report",

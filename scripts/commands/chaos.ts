@@ -1,14 +1,14 @@
-import { repoFolder } from "@lab/lab/folders";
-import { stormSchedule } from "@lab/proof/storm-schedule";
-import { runFolder } from "@lab/lab/run-folder";
-import { Settings, settings } from "@lab/lab/settings";
-import { COUNTS } from "@lab/report/proof";
+import { repoFolder } from "@lab/evidence/folders";
+import { stormSchedule } from "@lab/proof/kills/storm-schedule";
+import { runFolder } from "@lab/evidence/run-folder";
+import { Settings, settings } from "@lab/evidence/settings";
+import { COUNTS } from "@lab/report/render/proof";
 import { relative } from "node:path";
 import { type Command, unknown, UsageError } from "../command.ts";
 import { interruptible } from "../interrupt.ts";
 import { MODELS } from "../models.ts";
-import { evidenceOf, runTests, sayResults, type TestResult } from "../run-tests.ts";
-import { modelTests } from "../test-files.ts";
+import { evidenceOf, runTests, sayResults, type TestResult } from "../run/run-tests.ts";
+import { modelTests } from "../run/test-files.ts";
 
 const { labSeed: SEED, labStormMinutes: MINUTES } = Settings.properties;
 

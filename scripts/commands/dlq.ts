@@ -1,4 +1,4 @@
-import { addressOf } from "@lab/lab/brokers";
+import { addressOf } from "@lab/lab/brokers/brokers";
 import {
   type DeadLetter,
   DeadLetters,
@@ -7,7 +7,7 @@ import {
   type SourceQueue,
   textOf,
   type Which,
-} from "@lab/lab/dead-letters";
+} from "@lab/lab/probes/dead-letters";
 import { printable, printableJson } from "@lab/runtime/printable";
 import { type Command, type Input, unknown, UsageError } from "../command.ts";
 

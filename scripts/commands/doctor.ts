@@ -1,7 +1,7 @@
-import { examine } from "@lab/lab/doctor";
-import { hasKafkaJars, kafkaFolder } from "@lab/lab/kafka-jars";
-import { isFree } from "@lab/lab/ports";
-import { readState, serviceRuns } from "@lab/lab/state";
+import { examine } from "@lab/lab/machine/doctor";
+import { hasKafkaJars, kafkaFolder } from "@lab/lab/brokers/kafka/kafka-jars";
+import { isFree } from "@lab/lab/host/ports";
+import { readState, serviceRuns } from "@lab/lab/brokers/state";
 import { type Command, UsageError } from "../command.ts";
 import { MODELS } from "../models.ts";
 

@@ -1,4 +1,4 @@
-import { inOwnTurn, takeDown } from "../campus.ts";
+import { inOwnTurn, takeDown } from "../up/campus.ts";
 import { type Command, UsageError } from "../command.ts";
 import { interruptible } from "../interrupt.ts";
 import { MODELS } from "../models.ts";

@@ -1,5 +1,5 @@
-import { withAdmin } from "@lab/lab/kafka-tools";
-import { describeGroup, labGroups, type LagRow, lagSummary, lagTable } from "@lab/lab/lag";
+import { withAdmin } from "@lab/lab/probes/kafka-tools";
+import { describeGroup, labGroups, type LagRow, lagSummary, lagTable } from "@lab/lab/probes/lag";
 import { type Command, unknown, UsageError } from "../command.ts";
 import { PIPE_CLOSED, print, unread } from "../say.ts";
 import { kafkaAddress, namespace } from "../stream.ts";

@@ -1,10 +1,10 @@
-import { repoFolder } from "@lab/lab/folders";
-import { runFolder } from "@lab/lab/run-folder";
+import { repoFolder } from "@lab/evidence/folders";
+import { runFolder } from "@lab/evidence/run-folder";
 import { relative } from "node:path";
 import { type Command, UsageError } from "../command.ts";
 import { interruptible } from "../interrupt.ts";
-import { runTests, sayResults } from "../run-tests.ts";
-import { modelTests } from "../test-files.ts";
+import { runTests, sayResults } from "../run/run-tests.ts";
+import { modelTests } from "../run/test-files.ts";
 
 export const command: Command = {
   summary: "the proofs alone: kills, faults, mutants, storms, and the checker's verdicts",

@@ -1,4 +1,4 @@
-import { serveProxies } from "@lab/lab/proxy-api";
+import { serveProxies } from "@lab/lab/proxy/proxy-api";
 import { type Command, UsageError } from "../command.ts";
 
 /** Where toxiproxy's own clients look. */

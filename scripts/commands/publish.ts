@@ -1,8 +1,8 @@
-import { repoFolder } from "@lab/lab/folders";
-import { publish } from "@lab/report/publish";
+import { repoFolder } from "@lab/evidence/folders";
+import { publish } from "@lab/report/publish/publish";
 import { relative } from "node:path";
 import { type Command, UsageError } from "../command.ts";
-import { chosenRuns } from "../runs.ts";
+import { chosenRuns } from "../run/runs.ts";
 import { say } from "../say.ts";
 
 export const command: Command = {

@@ -1,5 +1,5 @@
-import { withAdmin } from "@lab/lab/kafka-tools";
-import { describeGroup, labGroups, lagTable } from "@lab/lab/lag";
+import { withAdmin } from "@lab/lab/probes/kafka-tools";
+import { describeGroup, labGroups, lagTable } from "@lab/lab/probes/lag";
 import {
   beginReplay,
   diffMetrics,
@@ -8,8 +8,8 @@ import {
   type ShownMetrics,
   type ShownReplay,
   sumOf,
-} from "@lab/lab/replay";
-import { eventually } from "@lab/lab/waiting";
+} from "@lab/lab/probes/replay";
+import { eventually } from "@lab/lab/host/waiting";
 import { type Command, UsageError } from "../command.ts";
 import { analyticsUrl, kafkaAddress, namespace } from "../stream.ts";
 

@@ -1,7 +1,7 @@
-import { writeReport } from "@lab/report/report";
+import { writeReport } from "@lab/report/render/report";
 import { join } from "node:path";
 import type { Command } from "../command.ts";
-import { chosenRuns } from "../runs.ts";
+import { chosenRuns } from "../run/runs.ts";
 
 export const command: Command = {
   summary: "write the report of a run, or of several: report.html and report.md",

@@ -1,11 +1,11 @@
-import { repoFolder } from "@lab/lab/folders";
-import { runFolder } from "@lab/lab/run-folder";
+import { repoFolder } from "@lab/evidence/folders";
+import { runFolder } from "@lab/evidence/run-folder";
 import { relative } from "node:path";
 import { type Command, UsageError } from "../command.ts";
 import { interruptible } from "../interrupt.ts";
-import { runTests, sayResults } from "../run-tests.ts";
-import { namedRun } from "../runs.ts";
-import { chooseTests, modelTests } from "../test-files.ts";
+import { runTests, sayResults } from "../run/run-tests.ts";
+import { namedRun } from "../run/runs.ts";
+import { chooseTests, modelTests } from "../run/test-files.ts";
 
 export const command: Command = {
   summary: "run some experiments",

@@ -1,5 +1,5 @@
 import { type Command, UsageError } from "../command.ts";
-import { describeUp, statusUp } from "../describe.ts";
+import { describeUp, statusUp } from "../up/describe.ts";
 
 export const command: Command = {
   summary: "show what up has left running",

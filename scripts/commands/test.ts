@@ -1,10 +1,10 @@
-import { dockerProblem } from "@lab/lab/compose-engine";
-import { runFolder } from "@lab/lab/run-folder";
+import { dockerProblem } from "@lab/lab/machine/compose-engine";
+import { runFolder } from "@lab/evidence/run-folder";
 import { verify } from "../checks.ts";
 import { type Command, UsageError } from "../command.ts";
 import { interruptible } from "../interrupt.ts";
-import { runTests, sayResults, total } from "../run-tests.ts";
-import { holdsInContainers, modelTests, type TestFile } from "../test-files.ts";
+import { runTests, sayResults, total } from "../run/run-tests.ts";
+import { holdsInContainers, modelTests, type TestFile } from "../run/test-files.ts";
 
 export const command: Command = {
   summary: "everything that must pass: verify, then every test and experiment",

@@ -1,5 +1,5 @@
-import { servicesKind } from "@lab/lab/compose-services";
-import { follow } from "@lab/lab/follow";
+import { servicesKind } from "@lab/lab/services/compose-services";
+import { follow } from "../run/follow.ts";
 import {
   endOwned,
   endStarted,
@@ -11,10 +11,10 @@ import {
   start,
   undo,
   type UpOptions,
-} from "../campus.ts";
+} from "../up/campus.ts";
 import { type Command, unknown, UsageError } from "../command.ts";
-import { describeUp } from "../describe.ts";
-import { saySettings } from "../environment.ts";
+import { describeUp } from "../up/describe.ts";
+import { saySettings } from "../up/environment.ts";
 import { interruptible } from "../interrupt.ts";
 import { MODELS } from "../models.ts";
 import { PIPE_CLOSED, print, say, unread } from "../say.ts";

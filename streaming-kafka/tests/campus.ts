@@ -1,12 +1,12 @@
 import type { LabEvent } from "@lab/contracts/events";
-import { checkOrders, type Verdict, violations } from "@lab/lab/checker";
-import type { Run } from "@lab/lab/experiment";
-import { owedOf } from "@lab/lab/health";
-import { post } from "@lab/lab/load";
-import { type Campus, startModel } from "@lab/lab/processes";
-import { fetchMetrics, type ShownMetrics } from "@lab/lab/replay";
-import { eventually } from "@lab/lab/waiting";
-import type { Bulk, BulkRequest } from "@lab/store/bulks";
+import { checkOrders, type Verdict, violations } from "@lab/lab/check/checker";
+import type { Run } from "@lab/lab/experiment/experiment";
+import { owedOf } from "@lab/lab/services/health";
+import { post } from "@lab/lab/load/load";
+import { type Campus, startModel } from "@lab/lab/services/processes";
+import { fetchMetrics, type ShownMetrics } from "@lab/lab/probes/replay";
+import { eventually } from "@lab/lab/host/waiting";
+import type { Bulk, BulkRequest } from "@lab/contracts/bulk";
 import { bulkOrder, OFF_MENU_SKU } from "@lab/workflow/bulk";
 import { OPENING_STOCK } from "@lab/workflow/menu";
 import type { Metrics } from "@lab/workflow/metrics";
@@ -78,7 +78,7 @@ export function metricsOver(campus: Campus, orders: number): Promise<ShownMetric
   return eventually(
     `Analytics has counted ${orders} orders to their end`,
     async () => {
-      const shown = await fetchMetrics(campus.third.url);
+      const shown = await fetchMetrics(campus.downstream.url);
       const { failed, placed, reserved } = shown.metrics;
       if (placed < orders || reserved + failed < orders) {
         throw new Error(`${placed} orders, ${reserved + failed} ends`);

@@ -1,7 +1,7 @@
 /** Inventory slow, then standing still, while orders keep coming: how far is it behind, and does it catch up? */
-import { setFaults } from "@lab/lab/set-faults";
-import { experiment, type Run } from "@lab/lab/experiment";
-import { countRecords, eventsOf, kafkaClient, readTopic } from "@lab/lab/kafka-tools";
+import { setFaults } from "@lab/lab/services/set-faults";
+import { experiment, type Run } from "@lab/lab/experiment/experiment";
+import { countRecords, eventsOf, kafkaClient, readTopic } from "@lab/lab/probes/kafka-tools";
 import {
   describeGroup,
   labGroups,
@@ -11,8 +11,8 @@ import {
   sampleLag,
   totalCommitted,
   totalLag,
-} from "@lab/lab/lag";
-import { eventually, settled } from "@lab/lab/waiting";
+} from "@lab/lab/probes/lag";
+import { eventually, settled } from "@lab/lab/host/waiting";
 import {
   allEnded,
   type BulkOrders,

@@ -1,15 +1,15 @@
 import type { OrderPlaced } from "@lab/contracts/events";
-import type { Run } from "@lab/lab/experiment";
-import { produceRaw, readTopic } from "@lab/lab/kafka-tools";
-import { placeOrder } from "@lab/lab/load";
-import { fetchMetrics } from "@lab/lab/replay";
-import { eventually } from "@lab/lab/waiting";
+import type { Run } from "@lab/lab/experiment/experiment";
+import { produceRaw, readTopic } from "@lab/lab/probes/kafka-tools";
+import { placeOrder } from "@lab/lab/load/load";
+import { fetchMetrics } from "@lab/lab/probes/replay";
+import { eventually } from "@lab/lab/host/waiting";
 import { allEnded, getJson, metricsOver, type Stream } from "./campus.ts";
 
 /** Records that can never be valid, each between good orders for the same partition. */
 export async function sendMalformed(run: Run, { brokers, campus, names }: Stream): Promise<void> {
   run.progress("malformed records between good orders");
-  const before = (await fetchMetrics(campus.third.url)).metrics.placed;
+  const before = (await fetchMetrics(campus.downstream.url)).metrics.placed;
   const records = await readTopic(brokers, names.orderEvents);
   const good = records.find(({ key }) => key === "main");
   const partition = good?.partition ?? 0;

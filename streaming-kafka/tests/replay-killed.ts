@@ -1,9 +1,9 @@
-import { setFaults } from "@lab/lab/set-faults";
-import { countRecords, eventsOf, readTopic, type TopicRecord } from "@lab/lab/kafka-tools";
-import { describeGroup, totalCommitted, totalLag } from "@lab/lab/lag";
-import { beginReplay, fetchMetrics, fetchReplay, sumOf } from "@lab/lab/replay";
-import { eventually, settled } from "@lab/lab/waiting";
-import { SESSION_TIMEOUT_MS } from "../client.ts";
+import { setFaults } from "@lab/lab/services/set-faults";
+import { countRecords, eventsOf, readTopic, type TopicRecord } from "@lab/lab/probes/kafka-tools";
+import { describeGroup, totalCommitted, totalLag } from "@lab/lab/probes/lag";
+import { beginReplay, fetchMetrics, fetchReplay, sumOf } from "@lab/lab/probes/replay";
+import { eventually, settled } from "@lab/lab/host/waiting";
+import { SESSION_TIMEOUT_MS } from "../kafka/client.ts";
 import { allEnded, getJson } from "./campus.ts";
 import { holdsArithmetic, place, replayEnds, seconds, type Shared } from "./replay-parts.ts";
 
@@ -54,7 +54,7 @@ export async function replayAfterKill(shared: Shared): Promise<void> {
   );
 
   run.progress("a replay while orders come");
-  const { url } = campus.third;
+  const { url } = campus.downstream;
   await Promise.all([beginReplay(url), place(shared, MEANWHILE)]);
   const replay = await replayEnds(url);
   run.holds(
@@ -127,23 +127,23 @@ async function stopBetweenAnswerAndCommit({
 /** Analytics killed in the middle of a replay. */
 export async function replayKilled(shared: Shared): Promise<void> {
   const { run, stream } = shared;
-  const { third } = stream.campus;
+  const { downstream } = stream.campus;
   run.progress("a slow replay, and Analytics is killed in it");
-  const before = await fetchMetrics(third.url);
-  await setFaults(third, { throttle_ms: SLOW_MS });
-  await beginReplay(third.url);
+  const before = await fetchMetrics(downstream.url);
+  await setFaults(downstream, { throttle_ms: SLOW_MS });
+  await beginReplay(downstream.url);
   const all = sumOf(before.offsets);
   const half = await eventually("a third of the log is folded again", async () => {
-    const replay = await fetchReplay(third.url);
+    const replay = await fetchReplay(downstream.url);
     const folded = sumOf(replay.positions);
     if (folded < all / 3) throw new Error(`${folded} of ${all} are`);
     return replay;
   });
-  await third.kill();
+  await downstream.kill();
   const killedS = run.elapsedS();
-  await third.restart();
+  await downstream.restart();
   const readyS = run.elapsedS();
-  const between = await fetchReplay(third.url);
+  const between = await fetchReplay(downstream.url);
   run.holds(
     "the new process goes on with the same replay, where it was",
     {
@@ -153,9 +153,9 @@ export async function replayKilled(shared: Shared): Promise<void> {
     },
     { generation: half.generation, state: "replaying", went_back: false },
   );
-  await third.healthy();
+  await downstream.healthy();
   const rejoinedS = run.elapsedS();
-  const replay = await replayEnds(third.url);
+  const replay = await replayEnds(downstream.url);
   const endedS = run.elapsedS();
   run.holds(
     "killed in the middle, it ends with the same metrics",

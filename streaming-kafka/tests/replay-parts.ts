@@ -1,7 +1,7 @@
-import type { Run } from "@lab/lab/experiment";
-import { eventsOf, readTopic } from "@lab/lab/kafka-tools";
-import { fetchReplay, type ShownMetrics, type ShownReplay, sumOf } from "@lab/lab/replay";
-import { eventually } from "@lab/lab/waiting";
+import type { Run } from "@lab/lab/experiment/experiment";
+import { eventsOf, readTopic } from "@lab/lab/probes/kafka-tools";
+import { fetchReplay, type ShownMetrics, type ShownReplay, sumOf } from "@lab/lab/probes/replay";
+import { eventually } from "@lab/lab/host/waiting";
 import type { Admin } from "kafkajs";
 import {
   allEnded,

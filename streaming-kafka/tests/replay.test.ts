@@ -1,10 +1,10 @@
 /** The metrics thrown away and computed again from the log: are they the same, whatever was killed meanwhile? */
-import { setFaults } from "@lab/lab/set-faults";
+import { setFaults } from "@lab/lab/services/set-faults";
 import { encodeEvent, newEvent } from "@lab/contracts/events";
 import { newId } from "@lab/contracts/ids";
-import { experiment, type Run } from "@lab/lab/experiment";
-import { kafkaClient, produceRaw } from "@lab/lab/kafka-tools";
-import { describeGroup, lagTable } from "@lab/lab/lag";
+import { experiment, type Run } from "@lab/lab/experiment/experiment";
+import { kafkaClient, produceRaw } from "@lab/lab/probes/kafka-tools";
+import { describeGroup, lagTable } from "@lab/lab/probes/lag";
 import {
   beginReplay,
   diffMetrics,
@@ -14,11 +14,11 @@ import {
   type ShownMetrics,
   type ShownReplay,
   sumOf,
-} from "@lab/lab/replay";
-import { eventually, sample, settled } from "@lab/lab/waiting";
+} from "@lab/lab/probes/replay";
+import { eventually, sample, settled } from "@lab/lab/host/waiting";
 import { bulkOrder } from "@lab/workflow/bulk";
 import type { Metrics } from "@lab/workflow/metrics";
-import { SESSION_TIMEOUT_MS } from "../client.ts";
+import { SESSION_TIMEOUT_MS } from "../kafka/client.ts";
 import { holdsClean, placedOf, startStream } from "./campus.ts";
 import { KILLED, MEANWHILE, replayAfterKill, replayKilled, SLOW_MS } from "./replay-killed.ts";
 import {
@@ -101,9 +101,12 @@ async function asItHappened(shared: Shared): Promise<[number, number][]> {
   const { run, stream } = shared;
   const { campus } = stream;
   run.progress("4,000 orders at 800/s");
-  await using folded = sample(async () => sumOf((await fetchMetrics(campus.third.url)).offsets), {
-    everyMs: 100,
-  });
+  await using folded = sample(
+    async () => sumOf((await fetchMetrics(campus.downstream.url)).offsets),
+    {
+      everyMs: 100,
+    },
+  );
   const bulk = await place(shared, FIRST);
   await produceLate(shared);
   await placedOf(campus, bulk, FIRST.count);
@@ -144,9 +147,9 @@ async function resetWhileLive({ run, stream, admin }: Shared): Promise<void> {
 async function replayWithReset({ run, stream, admin }: Shared): Promise<void> {
   run.progress("a replay, held fast at the reset");
   const { campus, names } = stream;
-  const { url } = campus.third;
+  const { url } = campus.downstream;
   const before = await fetchMetrics(url);
-  await setFaults(campus.third, { hang: true });
+  await setFaults(campus.downstream, { hang: true });
   await beginReplay(url);
   const rows = await eventually("the group is back with its offsets", async () => {
     const { reset_to } = await fetchReplay(url);
@@ -182,7 +185,7 @@ async function replayWithReset({ run, stream, admin }: Shared): Promise<void> {
       replaying: true,
     },
   );
-  await setFaults(campus.third, {});
+  await setFaults(campus.downstream, {});
   const replay = await replayEnds(url);
   const after = await fetchMetrics(url);
   run.holds(
@@ -279,7 +282,7 @@ async function replayTimed(
   live: [number, number][],
 ): Promise<void> {
   run.progress("the same replay, timed");
-  const { url } = campus.third;
+  const { url } = campus.downstream;
   const before = await fetchMetrics(url);
   await using folded = sample(async () => sumOf((await fetchReplay(url)).positions), {
     everyMs: 10,

@@ -1,15 +1,15 @@
 /** 10,000 orders in one burst: are there exactly 10,000 of everything, and how fast? */
-import { read } from "@lab/lab/databases";
+import { read } from "@lab/lab/probes/databases";
 import type { StockRow } from "@lab/contracts/order";
-import { experiment, type Run } from "@lab/lab/experiment";
+import { experiment, type Run } from "@lab/lab/experiment/experiment";
 import {
   countRecords,
   eventsOf,
   kafkaClient,
   readTopic,
   type TopicRecord,
-} from "@lab/lab/kafka-tools";
-import { describeGroup, labGroups, lagTable, totalLag } from "@lab/lab/lag";
+} from "@lab/lab/probes/kafka-tools";
+import { describeGroup, labGroups, lagTable, totalLag } from "@lab/lab/probes/lag";
 import {
   LATENCY_COLUMNS,
   latencies,
@@ -17,9 +17,9 @@ import {
   openLoop,
   percentileLine,
   placeOrder,
-} from "@lab/lab/load";
-import { fetchMetrics } from "@lab/lab/replay";
-import { eventually, sample } from "@lab/lab/waiting";
+} from "@lab/lab/load/load";
+import { fetchMetrics } from "@lab/lab/probes/replay";
+import { eventually, sample } from "@lab/lab/host/waiting";
 import { PARTITIONS } from "../topics.ts";
 import {
   allEnded,
@@ -131,7 +131,7 @@ async function produceBurst(
   );
 
   const expected = workOut([burst]);
-  const { metrics, processing_time } = await fetchMetrics(campus.third.url);
+  const { metrics, processing_time } = await fetchMetrics(campus.downstream.url);
   const { stock, ...counts } = expected;
   run.holds("the metrics are the seed's arithmetic, kitchen by kitchen", countsOf(metrics), counts);
   run.holds(
@@ -262,7 +262,7 @@ async function withProgress<T>(
     "in order-events": sample(() => countRecords(admin, names.orderEvents), every),
     "in inventory-events": sample(() => countRecords(admin, names.inventoryEvents), every),
     "orders counted by Analytics": sample(
-      async () => (await fetchMetrics(campus.third.url)).metrics.placed,
+      async () => (await fetchMetrics(campus.downstream.url)).metrics.placed,
       every,
     ),
   };
@@ -326,7 +326,7 @@ async function orderOneByOne(run: Run, { campus }: Stream): Promise<void> {
 
 async function limitRate(run: Run, { campus }: Stream): Promise<void> {
   run.progress("200 orders, limited to 100/s");
-  const before = (await fetchMetrics(campus.third.url)).metrics.placed;
+  const before = (await fetchMetrics(campus.downstream.url)).metrics.placed;
   const begun = await placeBulk(run, campus, {
     count: LIMITED.count,
     seed: run.seed,

@@ -1,4 +1,4 @@
 /** Bad input of every kind, sent to every route; see `testBadInput` for the method. */
-import { testBadInput } from "@lab/lab/bad-input";
+import { testBadInput } from "@lab/lab/experiment/bad-input";
 
 testBadInput("sync-rest");

@@ -1,5 +1,5 @@
 /** The REST model with nothing wrong: what one order costs, and how many fit. */
-import { experiment } from "@lab/lab/experiment";
+import { experiment } from "@lab/lab/experiment/experiment";
 import {
   closedLoop,
   LATENCY_COLUMNS,
@@ -7,7 +7,7 @@ import {
   latencyRow,
   openLoop,
   saturate,
-} from "@lab/lab/load";
+} from "@lab/lab/load/load";
 import { holdsClean, nothingOpen, percentileSeries, sendOrder, startCampus } from "./campus.ts";
 
 const ORDERS = 1000;

@@ -1,10 +1,10 @@
-import { checkOrders, type Verdict, violations } from "@lab/lab/checker";
-import type { Run } from "@lab/lab/experiment";
-import { owedOf } from "@lab/lab/health";
-import type { Outcome } from "@lab/lab/history";
-import { type LoadResult, percentileLine, placeOrder } from "@lab/lab/load";
-import { type Campus, startModel } from "@lab/lab/processes";
-import { eventually } from "@lab/lab/waiting";
+import { checkOrders, type Verdict, violations } from "@lab/lab/check/checker";
+import type { Run } from "@lab/lab/experiment/experiment";
+import { owedOf } from "@lab/lab/services/health";
+import type { Outcome } from "@lab/lab/load/history";
+import { type LoadResult, percentileLine, placeOrder } from "@lab/lab/load/load";
+import { type Campus, startModel } from "@lab/lab/services/processes";
+import { eventually } from "@lab/lab/host/waiting";
 
 /** The three services on free ports, with databases in the run's folder. */
 export function startCampus(run: Run, env: Record<string, string> = {}): Promise<Campus> {
@@ -34,13 +34,13 @@ export async function nothingOpen({ order }: Campus): Promise<void> {
 }
 
 /** Holds the history against the stores, and records that nothing illegal is there. */
-export function holdsClean(run: Run, { order, inventory, third }: Campus): Verdict {
+export function holdsClean(run: Run, { order, inventory, downstream }: Campus): Verdict {
   const verdict = checkOrders({
     model: "sync-rest",
     operations: run.history.operations,
     orders: order.database,
     inventory: inventory.database,
-    notification: third.database,
+    notification: downstream.database,
   });
   run.holds("the checker finds nothing illegal", violations(verdict), {});
   return verdict;

@@ -1,7 +1,7 @@
 /** The last neighbour is gone: the order stands, the confirmation is owed. */
-import { experiment } from "@lab/lab/experiment";
-import type { Outcome } from "@lab/lab/history";
-import { closedLoop, LATENCY_COLUMNS, latencies, latencyRow } from "@lab/lab/load";
+import { experiment } from "@lab/lab/experiment/experiment";
+import type { Outcome } from "@lab/lab/load/history";
+import { closedLoop, LATENCY_COLUMNS, latencies, latencyRow } from "@lab/lab/load/load";
 import { answersTable, holdsClean, nothingOpen, sendOrder, startCampus } from "./campus.ts";
 
 const ORDERS = 200;
@@ -37,7 +37,7 @@ experiment(
       sent: ORDERS,
     });
     run.progress("SIGKILL of Notification");
-    await campus.third.kill();
+    await campus.downstream.kill();
     notices.length = 0;
     const dead = await closedLoop(load);
     run.holds("dead: every answer is 201", dead.answers, { "ok 201": ORDERS });
@@ -50,7 +50,7 @@ experiment(
     await campus.order.kill();
     await campus.order.restart();
     run.progress("Notification is started again");
-    await campus.third.restart();
+    await campus.downstream.restart();
     const sinceS = run.elapsedS();
     await nothingOpen(campus);
     const catchUpS = run.elapsedS() - sinceS;

@@ -1,7 +1,7 @@
 /** A neighbour that answers with errors: who is told what, and who keeps what. */
-import { setFaults } from "@lab/lab/set-faults";
-import { experiment } from "@lab/lab/experiment";
-import { closedLoop, LATENCY_COLUMNS, latencies, latencyRow } from "@lab/lab/load";
+import { setFaults } from "@lab/lab/services/set-faults";
+import { experiment } from "@lab/lab/experiment/experiment";
+import { closedLoop, LATENCY_COLUMNS, latencies, latencyRow } from "@lab/lab/load/load";
 import { failsAt } from "@lab/runtime/faults";
 import {
   answersTable,

@@ -1,10 +1,10 @@
 /** A neighbour that does not answer: not knowing is not "no". */
-import { setFaults } from "@lab/lab/set-faults";
+import { setFaults } from "@lab/lab/services/set-faults";
 import { Database } from "bun:sqlite";
-import { experiment } from "@lab/lab/experiment";
-import { closedLoop, LATENCY_COLUMNS, latencies, latencyRow } from "@lab/lab/load";
-import type { Campus } from "@lab/lab/processes";
-import { eventually, sample } from "@lab/lab/waiting";
+import { experiment } from "@lab/lab/experiment/experiment";
+import { closedLoop, LATENCY_COLUMNS, latencies, latencyRow } from "@lab/lab/load/load";
+import type { Campus } from "@lab/lab/services/processes";
+import { eventually, sample } from "@lab/lab/host/waiting";
 import {
   answersTable,
   getJson,

@@ -1,7 +1,7 @@
 /** A slow neighbour in the REST model: whose wait is it? */
-import { setFaults } from "@lab/lab/set-faults";
-import { experiment } from "@lab/lab/experiment";
-import { closedLoop, LATENCY_COLUMNS, latencies, latencyRow } from "@lab/lab/load";
+import { setFaults } from "@lab/lab/services/set-faults";
+import { experiment } from "@lab/lab/experiment/experiment";
+import { closedLoop, LATENCY_COLUMNS, latencies, latencyRow } from "@lab/lab/load/load";
 import { holdsClean, nothingOpen, percentileSeries, sendOrder, startCampus } from "./campus.ts";
 
 const ORDERS = 100;

@@ -1,6 +1,6 @@
 /** RabbitMQ dies, hangs, and has no disk left, under load. */
-import { testBrokerFaults } from "@lab/proof/broker-faults";
-import { rabbitmqctl } from "@lab/lab/rabbitmqctl";
+import { testBrokerFaults } from "@lab/proof/faults/broker-faults";
+import { rabbitmqctl } from "@lab/lab/brokers/rabbitmqctl";
 
 /** More than any disk has: RabbitMQ raises its alarm at once, and reads from no publisher any more. */
 const NO_DISK_LEFT = "1000000GB";

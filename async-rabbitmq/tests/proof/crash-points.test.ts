@@ -1,7 +1,12 @@
 /** Every service of the asynchronous model killed in each of its gaps, under load. */
-import { DeadLetters, type SourceQueue } from "@lab/lab/dead-letters";
-import { type CrashSituation, STARTING, stopping, testCrashPoints } from "@lab/proof/crash-points";
-import { Rabbitmq } from "@lab/lab/rabbitmq-tools";
+import { DeadLetters, type SourceQueue } from "@lab/lab/probes/dead-letters";
+import {
+  type CrashSituation,
+  STARTING,
+  stopping,
+  testCrashPoints,
+} from "@lab/proof/kills/crash-points";
+import { Rabbitmq } from "@lab/lab/probes/rabbitmq-tools";
 
 /** A message that can never be valid comes, and must be dead in the end: once. */
 function poisoned(queue: SourceQueue): CrashSituation {

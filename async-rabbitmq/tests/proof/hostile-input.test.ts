@@ -1,6 +1,6 @@
 /** Bad input of every kind beside honest orders. */
-import { testHostileInput } from "@lab/proof/hostile-input";
-import { Rabbitmq } from "@lab/lab/rabbitmq-tools";
+import { testHostileInput } from "@lab/proof/input/hostile-input";
+import { Rabbitmq } from "@lab/lab/probes/rabbitmq-tools";
 import { deadQueue, topology } from "../../topology.ts";
 
 testHostileInput({

@@ -1,7 +1,7 @@
 /** Messages that kill each consumer of the asynchronous model. */
-import { DeadLetters, SOURCES, type SourceQueue } from "@lab/lab/dead-letters";
-import { testKillerMessage } from "@lab/proof/killer-message";
-import type { Trial } from "@lab/lab/trial";
+import { DeadLetters, SOURCES, type SourceQueue } from "@lab/lab/probes/dead-letters";
+import { testKillerMessage } from "@lab/proof/input/killer-message";
+import type { Trial } from "@lab/lab/experiment/trial";
 
 const QUEUES = Object.keys(SOURCES) as SourceQueue[];
 
@@ -11,7 +11,7 @@ testKillerMessage({
   model: "async-rabbitmq",
   victims: [
     { service: "inventory", killers: ["killed-by-a-signal", "killed-by-a-bug"], messages: 1 },
-    { service: "third", killers: ["killed-by-a-signal"], messages: 1 },
+    { service: "downstream", killers: ["killed-by-a-signal"], messages: 1 },
     // The reservation and the confirmation.
     { service: "order", killers: ["killed-by-a-signal"], messages: 2 },
   ],

@@ -1,7 +1,7 @@
 /** Each protection of the asynchronous model taken away, in a situation that needs it: does the checker find what that breaks? */
 import { Database } from "bun:sqlite";
-import { count, OUTBOX_DEPTH } from "@lab/lab/databases";
-import { fetchHealth } from "@lab/lab/health";
+import { count, OUTBOX_DEPTH } from "@lab/lab/probes/databases";
+import { fetchHealth } from "@lab/lab/services/health";
 import {
   alike,
   ASKED_TWICE,
@@ -17,10 +17,10 @@ import {
   SOME,
   testMutants,
   triedInVain,
-} from "@lab/proof/mutants";
-import { QUEUE_SETTLES_S } from "@lab/lab/rabbitmq";
-import { openChannel, Rabbitmq } from "@lab/lab/rabbitmq-tools";
-import { eventually, outage } from "@lab/lab/waiting";
+} from "@lab/proof/kills/mutants";
+import { QUEUE_SETTLES_S } from "@lab/lab/brokers/rabbitmq";
+import { openChannel, Rabbitmq } from "@lab/lab/probes/rabbitmq-tools";
+import { eventually, outage } from "@lab/lab/host/waiting";
 import { DELIVERY_LIMIT, topology } from "../../topology.ts";
 
 /** The longest pause before a message is put back, and some time to do it. */
@@ -49,10 +49,10 @@ function killedWithMessages(who: keyof typeof STATUS_AT): MutantSituation {
     title: `${who} is killed with messages in hand`,
     happen: alike(async (subject) => {
       const { trial } = subject;
-      const { inventory, order, third } = trial.campus;
+      const { inventory, order, downstream } = trial.campus;
       const { inventoryQueue, notificationQueue } = topology(trial.namespace);
       const [service, queue] =
-        who === "Inventory" ? [inventory, inventoryQueue] : [third, notificationQueue];
+        who === "Inventory" ? [inventory, inventoryQueue] : [downstream, notificationQueue];
       await using rabbit = new Rabbitmq(trial.broker);
       await setFaults(subject, service, { hang: true });
       await sendSome(subject);
@@ -71,7 +71,7 @@ function killedWithMessages(who: keyof typeof STATUS_AT): MutantSituation {
 const DIES_OF_CONFIRMATIONS: MutantSituation = {
   title: "Order dies with confirmations in hand",
   happen: alike(async (subject) => {
-    const { order, third: notification } = subject.trial.campus;
+    const { order, downstream: notification } = subject.trial.campus;
     await setFaults(subject, notification, { hang: true });
     await sendSome(subject);
     await eventually("all are reserved", () => count(order, IN_STATUS, "reserved") === SOME);
@@ -101,7 +101,7 @@ const QUEUE_GONE: MutantSituation = {
   title: "Inventory and its queue are gone for a while",
   happen: alike(async (subject) => {
     const { trial } = subject;
-    const { inventory, order, third } = trial.campus;
+    const { inventory, order, downstream } = trial.campus;
     const { inventoryQueue } = topology(trial.namespace);
     await kill(subject, inventory);
     const { channel, model } = await openChannel(trial.broker.address, () => {});
@@ -112,7 +112,7 @@ const QUEUE_GONE: MutantSituation = {
     await publishSome(subject);
     await channel.deleteQueue(inventoryQueue);
     await model.close();
-    for (const { url } of [order, third]) {
+    for (const { url } of [order, downstream]) {
       await eventually("it is back", async () => (await fetchHealth(url)).problems.length === 0);
     }
     await inventory.restart();

@@ -1,8 +1,8 @@
 /** A bad network between the three services and RabbitMQ. */
-import { experiment } from "@lab/lab/experiment";
-import { faultsOfABrokersLine, goThrough, networkFaults } from "@lab/proof/network-faults";
-import { startProxy } from "@lab/lab/proxy";
-import { trialOf } from "@lab/lab/trial";
+import { experiment } from "@lab/lab/experiment/experiment";
+import { faultsOfABrokersLine, goThrough, networkFaults } from "@lab/proof/faults/network-faults";
+import { startProxy } from "@lab/lab/proxy/proxy";
+import { trialOf } from "@lab/lab/experiment/trial";
 
 experiment(
   networkFaults(

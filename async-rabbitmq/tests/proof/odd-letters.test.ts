@@ -1,11 +1,11 @@
 /** Letters that others have made, with whatever they like in them. */
-import { DeadLetters, letterText } from "@lab/lab/dead-letters";
-import { experiment } from "@lab/lab/experiment";
-import { repoFolder } from "@lab/lab/folders";
+import { DeadLetters, letterText } from "@lab/lab/probes/dead-letters";
+import { experiment } from "@lab/lab/experiment/experiment";
+import { repoFolder } from "@lab/evidence/folders";
 import { ownBroker } from "@lab/proof/common";
-import { Rabbitmq } from "@lab/lab/rabbitmq-tools";
-import { trialOf } from "@lab/lab/trial";
-import { eventually } from "@lab/lab/waiting";
+import { Rabbitmq } from "@lab/lab/probes/rabbitmq-tools";
+import { trialOf } from "@lab/lab/experiment/trial";
+import { eventually } from "@lab/lab/host/waiting";
 import type { Options } from "amqplib";
 import { deadQueue, topology } from "../../topology.ts";
 

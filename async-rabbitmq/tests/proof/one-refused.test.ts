@@ -1,6 +1,6 @@
 /** An event that is too large for RabbitMQ, which ends the channel over it. */
-import { testRefusedEvent } from "@lab/proof/one-refused";
-import { rabbitmqctl } from "@lab/lab/rabbitmqctl";
+import { testRefusedEvent } from "@lab/proof/faults/one-refused";
+import { rabbitmqctl } from "@lab/lab/brokers/rabbitmqctl";
 
 const DEFAULT_BYTES = 134_217_728;
 

@@ -1,14 +1,14 @@
 /** What an operator's hands do to RabbitMQ while the services run, and what was never right. */
-import type { Broker } from "@lab/lab/brokers";
-import { count } from "@lab/lab/databases";
-import { experiment, type Run } from "@lab/lab/experiment";
-import { fetchHealth } from "@lab/lab/health";
+import type { Broker } from "@lab/lab/brokers/broker";
+import { count } from "@lab/lab/probes/databases";
+import { experiment, type Run } from "@lab/lab/experiment/experiment";
+import { fetchHealth } from "@lab/lab/services/health";
 import { judge, ownBroker } from "@lab/proof/common";
-import { type ServiceProcess, startService } from "@lab/lab/processes";
-import { openChannel } from "@lab/lab/rabbitmq-tools";
-import { rabbitmqctl } from "@lab/lab/rabbitmqctl";
-import { type Trial, trialOf } from "@lab/lab/trial";
-import { eventually, settled } from "@lab/lab/waiting";
+import { type ServiceProcess, startService } from "@lab/lab/services/processes";
+import { openChannel } from "@lab/lab/probes/rabbitmq-tools";
+import { rabbitmqctl } from "@lab/lab/brokers/rabbitmqctl";
+import { type Trial, trialOf } from "@lab/lab/experiment/trial";
+import { eventually, settled } from "@lab/lab/host/waiting";
 import type { ConfirmChannel } from "amqplib";
 import { deadQueue, topology } from "../../topology.ts";
 

@@ -1,8 +1,8 @@
 /** What the asynchronous model promises, and whether it keeps it. */
-import { DeadLetters } from "@lab/lab/dead-letters";
-import { sameIdAgain, testPromises } from "@lab/proof/promises";
-import { Rabbitmq } from "@lab/lab/rabbitmq-tools";
-import { eventually } from "@lab/lab/waiting";
+import { DeadLetters } from "@lab/lab/probes/dead-letters";
+import { sameIdAgain, testPromises } from "@lab/proof/kills/promises";
+import { Rabbitmq } from "@lab/lab/probes/rabbitmq-tools";
+import { eventually } from "@lab/lab/host/waiting";
 import { deadQueue, topology } from "../../topology.ts";
 
 testPromises({

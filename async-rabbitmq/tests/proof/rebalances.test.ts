@@ -1,7 +1,7 @@
 /** One Inventory, three, and one again, on one database. */
-import { repeatsIn } from "@lab/lab/logs";
-import { testRebalances } from "@lab/proof/rebalances";
-import { Rabbitmq } from "@lab/lab/rabbitmq-tools";
+import { repeatsIn } from "@lab/lab/services/logs";
+import { testRebalances } from "@lab/proof/faults/rebalances";
+import { Rabbitmq } from "@lab/lab/probes/rabbitmq-tools";
 import { topology } from "../../topology.ts";
 
 testRebalances({

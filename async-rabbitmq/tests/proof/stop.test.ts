@@ -1,7 +1,7 @@
 /** SIGTERM under load: each service in turn, and a second signal. */
-import { testStop } from "@lab/proof/stop";
-import { Rabbitmq } from "@lab/lab/rabbitmq-tools";
-import { eventually } from "@lab/lab/waiting";
+import { testStop } from "@lab/proof/kills/stop";
+import { Rabbitmq } from "@lab/lab/probes/rabbitmq-tools";
+import { eventually } from "@lab/lab/host/waiting";
 import { topology } from "../../topology.ts";
 
 testStop({

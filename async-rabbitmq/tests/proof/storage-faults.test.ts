@@ -1,4 +1,4 @@
 /** The disk under the databases fails: full, locked, torn, read-only. */
-import { testStorageFaults } from "@lab/proof/storage-faults";
+import { testStorageFaults } from "@lab/proof/faults/storage-faults";
 
 testStorageFaults("async-rabbitmq");

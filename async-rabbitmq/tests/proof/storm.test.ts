@@ -1,8 +1,8 @@
 /** Everything at once, for minutes. */
 import { ownBroker } from "@lab/proof/common";
-import { testStorm } from "@lab/proof/storm";
-import { startProxy } from "@lab/lab/proxy";
-import { trialOf } from "@lab/lab/trial";
+import { testStorm } from "@lab/proof/kills/storm";
+import { startProxy } from "@lab/lab/proxy/proxy";
+import { trialOf } from "@lab/lab/experiment/trial";
 
 testStorm("async-rabbitmq", async (run) => {
   const own = await ownBroker(run, "rabbitmq");

@@ -31,6 +31,11 @@ const SHARED = {
        this.db.run("BEGIN IMMEDIATE");
        setInterval(() => this.db.run("COMMIT; BEGIN IMMEDIATE"), 5_000).unref();`,
     ),
+    inStore(
+      "store",
+      "note<T>(work: () => T): T {",
+      "note<T>(work: () => T): T { if (this.db.inTransaction) return work();",
+    ),
   ],
   /** A client's retry under its key is the same order. */
   "idempotency-key": [
@@ -89,8 +94,8 @@ const SHARED = {
   /** A database that can't be written for a while costs a message no attempt. */
   patience: [
     {
-      file: "packages/runtime/patience.ts",
-      passage: "if (stopping || !mayPass(error)) throw error;",
+      file: "packages/runtime/transient.ts",
+      passage: "if (stopping || !isTransient(error)) throw error;",
       instead: "throw error;",
     },
   ],

@@ -1,7 +1,12 @@
 /** Every service of the streaming model killed in each of its gaps, under load. */
-import { produceRaw, readTopic } from "@lab/lab/kafka-tools";
-import { type CrashSituation, STARTING, stopping, testCrashPoints } from "@lab/proof/crash-points";
-import { beginReplay } from "@lab/lab/replay";
+import { produceRaw, readTopic } from "@lab/lab/probes/kafka-tools";
+import {
+  type CrashSituation,
+  STARTING,
+  stopping,
+  testCrashPoints,
+} from "@lab/proof/kills/crash-points";
+import { beginReplay } from "@lab/lab/probes/replay";
 import { topics } from "../../topics.ts";
 
 const BULK: CrashSituation = {

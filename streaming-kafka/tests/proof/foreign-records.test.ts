@@ -2,14 +2,14 @@
 import { zstdCompressSync } from "node:zlib";
 import { encodeEvent, newEvent } from "@lab/contracts/events";
 import { newId } from "@lab/contracts/ids";
-import { experiment } from "@lab/lab/experiment";
-import { fetchHealth } from "@lab/lab/health";
-import { kafkaClient, readTopic, withAdmin } from "@lab/lab/kafka-tools";
-import { describeGroup, labGroups } from "@lab/lab/lag";
+import { experiment } from "@lab/lab/experiment/experiment";
+import { fetchHealth } from "@lab/lab/services/health";
+import { kafkaClient, readTopic, withAdmin } from "@lab/lab/probes/kafka-tools";
+import { describeGroup, labGroups } from "@lab/lab/probes/lag";
 import { noteCounts } from "@lab/proof/common";
-import { beginReplay, fetchMetrics, fetchReplay } from "@lab/lab/replay";
-import { type Trial, trialOf } from "@lab/lab/trial";
-import { eventually } from "@lab/lab/waiting";
+import { beginReplay, fetchMetrics, fetchReplay } from "@lab/lab/probes/replay";
+import { type Trial, trialOf } from "@lab/lab/experiment/trial";
+import { eventually } from "@lab/lab/host/waiting";
 import { CompressionCodecs, CompressionTypes, Partitioners } from "kafkajs";
 import { topics } from "../../topics.ts";
 
@@ -86,9 +86,9 @@ experiment(
     );
 
     run.progress("a replay ends behind a marker, too");
-    await beginReplay(campus.third.url);
+    await beginReplay(campus.downstream.url);
     const { equal } = await eventually("the replay ends", async () => {
-      const replay = await fetchReplay(campus.third.url);
+      const replay = await fetchReplay(campus.downstream.url);
       return replay.finished_at !== null && replay;
     });
     run.holds("the replay is equal", equal, true);
@@ -101,7 +101,7 @@ experiment(
     });
     const named = `${orderEvents}/4: stands at offset 0: it can't be unpacked (zstd): it is longer than 16777216 bytes`;
     const said = await eventually("both readers name it", async () => {
-      const health = await Promise.all([campus.inventory, campus.third].map(problemsOf));
+      const health = await Promise.all([campus.inventory, campus.downstream].map(problemsOf));
       return health.every(({ problems }) => problems.length > 0) && health;
     });
     const down = { status: "down", problems: [named] };
@@ -143,7 +143,7 @@ function orders(partition: number, count: number) {
 /** Waits until that many orders are counted, and all groups stand still. */
 async function atEnd({ campus }: Trial, count: number): Promise<void> {
   await eventually(`${count} orders are placed and reserved`, async () => {
-    const { failed, placed, reserved } = (await fetchMetrics(campus.third.url)).metrics;
+    const { failed, placed, reserved } = (await fetchMetrics(campus.downstream.url)).metrics;
     if (placed !== count || reserved !== count || failed > 0) {
       throw new Error(`${placed}, ${reserved}, ${failed} failed`);
     }

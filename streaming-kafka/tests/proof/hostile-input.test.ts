@@ -1,11 +1,11 @@
 /** Bad input of every kind beside honest orders. */
-import { countRecords, produceRaw, withAdmin } from "@lab/lab/kafka-tools";
-import { testHostileInput } from "@lab/proof/hostile-input";
+import { countRecords, produceRaw, withAdmin } from "@lab/lab/probes/kafka-tools";
+import { testHostileInput } from "@lab/proof/input/hostile-input";
 import { topics } from "../../topics.ts";
 
 testHostileInput({
   model: "streaming-kafka",
-  hidden: [["third", "POST", "/replay"]],
+  hidden: [["downstream", "POST", "/replay"]],
   sources({ namespace }) {
     const { inventoryEvents, orderEvents } = topics(namespace);
     return [

@@ -1,6 +1,6 @@
 /** Records that kill each consumer of the streaming model. */
-import { readTopic } from "@lab/lab/kafka-tools";
-import { testKillerMessage } from "@lab/proof/killer-message";
+import { readTopic } from "@lab/lab/probes/kafka-tools";
+import { testKillerMessage } from "@lab/proof/input/killer-message";
 import { topics } from "../../topics.ts";
 
 testKillerMessage({
@@ -9,7 +9,7 @@ testKillerMessage({
     { service: "inventory", killers: ["killed-by-a-signal", "killed-by-a-bug"], messages: 1 },
     { service: "order", killers: ["killed-by-a-signal"], messages: 1 },
     // The order and the reservation.
-    { service: "third", killers: ["killed-by-a-signal"], messages: 2 },
+    { service: "downstream", killers: ["killed-by-a-signal"], messages: 2 },
   ],
   async letters({ broker, namespace }) {
     const records = await readTopic(broker.address, topics(namespace).deadLetters);

@@ -1,10 +1,10 @@
 /** The log loses records or begins anew, Analytics loses its database, somebody resets its group: are its metrics right, and does it say what is gone? */
 import { rmSync } from "node:fs";
-import { violations } from "@lab/lab/checker";
-import { experiment } from "@lab/lab/experiment";
-import { fetchHealth } from "@lab/lab/health";
-import { kafkaClient, withAdmin } from "@lab/lab/kafka-tools";
-import { describeGroup } from "@lab/lab/lag";
+import { violations } from "@lab/lab/check/checker";
+import { experiment } from "@lab/lab/experiment/experiment";
+import { fetchHealth } from "@lab/lab/services/health";
+import { kafkaClient, withAdmin } from "@lab/lab/probes/kafka-tools";
+import { describeGroup } from "@lab/lab/probes/lag";
 import { noteCounts } from "@lab/proof/common";
 import {
   beginReplay,
@@ -13,13 +13,13 @@ import {
   type ShownMetrics,
   type ShownReplay,
   sumOf,
-} from "@lab/lab/replay";
-import { setFaults } from "@lab/lab/set-faults";
-import { type Trial, trialOf } from "@lab/lab/trial";
-import { eventually } from "@lab/lab/waiting";
+} from "@lab/lab/probes/replay";
+import { setFaults } from "@lab/lab/services/set-faults";
+import { type Trial, trialOf } from "@lab/lab/experiment/trial";
+import { eventually } from "@lab/lab/host/waiting";
 import { type Gap, gapsInWords, recordsIn } from "@lab/store/gaps";
 import { type Admin, ConfigResourceTypes } from "kafkajs";
-import { setGroupOffsets } from "../../membership.ts";
+import { setGroupOffsets } from "../../kafka/membership.ts";
 import { PARTITIONS, topics } from "../../topics.ts";
 import { allEnded } from "../campus.ts";
 
@@ -41,8 +41,8 @@ experiment(
   async (run) => {
     await using trial = await trialOf(run, "lost");
     const meddler = new Meddler(trial);
-    const { third } = trial.campus;
-    const { url } = third;
+    const { downstream } = trial.campus;
+    const { url } = downstream;
     const { orderEvents } = topics(trial.namespace);
 
     run.progress("nothing to compute, and a retention of a second");
@@ -60,15 +60,15 @@ experiment(
     run.progress("its database is deleted, its group stands at the end");
     await order(trial);
     await trial.settle();
-    await third.stop();
-    for (const end of ["", "-wal", "-shm"]) rmSync(`${third.database}${end}`, { force: true });
-    await third.restart();
+    await downstream.stop();
+    for (const end of ["", "-wal", "-shm"]) rmSync(`${downstream.database}${end}`, { force: true });
+    await downstream.restart();
     await trial.settle();
     run.progress("its group is set to the end, where records wait");
-    await third.stop();
+    await downstream.stop();
     await order(trial);
     await meddler.resetToEnd();
-    await third.restart();
+    await downstream.restart();
     await trial.settle();
     const verdict = await trial.verdict();
     run.holds("the checker finds nothing illegal", violations(verdict), {});
@@ -76,15 +76,15 @@ experiment(
 
     run.progress("records are deleted while a replay is killed");
     const before = await fetchMetrics(url);
-    await setFaults(third, { throttle_ms: 50 });
+    await setFaults(downstream, { throttle_ms: 50 });
     await beginReplay(url);
     await eventually("it is under way", async () => {
       const { positions, reset_to } = await fetchReplay(url);
       return reset_to !== null && sumOf(positions) > 0;
     });
-    await third.kill();
+    await downstream.kill();
     const cut = await meddler.deleteRecords(orderEvents, PARTITIONS);
-    await third.restart();
+    await downstream.restart();
     const other = await replayEnds(trial);
     const kept = await fetchMetrics(url);
     run.holds(
@@ -95,7 +95,7 @@ experiment(
     run.holds("what is gone is named", named(kept.gaps), cut);
 
     run.progress("a replay after that");
-    await third.healthy();
+    await downstream.healthy();
     const group = await meddler.group();
     const refusal = await refusalOf(beginReplay(url));
     const places = cut.map((gone) => gapsInWords([gone]));
@@ -116,7 +116,7 @@ experiment(
     );
 
     run.progress("a topic is deleted, and made anew");
-    await third.healthy();
+    await downstream.healthy();
     await order(trial);
     await placedIs(trial, SOME);
     await meddler.deleteTopic(orderEvents);
@@ -128,12 +128,12 @@ experiment(
     const anew = await placedIs(trial, 2 * SOME);
 
     run.progress("records are deleted before they were read");
-    await third.stop();
+    await downstream.stop();
     await order(trial);
     const read = anew.offsets[orderEvents] ?? {};
     const [unread] = await meddler.deleteRecords(orderEvents, 1);
-    await third.restart();
-    await third.healthy();
+    await downstream.restart();
+    await downstream.healthy();
     const from = read[unread?.partition ?? 0] ?? 0;
     const lacking = await eventually("they are named", async () => {
       const shown = await fetchMetrics(url);
@@ -162,7 +162,7 @@ async function order(trial: Trial): Promise<void> {
 
 function placedIs(trial: Trial, count: number): Promise<ShownMetrics> {
   return eventually(`${count} orders are counted`, async () => {
-    const shown = await fetchMetrics(trial.campus.third.url);
+    const shown = await fetchMetrics(trial.campus.downstream.url);
     if (shown.metrics.placed !== count) throw new Error(`${shown.metrics.placed} are`);
     return shown;
   });
@@ -170,7 +170,7 @@ function placedIs(trial: Trial, count: number): Promise<ShownMetrics> {
 
 function replayEnds({ campus }: Trial): Promise<ShownReplay> {
   return eventually("the replay has ended", async () => {
-    const replay = await fetchReplay(campus.third.url);
+    const replay = await fetchReplay(campus.downstream.url);
     return replay.finished_at !== null && replay;
   });
 }

@@ -1,6 +1,6 @@
 /** Each protection of the streaming model taken away, in a situation that needs it: does the checker find what that breaks? */
-import { produceRaw, readTopic, withAdmin } from "@lab/lab/kafka-tools";
-import { describeGroup, totalLag } from "@lab/lab/lag";
+import { produceRaw, readTopic, withAdmin } from "@lab/lab/probes/kafka-tools";
+import { describeGroup, totalLag } from "@lab/lab/probes/lag";
 import {
   alike,
   ASKED_TWICE,
@@ -16,17 +16,17 @@ import {
   SOME,
   type Subject,
   testMutants,
-} from "@lab/proof/mutants";
-import { beginReplay, fetchReplay } from "@lab/lab/replay";
-import type { Trial } from "@lab/lab/trial";
-import { eventually, settled } from "@lab/lab/waiting";
+} from "@lab/proof/kills/mutants";
+import { beginReplay, fetchReplay } from "@lab/lab/probes/replay";
+import type { Trial } from "@lab/lab/experiment/trial";
+import { eventually, settled } from "@lab/lab/host/waiting";
 import { topics } from "../../topics.ts";
 
 const KILLED_WITH_RECORDS: MutantSituation = {
   title: "Inventory and Analytics are killed with records in hand",
   happen: alike(async (subject) => {
     const { trial } = subject;
-    const { inventory, third: analytics } = trial.campus;
+    const { inventory, downstream: analytics } = trial.campus;
     const { analyticsGroup, inventoryGroup } = topics(trial.namespace);
     for (const service of [inventory, analytics]) await setFaults(subject, service, { hang: true });
     await publishSome(subject);
@@ -117,7 +117,7 @@ const READ_TWICE: MutantSituation = {
   title: "Analytics' group is forgotten, and reads all again",
   happen: alike(async (subject) => {
     const { trial } = subject;
-    const { third: analytics } = trial.campus;
+    const { downstream: analytics } = trial.campus;
     await sendSome(subject);
     await trial.settle();
     await analytics.stop();
@@ -137,7 +137,7 @@ const READ_TWICE: MutantSituation = {
 const REPLAYED_LATER: MutantSituation = {
   title: "the log is replayed in another minute, while orders come",
   happen: alike(async (subject) => {
-    const { third: analytics } = subject.trial.campus;
+    const { downstream: analytics } = subject.trial.campus;
     await sendSome(subject);
     await subject.trial.settle();
     const minute = () => new Date().getUTCMinutes();
@@ -160,7 +160,7 @@ const CUT_BEFORE_REPLAY: MutantSituation = {
   title: "records are deleted from the log, and a replay is asked for",
   happen: alike(async (subject) => {
     const { struck, trial } = subject;
-    const { url } = trial.campus.third;
+    const { url } = trial.campus.downstream;
     const { orderEvents: topic } = topics(trial.namespace);
     await sendSome(subject);
     await trial.settle();

@@ -1,10 +1,10 @@
 /** A bad network between the three services and Kafka. */
-import { experiment } from "@lab/lab/experiment";
-import { startProxiedKafka } from "@lab/lab/kafka";
-import { freePorts } from "@lab/lab/ports";
-import { faultsOfABrokersLine, goThrough, networkFaults } from "@lab/proof/network-faults";
-import { startProxy } from "@lab/lab/proxy";
-import { trialOf } from "@lab/lab/trial";
+import { experiment } from "@lab/lab/experiment/experiment";
+import { startProxiedKafka } from "@lab/lab/brokers/kafka";
+import { freePorts } from "@lab/lab/host/ports";
+import { faultsOfABrokersLine, goThrough, networkFaults } from "@lab/proof/faults/network-faults";
+import { startProxy } from "@lab/lab/proxy/proxy";
+import { trialOf } from "@lab/lab/experiment/trial";
 
 experiment(
   networkFaults(

@@ -1,6 +1,6 @@
 /** An event that is too large for its topic, which refuses all that is sent with it. */
-import { withAdmin } from "@lab/lab/kafka-tools";
-import { testRefusedEvent } from "@lab/proof/one-refused";
+import { withAdmin } from "@lab/lab/probes/kafka-tools";
+import { testRefusedEvent } from "@lab/proof/faults/one-refused";
 import { ConfigResourceTypes } from "kafkajs";
 
 const DEFAULT_BYTES = 1_048_588;

@@ -1,9 +1,9 @@
 /** What the streaming model promises, and whether it keeps it. */
-import { eventsOf, produceRaw, readTopic, withAdmin } from "@lab/lab/kafka-tools";
-import { describeGroup, totalLag } from "@lab/lab/lag";
-import { sameIdAgain, testPromises } from "@lab/proof/promises";
-import { beginReplay, fetchReplay } from "@lab/lab/replay";
-import { eventually } from "@lab/lab/waiting";
+import { eventsOf, produceRaw, readTopic, withAdmin } from "@lab/lab/probes/kafka-tools";
+import { describeGroup, totalLag } from "@lab/lab/probes/lag";
+import { sameIdAgain, testPromises } from "@lab/proof/kills/promises";
+import { beginReplay, fetchReplay } from "@lab/lab/probes/replay";
+import { eventually } from "@lab/lab/host/waiting";
 import { topics } from "../../topics.ts";
 
 testPromises({
@@ -60,9 +60,9 @@ testPromises({
         return events.filter(({ data }) => data.kitchen === kitchen).map(({ subject }) => subject);
       },
       async lookBack() {
-        await beginReplay(campus.third.url);
+        await beginReplay(campus.downstream.url);
         const { equal } = await eventually("the replay ends", async () => {
-          const replay = await fetchReplay(campus.third.url);
+          const replay = await fetchReplay(campus.downstream.url);
           return replay.finished_at !== null && replay;
         });
         return equal === true;

@@ -1,8 +1,8 @@
 /** One Inventory, three, and one again, on one database. */
-import { withAdmin } from "@lab/lab/kafka-tools";
-import { describeGroup } from "@lab/lab/lag";
-import { repeatsIn } from "@lab/lab/logs";
-import { testRebalances } from "@lab/proof/rebalances";
+import { withAdmin } from "@lab/lab/probes/kafka-tools";
+import { describeGroup } from "@lab/lab/probes/lag";
+import { repeatsIn } from "@lab/lab/services/logs";
+import { testRebalances } from "@lab/proof/faults/rebalances";
 import { PARTITIONS, topics } from "../../topics.ts";
 
 testRebalances({

@@ -1,8 +1,8 @@
 /** SIGTERM under load: each service in turn, and a second signal. */
-import { eventsOf, readTopic, withAdmin } from "@lab/lab/kafka-tools";
-import { describeGroup, totalCommitted } from "@lab/lab/lag";
-import { count } from "@lab/lab/databases";
-import { testStop } from "@lab/proof/stop";
+import { eventsOf, readTopic, withAdmin } from "@lab/lab/probes/kafka-tools";
+import { describeGroup, totalCommitted } from "@lab/lab/probes/lag";
+import { count } from "@lab/lab/probes/databases";
+import { testStop } from "@lab/proof/kills/stop";
 import { topics } from "../../topics.ts";
 
 testStop({
@@ -13,12 +13,12 @@ testStop({
   watch: async (trial) => {
     const { address } = trial.broker;
     const names = topics(trial.namespace);
-    const { inventory, order, third } = trial.campus;
+    const { inventory, order, downstream } = trial.campus;
     /** Of each service: its group, and how many records its database says it has worked on. */
     const readers = new Map([
       [order, [names.statusGroup, "SELECT count(*) FROM order_steps WHERE status <> 'placed'"]],
       [inventory, [names.inventoryGroup, "SELECT count(*) FROM ledger"]],
-      [third, [names.analyticsGroup, "SELECT sum(next_offset) FROM positions"]],
+      [downstream, [names.analyticsGroup, "SELECT sum(next_offset) FROM positions"]],
     ]);
     return {
       async afterStop(service) {

@@ -1,9 +1,9 @@
 /** Everything at once, for minutes. */
-import { startProxiedKafka } from "@lab/lab/kafka";
-import { freePorts } from "@lab/lab/ports";
-import { testStorm } from "@lab/proof/storm";
-import { startProxy } from "@lab/lab/proxy";
-import { trialOf } from "@lab/lab/trial";
+import { startProxiedKafka } from "@lab/lab/brokers/kafka";
+import { freePorts } from "@lab/lab/host/ports";
+import { testStorm } from "@lab/proof/kills/storm";
+import { startProxy } from "@lab/lab/proxy/proxy";
+import { trialOf } from "@lab/lab/experiment/trial";
 
 testStorm("streaming-kafka", async (run) => {
   const [listener] = (await freePorts(1)) as [number];

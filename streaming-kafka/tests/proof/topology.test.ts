@@ -1,12 +1,12 @@
 /** Topics that somebody deletes or makes otherwise, and a stranger in a group, while all runs. */
-import { count } from "@lab/lab/databases";
-import { experiment, type Run } from "@lab/lab/experiment";
-import { fetchHealth } from "@lab/lab/health";
-import { kafkaClient, produceRaw, readTopic, withAdmin } from "@lab/lab/kafka-tools";
+import { count } from "@lab/lab/probes/databases";
+import { experiment, type Run } from "@lab/lab/experiment/experiment";
+import { fetchHealth } from "@lab/lab/services/health";
+import { kafkaClient, produceRaw, readTopic, withAdmin } from "@lab/lab/probes/kafka-tools";
 import { noteRepeated, timed } from "@lab/proof/common";
-import { beginReplay, fetchReplay } from "@lab/lab/replay";
-import { type Trial, trialOf } from "@lab/lab/trial";
-import { eventually } from "@lab/lab/waiting";
+import { beginReplay, fetchReplay } from "@lab/lab/probes/replay";
+import { type Trial, trialOf } from "@lab/lab/experiment/trial";
+import { eventually } from "@lab/lab/host/waiting";
 import { PARTITIONS, topics } from "../../topics.ts";
 
 const LIMIT_MS = 15_000;
@@ -70,12 +70,12 @@ experiment(
     await stranger.subscribe({ topics: [inventoryEvents, orderEvents] });
     await stranger.run({ autoCommit: false, eachBatch: async () => {} });
     // What the deleted topics have taken along can't be computed again.
-    await beginReplay(campus.third.url, true);
+    await beginReplay(campus.downstream.url, true);
     const others = `connection: group ${analyticsGroup} has 1 members beside this one: stop them`;
-    await named(run, trial, "the stranger", others, ["third"]);
+    await named(run, trial, "the stranger", others, ["downstream"]);
     await stranger.disconnect();
     await eventually("the replay sets its offsets back", async () => {
-      const { reset_to: resetTo } = await fetchReplay(campus.third.url);
+      const { reset_to: resetTo } = await fetchReplay(campus.downstream.url);
       return resetTo !== null;
     });
     noteRepeated(run);
@@ -98,7 +98,7 @@ async function named(
   { campus }: Trial,
   what: string,
   problem: string,
-  by: readonly ("order" | "inventory" | "third")[] = ["order", "inventory", "third"],
+  by: readonly ("order" | "inventory" | "downstream")[] = ["order", "inventory", "downstream"],
 ): Promise<void> {
   const { tookMs, value } = await timed(() =>
     eventually(`${what} is named`, async () => {

@@ -2,7 +2,7 @@
 import { type Gap, type Gaps, STOP_STEP } from "@lab/proof/weaving/gaps";
 import { only, type Protections } from "@lab/proof/weaving/protections";
 
-const inStream = (at: string): Gap => ({ file: "stream.ts", at });
+const inStream = (at: string): Gap => ({ file: "kafka/stream.ts", at });
 const inPlacing = (at: string): Gap => ({ file: "placing.ts", at });
 const inReplay = (at: string): Gap => ({ file: "replay.ts", at });
 
@@ -83,7 +83,7 @@ export const PROTECTIONS: Protections = {
   /** Published is what the broker has confirmed. */
   confirms: [
     {
-      file: "streaming-kafka/producer.ts",
+      file: "streaming-kafka/kafka/producer.ts",
       passage: "{ acks: -1, ...record, messages: portion }",
       instead: "{ ...record, acks: 0, messages: portion }",
     },
@@ -91,7 +91,7 @@ export const PROTECTIONS: Protections = {
   /** An offset is committed after the work. */
   "ack-after-commit": [
     {
-      file: "streaming-kafka/membership.ts",
+      file: "streaming-kafka/kafka/membership.ts",
       passage: "await work(payload);",
       instead: `const { lastOffset, partition, topic } = payload.batch;
         const partitions = [{ partition, offset: String(Number(lastOffset.call(payload.batch)) + 1) }];

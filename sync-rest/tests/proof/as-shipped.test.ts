@@ -1,9 +1,9 @@
 /** The order service with nothing around it but what the image gives it, and a shell that means no good. */
-import { experiment } from "@lab/lab/experiment";
+import { experiment } from "@lab/lab/experiment/experiment";
 import { answersTable, judge } from "@lab/proof/common";
-import { flood } from "@lab/proof/overload";
-import { setFaults } from "@lab/lab/set-faults";
-import { trialOf } from "@lab/lab/trial";
+import { flood } from "@lab/proof/input/overload";
+import { setFaults } from "@lab/lab/services/set-faults";
+import { trialOf } from "@lab/lab/experiment/trial";
 
 const ORDERS = 600;
 const TIMEOUT_MS = 5_000;

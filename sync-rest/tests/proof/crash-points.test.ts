@@ -1,5 +1,10 @@
 /** Every service of the synchronous model killed in each of its gaps, under load. */
-import { type CrashSituation, STARTING, stopping, testCrashPoints } from "@lab/proof/crash-points";
+import {
+  type CrashSituation,
+  STARTING,
+  stopping,
+  testCrashPoints,
+} from "@lab/proof/kills/crash-points";
 
 /** Only an order that an earlier process has left half-way is asked for again. */
 const LEFT_HALF_WAY: CrashSituation = {

@@ -1,5 +1,5 @@
 /** Bad input of every kind beside honest orders. */
-import { testHostileInput } from "@lab/proof/hostile-input";
+import { testHostileInput } from "@lab/proof/input/hostile-input";
 
 testHostileInput({
   model: "sync-rest",

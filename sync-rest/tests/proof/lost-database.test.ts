@@ -1,4 +1,4 @@
 /** Somebody takes the databases away while the services run. */
-import { testLostDatabase } from "@lab/proof/lost-database";
+import { testLostDatabase } from "@lab/proof/faults/lost-database";
 
 testLostDatabase("sync-rest");

@@ -1,15 +1,15 @@
 /** The request arrives, the reply does not: the one failure that a caller can't tell from all others. */
 import { noteCounts } from "@lab/proof/common";
-import { violations } from "@lab/lab/checker";
-import { experiment } from "@lab/lab/experiment";
-import { owedOf } from "@lab/lab/health";
-import { closedLoop } from "@lab/lab/load";
-import { freePorts } from "@lab/lab/ports";
-import { count } from "@lab/lab/databases";
-import { startProxy } from "@lab/lab/proxy";
-import type { ToxicRequest } from "@lab/lab/toxics";
-import { trialOf } from "@lab/lab/trial";
-import { eventually } from "@lab/lab/waiting";
+import { violations } from "@lab/lab/check/checker";
+import { experiment } from "@lab/lab/experiment/experiment";
+import { owedOf } from "@lab/lab/services/health";
+import { closedLoop } from "@lab/lab/load/load";
+import { freePorts } from "@lab/lab/host/ports";
+import { count } from "@lab/lab/probes/databases";
+import { startProxy } from "@lab/lab/proxy/proxy";
+import type { ToxicRequest } from "@lab/lab/proxy/toxics";
+import { trialOf } from "@lab/lab/experiment/trial";
+import { eventually } from "@lab/lab/host/waiting";
 import { sendOrder } from "../campus.ts";
 
 const ORDERS = 40;

@@ -1,5 +1,5 @@
 /** Each protection of the synchronous model taken away, in a situation that needs it: does the checker find what that breaks? */
-import { count } from "@lab/lab/databases";
+import { count } from "@lab/lab/probes/databases";
 import {
   alike,
   ASKED_TWICE,
@@ -12,9 +12,9 @@ import {
   setFaults,
   SOME,
   testMutants,
-} from "@lab/proof/mutants";
-import { freePorts } from "@lab/lab/ports";
-import { eventually } from "@lab/lab/waiting";
+} from "@lab/proof/kills/mutants";
+import { freePorts } from "@lab/lab/host/ports";
+import { eventually } from "@lab/lab/host/waiting";
 import { standBefore } from "../front.ts";
 
 const LATE_INVENTORY: MutantSituation = {
@@ -40,7 +40,7 @@ const LATE_NOTIFICATION: MutantSituation = {
   title: "Notification sends after Order has stopped waiting",
   env: { NOTIFICATION_TIMEOUT_MS: "300" },
   happen: alike(async (subject) => {
-    const { third: notification } = subject.trial.campus;
+    const { downstream: notification } = subject.trial.campus;
     await setFaults(subject, notification, { hang: true });
     await sendSome(subject);
     await setFaults(subject, notification, {});
@@ -95,7 +95,7 @@ const KILLED_AFTER_RESERVE: MutantSituation = {
   title: "Order is killed while it waits for Notification",
   env: { NOTIFICATION_TIMEOUT_MS: "30000" },
   happen: alike(async (subject) => {
-    const { inventory, order, third: notification } = subject.trial.campus;
+    const { inventory, order, downstream: notification } = subject.trial.campus;
     await setFaults(subject, notification, { hang: true });
     const outcomes = sendSome(subject);
     await eventually("all are decided", () => count(inventory, DECIDED) === SOME);

@@ -1,15 +1,15 @@
 /** A bad network between the order service and its two neighbours. */
-import { experiment } from "@lab/lab/experiment";
-import { freePorts } from "@lab/lab/ports";
+import { experiment } from "@lab/lab/experiment/experiment";
+import { freePorts } from "@lab/lab/host/ports";
 import {
   type EachWay,
   eachWay,
   goThrough,
   type NetworkFault,
   networkFaults,
-} from "@lab/proof/network-faults";
-import { type FaultProxy, startProxy } from "@lab/lab/proxy";
-import { trialOf } from "@lab/lab/trial";
+} from "@lab/proof/faults/network-faults";
+import { type FaultProxy, startProxy } from "@lab/lab/proxy/proxy";
+import { trialOf } from "@lab/lab/experiment/trial";
 
 const TIMEOUT_MS = 1_000;
 const LASTS_S = 1.2;

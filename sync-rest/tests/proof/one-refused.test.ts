@@ -1,12 +1,12 @@
 /** A neighbour that never does what one order wants of it: who else has to wait for that? */
-import { count, read } from "@lab/lab/databases";
-import { experiment } from "@lab/lab/experiment";
-import { fetchHealth } from "@lab/lab/health";
-import { freePorts } from "@lab/lab/ports";
+import { count, read } from "@lab/lab/probes/databases";
+import { experiment } from "@lab/lab/experiment/experiment";
+import { fetchHealth } from "@lab/lab/services/health";
+import { freePorts } from "@lab/lab/host/ports";
 import { answersTable, judge } from "@lab/proof/common";
-import { setFaults } from "@lab/lab/set-faults";
-import { trialOf } from "@lab/lab/trial";
-import { eventually } from "@lab/lab/waiting";
+import { setFaults } from "@lab/lab/services/set-faults";
+import { trialOf } from "@lab/lab/experiment/trial";
+import { eventually } from "@lab/lab/host/waiting";
 import { standBefore } from "../front.ts";
 
 /** More than one page of a repair. */

@@ -1,4 +1,4 @@
 /** More orders than the model can take: it refuses in time, and stores what it accepts. */
-import { testOverload } from "@lab/proof/overload";
+import { testOverload } from "@lab/proof/input/overload";
 
 testOverload("sync-rest");

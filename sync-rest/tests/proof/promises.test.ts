@@ -1,16 +1,16 @@
 /** What the synchronous model promises, and whether it keeps it. */
-import { post } from "@lab/lab/load";
-import { testPromises } from "@lab/proof/promises";
+import { post } from "@lab/lab/load/load";
+import { testPromises } from "@lab/proof/kills/promises";
 import { getJson } from "../campus.ts";
 
 testPromises({
   model: "sync-rest",
-  hands: async ({ campus: { inventory, order, third } }) => ({
+  hands: async ({ campus: { inventory, order, downstream } }) => ({
     async repeat(orderId) {
       const { items, kitchen, user_id } = await getJson(`${order.url}/orders/${orderId}`);
       const answers = [
         await post(`${inventory.url}/reserve`, { order_id: orderId, kitchen, items }),
-        await post(`${third.url}/send`, { order_id: orderId, user_id, kitchen }),
+        await post(`${downstream.url}/send`, { order_id: orderId, user_id, kitchen }),
       ];
       return answers.filter(({ kind }) => kind === "ok").length;
     },
@@ -22,7 +22,7 @@ testPromises({
       const other = { order_id, kitchen, items: items.map((item) => ({ ...item, qty: 2 })) };
       const answers = [
         await post(`${inventory.url}/reserve`, other),
-        await post(`${third.url}/send`, { order_id, kitchen, user_id: `not ${user_id}` }),
+        await post(`${downstream.url}/send`, { order_id, kitchen, user_id: `not ${user_id}` }),
       ];
       const said = answers.map(({ code, status }) => `${status} ${code}`);
       const refused = said.every((one) => one === "422 order_id_reused");

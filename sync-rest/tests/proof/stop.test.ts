@@ -1,6 +1,6 @@
 /** SIGTERM under load: each service in turn, and a second signal. */
-import { count } from "@lab/lab/databases";
-import { testStop } from "@lab/proof/stop";
+import { count } from "@lab/lab/probes/databases";
+import { testStop } from "@lab/proof/kills/stop";
 
 testStop({
   model: "sync-rest",
@@ -16,7 +16,7 @@ testStop({
     },
     async repeated() {
       const twice = "SELECT count(*) - count(DISTINCT order_id) FROM notifications";
-      return { told_twice: count(trial.campus.third, twice) };
+      return { told_twice: count(trial.campus.downstream, twice) };
     },
     async [Symbol.asyncDispose]() {},
   }),

@@ -1,8 +1,8 @@
 /** Everything at once, for minutes. */
-import { freePorts } from "@lab/lab/ports";
-import { testStorm } from "@lab/proof/storm";
-import { startProxy } from "@lab/lab/proxy";
-import { trialOf } from "@lab/lab/trial";
+import { freePorts } from "@lab/lab/host/ports";
+import { testStorm } from "@lab/proof/kills/storm";
+import { startProxy } from "@lab/lab/proxy/proxy";
+import { trialOf } from "@lab/lab/experiment/trial";
 
 testStorm("sync-rest", async (run) => {
   const [inventoryPort, notificationPort] = (await freePorts(2)) as [number, number];

@@ -1,0 +1,32 @@
+/** What a broker is to the lab, whatever it runs as. */
+export type BrokerName = "rabbitmq" | "kafka";
+
+/** A broker that answers, and the means to hurt it. */
+export interface Broker extends AsyncDisposable {
+  readonly kind: "external" | "compose" | "native";
+  readonly name: BrokerName;
+  /** `amqp://user:password@127.0.0.1:port`, or `127.0.0.1:port`. */
+  readonly address: string;
+  /** RabbitMQ's management page and API: `http://127.0.0.1:port`, with the user and password of `address`. */
+  readonly managementUrl?: string | undefined;
+  /** Of one of ours, for other processes to find it: what they need to know, and of a native one data, settings and log. */
+  readonly folder?: string;
+  /** `{rabbitmq, erlang}`, or `{kafka, java}`; what is known of it. */
+  readonly versions: Record<string, string>;
+  /** SIGKILL. Throws for an external broker, which isn't ours to kill. */
+  kill(): Promise<void>;
+  /** After `kill`: the same broker on the same ports and data; returns when it answers. */
+  start(): Promise<void>;
+  /** SIGSTOP. */
+  pause(): Promise<void>;
+  /** SIGCONT. */
+  resume(): Promise<void>;
+  /** Ends what this handle started and removes its data; nothing for a broker that was there before. */
+  stop(): Promise<void>;
+}
+
+/** The environment variable with the address of a broker that somebody else runs. */
+export const addressVariable = {
+  rabbitmq: "AMQP_URL",
+  kafka: "KAFKA_BROKERS",
+} as const;

@@ -1,0 +1,254 @@
+import { addressVariable, type Broker, type BrokerName } from "./broker.ts";
+import {
+  attachCompose,
+  composeRuns,
+  endCompose,
+  isCompose,
+  killCompose,
+  pullBroker,
+  startComposeAgain,
+  startComposeBroker,
+} from "./compose-broker.ts";
+import { dockerProblem } from "../machine/compose-engine.ts";
+import { provide, type Tool } from "../machine/doctor.ts";
+import { externalBroker } from "./external.ts";
+import { greetKafka, planKafka } from "./kafka.ts";
+import { hasKafkaJars, prepareKafka } from "./kafka/kafka-jars.ts";
+import {
+  attachNative,
+  isNative,
+  killNative,
+  type NativePlan,
+  nativePid,
+  runNative,
+  runNativeAgain,
+} from "./native.ts";
+import { freshFolder } from "../host/lifeline.ts";
+import { freePorts } from "../host/ports.ts";
+import { greetRabbitmq, planRabbitmq } from "./rabbitmq.ts";
+import { settings } from "@lab/evidence/settings";
+import { readState } from "./state.ts";
+
+/** The variable with the folder of the broker that `lab run` shares among its experiments. */
+export const folderVariable = {
+  rabbitmq: "LAB_RABBITMQ_FOLDER",
+  kafka: "LAB_KAFKA_FOLDER",
+} as const;
+
+const KINDS = ["external", "compose", "native"] as const;
+
+/**
+ * A running broker: the one of `AMQP_URL` or `KAFKA_BROKERS`; else the one that
+ * `lab run` or `lab up` has running; else a private one that ends with this
+ * process, unless the options say otherwise: a container where Docker Compose is
+ * at hand, or else a process. `LAB_BROKERS` says which kinds may be taken. Throws
+ * with the commands to type when there is no way.
+ */
+export async function startBroker(name: BrokerName, options: StartOptions = {}): Promise<Broker> {
+  const address = externalAddress(name);
+  if (address !== undefined) return externalBroker(name, address);
+  return (await findShared(name)) ?? startOwn(name, options);
+}
+
+/** A broker of one's own, to be killed or paused where the given one is somebody else's. Ends with this process. */
+export async function startOwn(name: BrokerName, options: StartOptions = {}): Promise<Broker> {
+  if ((await ownKind(name)) === "compose") {
+    return startComposeBroker(name, options, await lifelineOf(name, options));
+  }
+  // What may take long comes before there is a folder to leave behind.
+  await (name === "kafka" ? prepareKafka() : provide(["rabbitmq"]));
+  const folder = options.dataIn ?? (await freshFolder(name));
+  const lifeline = options.dataIn === undefined ? folder : await lifelineOf(name, options);
+  return runNative(await planNative(name, folder, options.managementPort), lifeline, greet);
+}
+
+/** Starts the broker of that folder again, which has ended, on its data and ports. Throws when it doesn't start; the data stay. */
+export async function startAgain(
+  name: BrokerName,
+  folder: string,
+  options: { endsWithUs: boolean },
+): Promise<Broker> {
+  const lifeline = await lifelineOf(name, options);
+  if (isCompose(folder)) return startComposeAgain(folder, lifeline);
+  if (isNative(folder)) return runNativeAgain(folder, lifeline, greet);
+  throw new Error(`${name}'s data aren't in ${folder} any more`);
+}
+
+/** The folder of a lifeline for a broker whose data stay elsewhere; undefined when it is to go on. */
+async function lifelineOf(
+  name: BrokerName,
+  { endsWithUs = false }: StartOptions,
+): Promise<string | undefined> {
+  return endsWithUs ? freshFolder(name) : undefined;
+}
+
+/** For a broker that has to be started. */
+export interface StartOptions {
+  /** An empty folder for its data, which stay when it ends; it goes on after this process has ended, as `lab up` wants it. */
+  dataIn?: string;
+  /** With `dataIn`: it ends with this process all the same. */
+  endsWithUs?: boolean;
+  /** Of RabbitMQ's management page; a free one when it isn't given. */
+  managementPort?: number;
+}
+
+/**
+ * Sees to it that those brokers can be started, before anything else takes its
+ * time: installs what is missing or throws one error with all the commands to
+ * type. What runs already needs nothing. With `proxiedKafka` also for
+ * `startProxiedKafka`, whose broker is a process everywhere.
+ */
+export async function prepareBrokers(
+  names: readonly BrokerName[],
+  { proxiedKafka = false } = {},
+): Promise<void> {
+  const ofKafka: Tool[] = hasKafkaJars() ? ["java"] : ["java", "maven"];
+  const tools: Tool[] = proxiedKafka ? [...ofKafka] : [];
+  for (const name of names) {
+    if (externalAddress(name) !== undefined || (await runsAlready(name))) continue;
+    if ((await ownKind(name)) === "compose") continue;
+    if (name === "rabbitmq") tools.push("rabbitmq");
+    else tools.push(...ofKafka);
+  }
+  await provide(
+    [...new Set(tools)],
+    proxiedKafka ? "Kafka behind a proxy is a process everywhere, with Docker too." : undefined,
+  );
+  if (proxiedKafka) await prepareKafka();
+}
+
+/**
+ * Where a broker answers that is running already: by environment or by `lab up`.
+ * Throws with what to type when there is none.
+ */
+export async function addressOf(
+  name: BrokerName,
+): Promise<{ address: string; managementUrl?: string }> {
+  const address = addressGiven(name);
+  if (address) return { address };
+  const up = (await readState()).brokers[name];
+  if (up !== undefined && (up.kind === "external" || (await runsAlready(name)))) {
+    return up;
+  }
+  const model = name === "rabbitmq" ? "async" : "stream";
+  throw new Error(
+    `${name} isn't up. Type: scripts/lab up ${model}   (or set ${addressVariable[name]})`,
+  );
+}
+
+/** Whether the broker of that folder runs, whoever has started it. */
+export async function brokerRuns(folder: string): Promise<boolean> {
+  return (await composeRuns(folder)) || (await nativePid(folder)) !== undefined;
+}
+
+/** SIGKILL for the broker of that folder, whoever has started it; its data stay. */
+export async function killBroker(folder: string): Promise<boolean> {
+  return isCompose(folder) ? killCompose(folder) : killNative(folder);
+}
+
+/** The broker of that folder, which runs already; undefined when it doesn't. Throws when it is there and doesn't answer. */
+export async function attachBroker(folder: string): Promise<Broker | undefined> {
+  return (await attachCompose(folder)) ?? attachNative(folder, greet);
+}
+
+/** Whether that folder has a broker's data, be it running or not. */
+export function hasBroker(folder: string): boolean {
+  return isCompose(folder) || isNative(folder);
+}
+
+/** Ends the broker of that folder, whoever has started it, and removes its container with the data: whether there was one. */
+export async function endBroker(folder: string): Promise<boolean> {
+  return (await endCompose(folder)) || killNative(folder);
+}
+
+async function runsAlready(name: BrokerName): Promise<boolean> {
+  const up = (await readState()).brokers[name];
+  return up?.folder !== undefined && (await brokerRuns(up.folder));
+}
+
+/** A broker that is running already and is ours; undefined when there is none. */
+async function findShared(name: BrokerName): Promise<Broker | undefined> {
+  const { labKafkaFolder, labRabbitmqFolder } = settings();
+  const passedOn = name === "rabbitmq" ? labRabbitmqFolder : labKafkaFolder;
+  if (passedOn) return attachBroker(passedOn);
+  const up = (await readState()).brokers[name];
+  if (up?.folder === undefined || !allowedKinds().includes(up.kind)) return undefined;
+  return attachBroker(up.folder);
+}
+
+/** Where somebody else's broker is, if one is to be taken. Throws when one must be, and isn't named. */
+export function externalAddress(name: BrokerName): string | undefined {
+  const kinds = allowedKinds();
+  const address = addressGiven(name);
+  if (!kinds.includes("external")) return undefined;
+  if (address) return address;
+  if (kinds.length > 1) return undefined;
+  throw new Error(
+    `LAB_BROKERS=external needs ${addressVariable[name]}, the address of a running ${name}`,
+  );
+}
+
+function allowedKinds(): readonly Broker["kind"][] {
+  const { labBrokers } = settings();
+  return labBrokers === "" ? KINDS : KINDS.filter((kind) => labBrokers.split(",").includes(kind));
+}
+
+/** The address of a broker that somebody else runs; empty when there is none. */
+function addressGiven(name: BrokerName): string {
+  const { amqpUrl, kafkaBrokers } = settings();
+  return name === "rabbitmq" ? amqpUrl : kafkaBrokers;
+}
+
+const chosen = new Map<BrokerName, Promise<"compose" | "native">>();
+
+/** Whether a broker that is started here is a container or a process, the same all along. */
+function ownKind(name: BrokerName): Promise<"compose" | "native"> {
+  const known = chosen.get(name);
+  if (known !== undefined) return known;
+  const choosing = chooseKind(name);
+  chosen.set(name, choosing);
+  choosing.catch(() => chosen.delete(name));
+  return choosing;
+}
+
+async function chooseKind(name: BrokerName): Promise<"compose" | "native"> {
+  const kinds = allowedKinds();
+  if (kinds.includes("native") && !kinds.includes("compose")) return "native";
+  const forced = kinds.includes("compose") && !kinds.includes("native");
+  const problem = dockerProblem();
+  if (problem !== undefined) {
+    if (!forced) return "native";
+    throw new Error(`LAB_BROKERS=compose: ${problem}`);
+  }
+  try {
+    await pullBroker(name);
+    return "compose";
+  } catch (error) {
+    if (forced) throw error;
+    // Offline, say.
+    const reason = (error as Error).message.split("\n").at(-1);
+    process.stderr.write(`${name} will be a process, not a container: ${reason}\n`);
+    return "native";
+  }
+}
+
+async function planNative(
+  name: BrokerName,
+  folder: string,
+  managementPort: number | undefined,
+): Promise<NativePlan> {
+  const [client, second, distribution] = (await freePorts(3)) as [number, number, number];
+  return name === "rabbitmq"
+    ? planRabbitmq(folder, {
+        amqp: client,
+        management: managementPort ?? second,
+        distribution,
+      })
+    : planKafka(folder, { client, controller: second });
+}
+
+function greet(plan: NativePlan): Promise<Record<string, string>> {
+  return plan.name === "rabbitmq"
+    ? greetRabbitmq(plan.address, plan.managementUrl)
+    : greetKafka(plan.address);
+}

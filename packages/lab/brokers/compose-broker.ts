@@ -1,0 +1,304 @@
+import { existsSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Broker, BrokerName } from "./broker.ts";
+import {
+  compose,
+  type ComposeProject,
+  endProject,
+  endsWithUs,
+  imageOf,
+  openProject,
+  override,
+  pause,
+  provideImage,
+  rabbitmqPassword,
+} from "../machine/compose.ts";
+import type { Model } from "@lab/evidence/evidence";
+import { greetKafka } from "./kafka.ts";
+import { lifelineEnds } from "../host/lifeline.ts";
+import { runQuietly } from "../host/run.ts";
+import { dockerProblem } from "../machine/compose-engine.ts";
+import { freePorts, refuseTaken } from "../host/ports.ts";
+import { greetRabbitmq } from "./rabbitmq.ts";
+import { eventually } from "../host/waiting.ts";
+
+const START_TIMEOUT_MS = 120_000;
+
+/** In whose compose file a broker stands. */
+const MODEL = {
+  rabbitmq: "async-rabbitmq",
+  kafka: "streaming-kafka",
+} as const satisfies Record<BrokerName, Model>;
+
+/** Fetches the broker's image unless it is there. Throws, with the reason, when it can't be had. */
+export async function pullBroker(name: BrokerName): Promise<void> {
+  await provideImage(await imageOf(MODEL[name], name));
+}
+
+/** The broker of a part's compose file as a container of our own. Plain data, which stands in its folder. */
+interface ComposePlan {
+  name: BrokerName;
+  project: ComposeProject;
+  address: string;
+  managementUrl?: string;
+  /** The folder of the lifeline with which it ends though its data stay. */
+  lifeline?: string;
+  /** It has answered once: since then its volume has data. */
+  answered?: true;
+}
+
+/** Starts the broker's container and returns when it answers. Throws with the end of its log when it doesn't. */
+export async function startComposeBroker(
+  name: BrokerName,
+  { dataIn, managementPort }: { dataIn?: string; managementPort?: number },
+  lifeline: string | undefined,
+): Promise<Broker> {
+  const plan = await planCompose(name, dataIn, managementPort);
+  // A lasting one is ended by `lab down`, not by whoever started it.
+  const broker = await runCompose(plan, lifeline, () => endProject(plan.project));
+  if (dataIn === undefined) broker.end = () => endProject(plan.project);
+  return broker;
+}
+
+/** Starts the container of that folder's broker again, on its data and ports. Throws as `startComposeBroker` does; the data stay. */
+export async function startComposeAgain(
+  folder: string,
+  lifeline: string | undefined,
+): Promise<Broker> {
+  const { lifeline: former, ...plan } = await readPlan(folder);
+  needDocker(plan.name);
+  if (former !== undefined) await lifelineEnds(former);
+  await refuseLostData(plan);
+  await refuseTaken(plan.name, Object.values(plan.project.env).map(Number));
+  return runCompose(plan, lifeline, async () => void (await killCompose(folder)));
+}
+
+/** Runs the planned container; `undo` when it doesn't start. */
+async function runCompose(
+  plan: ComposePlan,
+  lifeline: string | undefined,
+  undo: () => Promise<void>,
+): Promise<ComposeBroker> {
+  const { name, project } = plan;
+  const written: ComposePlan = { ...plan, ...(lifeline === undefined ? {} : { lifeline }) };
+  await writePlan(written);
+  const broker = new ComposeBroker(plan);
+  if (lifeline !== undefined) broker.end = endsWithUs(project, lifeline);
+  try {
+    // One that is there already is left as it is.
+    await compose(project, name, "up", "--detach", "--no-deps", "--no-recreate");
+    await broker.untilItAnswers();
+    await writePlan({ ...written, answered: true });
+  } catch (error) {
+    const words = ["logs", "--no-color", "--no-log-prefix", "--tail", "40"];
+    const log = await compose(project, name, ...words).catch(() => "");
+    await broker.stop();
+    await undo();
+    // Data that are in a volume are nothing to a process.
+    const hint = plan.answered ? "" : "LAB_BROKERS=native does without Docker";
+    throw new Error(`${(error as Error).message}\n${Bun.stripANSI(log)}${hint}`.trimEnd());
+  }
+  return broker;
+}
+
+/** Docker would make an empty volume without a word in the place of one that somebody has removed. */
+async function refuseLostData({ answered, name, project }: ComposePlan): Promise<void> {
+  if (answered === undefined) return;
+  const volume = `${project.name}_${name}`;
+  const volumes = await runQuietly(["docker", "volume", "ls", "--quiet"]);
+  if (volumes.split("\n").includes(volume)) return;
+  throw new Error(
+    `${name}'s data are gone: there is no volume ${volume} any more; scripts/lab up --fresh begins anew`,
+  );
+}
+
+/** The broker of that folder, which another process has started and will end; undefined when it isn't one or doesn't run. */
+export async function attachCompose(folder: string): Promise<Broker | undefined> {
+  if (!(await composeRuns(folder))) return undefined;
+  const plan = await readPlan(folder);
+  const paused = await containerOf(plan, "paused");
+  if (paused !== "") {
+    throw new Error(
+      `${plan.name} is paused: docker unpause ${paused} lets it go on, docker kill ${paused} ends it`,
+    );
+  }
+  const broker = new ComposeBroker(plan);
+  await broker.untilItAnswers();
+  return broker;
+}
+
+/** Whether the broker of that folder is a container, and runs, if only paused. */
+export async function composeRuns(folder: string): Promise<boolean> {
+  return isCompose(folder) && isRunning(await readPlan(folder));
+}
+
+/** Whether the broker of that folder is a container that is paused. */
+export async function composePaused(folder: string): Promise<boolean> {
+  return isCompose(folder) && (await containerOf(await readPlan(folder), "paused")) !== "";
+}
+
+/** Whether that folder has what is known of a broker that is or was a container. */
+export function isCompose(folder: string): boolean {
+  return existsSync(planFile(folder));
+}
+
+/** SIGKILL for the container of that folder's broker: whether it ran. */
+export async function killCompose(folder: string): Promise<boolean> {
+  if (!(await composeRuns(folder))) return false;
+  const { name, project } = await readPlan(folder);
+  await compose(project, name, "kill", "--signal", "SIGKILL");
+  return true;
+}
+
+/** Removes the container of that folder's broker, with its data; whether there was one. */
+export async function endCompose(folder: string): Promise<boolean> {
+  if (!isCompose(folder)) return false;
+  const { name, project } = await readPlan(folder);
+  needDocker(name);
+  const id = await compose(project, name, "ps", "--all", "--quiet");
+  await endProject(project);
+  return id !== "";
+}
+
+/** Projects of the brokers that this process has started or attached to, by the address on the host. */
+const projects = new Map<string, ComposeProject>();
+
+/** The project of the broker at that address; undefined when it isn't a container of ours. */
+export function projectOf(address: string): ComposeProject | undefined {
+  return projects.get(address);
+}
+
+async function planCompose(
+  name: BrokerName,
+  dataIn: string | undefined,
+  managementPort: number | undefined,
+): Promise<ComposePlan> {
+  const [client, second] = (await freePorts(2)) as [number, number];
+  const management = managementPort ?? second;
+  const env: Record<string, string> =
+    name === "kafka"
+      ? { KAFKA_PORT: String(client) }
+      : { RABBITMQ_PORT: String(client), RABBITMQ_MANAGEMENT_PORT: String(management) };
+  const project = await openProject(name, MODEL[name], env, dataIn);
+  await override(project, name, {});
+  if (name === "kafka") return { name, project, address: `127.0.0.1:${client}` };
+  return {
+    name,
+    project,
+    address: `amqp://lab:${await rabbitmqPassword()}@127.0.0.1:${client}`,
+    managementUrl: `http://127.0.0.1:${management}`,
+  };
+}
+
+class ComposeBroker implements Broker {
+  readonly kind = "compose";
+  readonly name: BrokerName;
+  readonly address: string;
+  readonly managementUrl?: string;
+  readonly folder: string;
+  /** What `stop` does; nothing for one that is to go on. */
+  end: (() => Promise<void>) | undefined;
+  versions: Record<string, string> = {};
+  readonly #plan: ComposePlan;
+
+  constructor(plan: ComposePlan) {
+    this.name = plan.name;
+    this.address = plan.address;
+    this.folder = plan.project.folder;
+    if (plan.managementUrl) this.managementUrl = plan.managementUrl;
+    this.#plan = plan;
+    projects.set(plan.address, plan.project);
+  }
+
+  async start(): Promise<void> {
+    await this.#compose("start");
+    await this.untilItAnswers();
+  }
+
+  /** Returns once a client is answered; throws when the container ends before. */
+  async untilItAnswers(): Promise<void> {
+    const { address, managementUrl, name } = this.#plan;
+    const told = await eventually(
+      `${name} answers`,
+      async () => {
+        try {
+          return await (name === "rabbitmq"
+            ? greetRabbitmq(address, managementUrl)
+            : greetKafka(address));
+        } catch (error) {
+          if (!(await isRunning(this.#plan))) return "ended";
+          throw error;
+        }
+      },
+      { timeoutMs: START_TIMEOUT_MS },
+    );
+    if (told === "ended") throw new Error(`${name}'s container ended`);
+    // Kafka doesn't tell its version, its image does: apache/kafka:4.2.0.
+    this.versions =
+      name === "rabbitmq"
+        ? (told as Record<string, string>)
+        : { kafka: (await imageOf(MODEL[name], name)).split(":").at(-1)! };
+  }
+
+  async kill(): Promise<void> {
+    // A policy of restarting doesn't undo it: Docker knows that somebody wanted it.
+    await this.#compose("kill", "--signal", "SIGKILL");
+  }
+
+  async pause(): Promise<void> {
+    await pause(this.#plan.project, this.name);
+  }
+
+  async resume(): Promise<void> {
+    await this.#compose("unpause");
+  }
+
+  async stop(): Promise<void> {
+    const { end } = this;
+    if (end === undefined) return;
+    this.end = undefined;
+    projects.delete(this.address);
+    await end();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  #compose(...words: string[]): Promise<string> {
+    return compose(this.#plan.project, this.name, ...words);
+  }
+}
+
+async function isRunning(plan: ComposePlan): Promise<boolean> {
+  return (await containerOf(plan, "running", "paused")) !== "";
+}
+
+/** The id of the broker's container if it is in one of those states, or nothing. */
+async function containerOf(
+  { name, project }: ComposePlan,
+  ...states: ("running" | "paused")[]
+): Promise<string> {
+  const wanted = states.flatMap((state) => ["--status", state]);
+  // Fails when the service was never created.
+  const id = await compose(project, name, "ps", "--quiet", ...wanted).catch(() => "");
+  return id.slice(0, 12);
+}
+
+/** Throws, with what to type, where a broker is a container and no engine answers. */
+function needDocker(name: BrokerName): void {
+  const problem = dockerProblem();
+  if (problem !== undefined) throw new Error(`${name} is a container: ${problem}`);
+}
+
+async function writePlan(plan: ComposePlan): Promise<void> {
+  // The address has the password.
+  await writeFile(planFile(plan.project.folder), JSON.stringify(plan), { mode: 0o600 });
+}
+
+async function readPlan(folder: string): Promise<ComposePlan> {
+  return (await Bun.file(planFile(folder)).json()) as ComposePlan;
+}
+
+const planFile = (folder: string) => join(folder, "compose.json");

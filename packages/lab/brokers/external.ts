@@ -1,0 +1,36 @@
+import type { Broker, BrokerName } from "./broker.ts";
+import { greetKafka } from "./kafka.ts";
+import { greetRabbitmq } from "./rabbitmq.ts";
+import { settings } from "@lab/evidence/settings";
+
+/** The broker that somebody else runs at that address. Throws when it doesn't answer. */
+export async function externalBroker(name: BrokerName, address: string): Promise<Broker> {
+  const variable = name === "rabbitmq" ? "AMQP_URL" : "KAFKA_BROKERS";
+  const managementUrl =
+    name === "rabbitmq" ? settings().rabbitmqManagementUrl || undefined : undefined;
+  const versions = await (
+    name === "rabbitmq" ? greetRabbitmq(address, managementUrl) : greetKafka(address)
+  ).catch((error: Error) => {
+    const where = process.env[variable] ? `${variable} is set` : `${variable} was set`;
+    throw new Error(`${where}, but ${name} doesn't answer there: ${error.message}`);
+  });
+  const notOurs = async () => {
+    throw new Error(
+      `${name} is an external broker (${variable}): the lab doesn't stop it. Unset ${variable} for a private one.`,
+    );
+  };
+  const nothing = async () => {};
+  return {
+    kind: "external",
+    name,
+    address,
+    ...(managementUrl === undefined ? {} : { managementUrl }),
+    versions,
+    kill: notOurs,
+    start: notOurs,
+    pause: notOurs,
+    resume: notOurs,
+    stop: nothing,
+    [Symbol.asyncDispose]: nothing,
+  };
+}

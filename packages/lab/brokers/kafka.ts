@@ -1,0 +1,76 @@
+import { cp, mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { Kafka, logLevel } from "kafkajs";
+import type { Broker } from "./broker.ts";
+import { jvmOptions, kafkaVersion, prepareKafka } from "./kafka/kafka-jars.ts";
+import { kafkaSettings, type KafkaPorts } from "./kafka/kafka-settings.ts";
+import { freshFolder } from "../host/lifeline.ts";
+import { type NativePlan, runNative } from "./native.ts";
+import { freePorts } from "../host/ports.ts";
+
+/**
+ * Writes the settings of a private one-node Kafka (KRaft) into the folder;
+ * returns how to run it. Throws as `prepareKafka` does.
+ */
+export async function planKafka(folder: string, ports: KafkaPorts): Promise<NativePlan> {
+  const { archive, classPath, formatted, java } = await prepareKafka();
+  await cp(formatted, join(folder, "data"), { recursive: true });
+  await mkdir(join(folder, "tmp"), { recursive: true });
+  await writeFile(join(folder, "server.properties"), kafkaSettings("data", ports));
+  return {
+    name: "kafka",
+    folder,
+    address: `127.0.0.1:${ports.client}`,
+    ports: [ports.client, ports.controller],
+    command: [
+      java.path,
+      ...jvmOptions,
+      ...(archive === undefined ? [] : [`-XX:SharedArchiveFile=${archive}`]),
+      "-Djava.io.tmpdir=tmp",
+      "-Dorg.apache.logging.log4j.level=INFO",
+      "-cp",
+      classPath,
+      "kafka.Kafka",
+      "server.properties",
+    ],
+    env: {},
+    versions: { kafka: kafkaVersion, java: java.version },
+  };
+}
+
+/** Throws unless the broker answers and is ready to create topics. It doesn't tell its version. */
+export async function greetKafka(address: string): Promise<Record<string, string>> {
+  const kafka = new Kafka({
+    clientId: "lab",
+    brokers: address.split(","),
+    connectionTimeout: 2_000,
+    requestTimeout: 5_000,
+    retry: { retries: 0 },
+    logLevel: logLevel.NOTHING,
+  });
+  const admin = kafka.admin();
+  try {
+    await admin.connect();
+    const { brokers, controller } = await admin.describeCluster();
+    if (brokers.length === 0 || controller === null)
+      throw new Error("Kafka has no active controller yet");
+    return {};
+  } finally {
+    await admin.disconnect();
+  }
+}
+
+/**
+ * A Kafka of one's own with a second listener, whose clients are told to come to
+ * another port: that of a proxy before it. The broker's own address goes past the
+ * proxy. Ends with this process.
+ */
+export async function startProxiedKafka(
+  proxied: NonNullable<KafkaPorts["proxied"]>,
+): Promise<Broker> {
+  const [client, controller] = (await freePorts(2)) as [number, number];
+  await prepareKafka();
+  const folder = await freshFolder("kafka");
+  const plan = await planKafka(folder, { client, controller, proxied });
+  return runNative(plan, folder, ({ address }) => greetKafka(address));
+}

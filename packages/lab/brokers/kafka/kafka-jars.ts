@@ -1,0 +1,130 @@
+import { existsSync, globSync } from "node:fs";
+import { cp, mkdir, rename, writeFile } from "node:fs/promises";
+import { dirname, join, relative } from "node:path";
+import { type Found, jvmEnv, provide } from "../../machine/doctor.ts";
+import { runQuietly } from "../../host/run.ts";
+import { labFolder } from "@lab/evidence/folders";
+import { kafkaSettings } from "./kafka-settings.ts";
+import { freshFolder, holdLifeline, releaseLifeline, removeFolder } from "../../host/lifeline.ts";
+
+/** The version that kafka/pom.xml pins. */
+export const kafkaVersion = "4.2.0";
+
+/** Where the jars are once they are fetched. */
+export const kafkaFolder = join(labFolder, `kafka-${kafkaVersion}`);
+
+// A lab's broker is small and short-lived: start time and memory count, the last
+// percents of throughput don't.
+export const jvmOptions = [
+  "-Xmx512m",
+  "-XX:+UseSerialGC",
+  "-XX:TieredStopAtLevel=1",
+  "-XX:-UsePerfData",
+  "-Djava.awt.headless=true",
+];
+
+export interface PreparedKafka {
+  java: Found;
+  /** From the broker's folder: a colon in the clone's path would divide it. */
+  classPath: string;
+  /** An empty, formatted data folder to copy: formatting takes a JVM half a second. */
+  formatted: string;
+  /** Kafka's classes as the JVM wants them, which takes a third off a start; undefined where the JVM makes none. From the broker's folder too. */
+  archive: string | undefined;
+}
+
+/** Whether Kafka's jars have been fetched. */
+export function hasKafkaJars(): boolean {
+  return existsSync(kafkaFolder);
+}
+
+/**
+ * Fetches Kafka's jars and formats an empty data folder, each once. Throws when
+ * Java, or Maven with jars to fetch, is missing and can't be installed.
+ */
+export async function prepareKafka(): Promise<PreparedKafka> {
+  if (!hasKafkaJars()) {
+    const { java, maven } = await provide(["java", "maven"]);
+    await make(kafkaFolder, (part) => fetchJars(part, java, maven));
+  }
+  const { java } = await provide(["java"]);
+  // Sorted: an archive of loaded classes is good for the very same class path only.
+  const jars = globSync("libs/*.jar", { cwd: kafkaFolder }).toSorted();
+  // Every broker's folder, `part` below among them, is as deep in .lab as this one.
+  const fromBroker = relative(join(labFolder, "brokers", "kafka"), kafkaFolder);
+  const classPath = jars.map((jar) => join(fromBroker, jar)).join(":");
+  const folder = join(kafkaFolder, `java-${java.version}`);
+  await make(folder, (part) => format(part, java, classPath));
+  const archive = join(folder, "classes.jsa");
+  return {
+    java,
+    classPath,
+    formatted: join(folder, "formatted"),
+    archive: existsSync(archive) ? join(fromBroker, relative(kafkaFolder, archive)) : undefined,
+  };
+}
+
+/** Makes a folder elsewhere first, so that what was interrupted isn't taken for complete. */
+async function make(folder: string, fill: (part: string) => Promise<void>): Promise<void> {
+  if (existsSync(folder)) return;
+  const part = await freshFolder("kafka");
+  holdLifeline(part);
+  try {
+    await fill(part);
+    await mkdir(dirname(folder), { recursive: true });
+    await rename(join(part, "made"), folder);
+  } catch (error) {
+    // Another lab process may have been quicker.
+    if (!existsSync(folder)) throw error;
+  } finally {
+    releaseLifeline(part);
+    await removeFolder(part);
+  }
+}
+
+async function fetchJars(part: string, java: Found, maven: Found): Promise<void> {
+  process.stderr.write(`fetching Kafka ${kafkaVersion} from Maven Central, once (55 MB) …\n`);
+  const pom = join(part, "pom.xml");
+  await cp(join(import.meta.dir, "pom.xml"), pom);
+  const goal = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
+  const libs = join(part, "made", "libs");
+  await runQuietly(
+    [
+      maven.path,
+      "--batch-mode",
+      "--no-transfer-progress",
+      `--file=${pom}`,
+      goal,
+      "-DincludeScope=runtime",
+      `-DoutputDirectory=${libs}`,
+    ],
+    {
+      env: { LC_ALL: "C.UTF-8", JAVA_HOME: java.path.replace(/\/bin\/java$/, "") },
+      lifeline: part,
+    },
+  );
+}
+
+async function format(part: string, java: Found, classPath: string): Promise<void> {
+  const made = join(part, "made");
+  await mkdir(made);
+  const ports = { client: 9092, controller: 9093 };
+  await writeFile(join(part, "server.properties"), kafkaSettings("made/formatted", ports));
+  const random = crypto.getRandomValues(new Uint8Array(16));
+  const clusterId = Buffer.from(random).toString("base64url");
+  await runQuietly(
+    [
+      java.path,
+      ...jvmOptions,
+      "-XX:ArchiveClassesAtExit=made/classes.jsa",
+      "-cp",
+      classPath,
+      "kafka.tools.StorageTool",
+      "format",
+      // An id may begin with a dash.
+      `--cluster-id=${clusterId}`,
+      "--config=server.properties",
+    ],
+    { cwd: part, env: jvmEnv, lifeline: part },
+  );
+}

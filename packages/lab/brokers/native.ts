@@ -1,0 +1,291 @@
+import { closeSync, existsSync, openSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Broker, BrokerName } from "./broker.ts";
+import {
+  holdLifeline,
+  killGroup,
+  lifelineEnds,
+  releaseLifeline,
+  removeFolder,
+  spawnUnderLifeline,
+} from "../host/lifeline.ts";
+import { refuseTaken } from "../host/ports.ts";
+import { moveManagement } from "./rabbitmq.ts";
+import { type Identity, identityOf, isPaused, runs } from "../host/process-id.ts";
+import { eventually } from "../host/waiting.ts";
+
+const startTimeoutMs = 120_000;
+
+/**
+ * How to run one broker as a process of our own. Plain data: it stands in the
+ * broker's folder, so that another process can kill it and start it again.
+ */
+export interface NativePlan {
+  name: BrokerName;
+  /** Its data, its settings and its log. */
+  folder: string;
+  address: string;
+  managementUrl?: string;
+  /** All that it listens on. */
+  ports: number[];
+  command: string[];
+  env: Record<string, string>;
+  /** As far as they are known before it runs. */
+  versions: Record<string, string>;
+}
+
+/** What stands in the broker's folder. */
+interface Written {
+  plan: NativePlan;
+  /** The folder of the lifeline with which it ends; a lasting one, as of `lab up`, has none. */
+  lifeline?: string;
+}
+
+/** What a client does first, which tells the broker's versions; throws while it isn't up. */
+type Greet = (plan: NativePlan) => Promise<Record<string, string>>;
+
+/**
+ * Starts the broker and returns when it answers. With a lifeline's folder, its own or another one,
+ * it ends with this process, and that folder goes; without, it goes on. Throws with the end of its
+ * log when it doesn't start.
+ */
+export async function runNative(
+  plan: NativePlan,
+  lifeline: string | undefined,
+  greet: Greet,
+): Promise<Broker> {
+  if (lifeline !== undefined) holdLifeline(lifeline);
+  const written = await writePlan(plan, lifeline);
+  const ours = new NativeBroker(written, greet);
+  const stop = async () => {
+    await ours.kill();
+    if (lifeline === undefined) return;
+    releaseLifeline(lifeline);
+    await removeFolder(lifeline);
+  };
+  try {
+    await ours.start();
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  // A lasting one is ended by `lab down`, not by whoever started it.
+  return lifeline === undefined ? ours : ours.ownedBy(stop);
+}
+
+/** Whether that folder has the data of a broker that is or was a process. */
+export function isNative(folder: string): boolean {
+  return existsSync(planFile(folder));
+}
+
+/** Starts the broker of that folder again, which has ended, on its data and ports. Throws as `runNative` does, and for a port that somebody else has. */
+export async function runNativeAgain(
+  folder: string,
+  lifeline: string | undefined,
+  greet: Greet,
+): Promise<Broker> {
+  const { lifeline: former, plan } = await readPlan(folder);
+  if (plan.folder !== folder) {
+    throw new Error(
+      `${plan.name}'s data were moved here from ${plan.folder}: they go on there only`,
+    );
+  }
+  if (former !== undefined) await lifelineEnds(former);
+  // The management page's port is no reason not to start.
+  const needed = plan.ports.filter((port) => !plan.managementUrl?.endsWith(`:${port}`));
+  await refuseTaken(plan.name, needed);
+  return runNative(plan, lifeline, greet);
+}
+
+/** The broker of that folder, which another process has started and will end; undefined when it doesn't run. */
+export async function attachNative(folder: string, greet: Greet): Promise<Broker | undefined> {
+  const running = await runningProcess(folder);
+  if (running === undefined) return undefined;
+  const broker = new NativeBroker(await readPlan(folder), greet);
+  if (isPaused(running.pid)) {
+    throw new Error(
+      `${broker.name} is paused: kill -CONT ${running.pid} lets it go on, kill -9 ${running.pid} ends it`,
+    );
+  }
+  await broker.untilItAnswers();
+  return broker;
+}
+
+/** SIGKILL for the broker of that folder; returns when it's gone: whether it ran. */
+export async function killNative(folder: string): Promise<boolean> {
+  const running = await runningProcess(folder);
+  if (running === undefined) return false;
+  killGroup(running.pid);
+  await eventually(`process ${running.pid} ends`, () => !runs(running));
+  return true;
+}
+
+/** Process id of the broker of that folder; undefined when it doesn't run. */
+export async function nativePid(folder: string): Promise<number | undefined> {
+  return (await runningProcess(folder))?.pid;
+}
+
+class NativeBroker implements Broker {
+  readonly kind = "native";
+  readonly name: BrokerName;
+  readonly address: string;
+  readonly folder: string;
+  readonly #plan: NativePlan;
+  readonly #lifeline: string | undefined;
+  readonly #greet: Greet;
+  #told: Record<string, string> = {};
+  #stop = async () => {};
+
+  constructor({ lifeline, plan }: Written, greet: Greet) {
+    this.name = plan.name;
+    this.address = plan.address;
+    this.folder = plan.folder;
+    this.#plan = plan;
+    this.#lifeline = lifeline;
+    this.#greet = greet;
+  }
+
+  get managementUrl(): string | undefined {
+    return this.#plan.managementUrl;
+  }
+
+  get versions(): Record<string, string> {
+    return { ...this.#plan.versions, ...this.#told };
+  }
+
+  async start(): Promise<void> {
+    const { folder, name } = this.#plan;
+    if ((await nativePid(folder)) !== undefined) {
+      throw new Error(`${name} runs already`);
+    }
+    await this.#freeManagement();
+    await spawnNative(this.#plan, this.#lifeline);
+    try {
+      await this.untilItAnswers();
+    } catch (error) {
+      await killNative(folder);
+      // Taken between the look and the start.
+      if (await this.#freeManagement()) return this.start();
+      const log = await readFile(logFile(this.#plan), "utf8");
+      const end = Bun.stripANSI(log).trimEnd().split("\n").slice(-40);
+      throw new Error(`${(error as Error).message}\n${end.join("\n")}`);
+    }
+  }
+
+  async #freeManagement(): Promise<boolean> {
+    const moved = await moveManagement(this.#plan);
+    if (moved) await writePlan(this.#plan, this.#lifeline);
+    return moved;
+  }
+
+  /** Returns once a client is answered; throws when the process ends before. */
+  async untilItAnswers(): Promise<void> {
+    const told = await eventually(
+      `${this.name} answers`,
+      async () => {
+        const pid = await nativePid(this.#plan.folder);
+        if (pid === undefined) return "ended";
+        return this.#greet(this.#plan);
+      },
+      { timeoutMs: startTimeoutMs },
+    );
+    if (told === "ended") throw new Error(`${this.name} ended`);
+    this.#told = told as Record<string, string>;
+  }
+
+  async kill(): Promise<void> {
+    await killNative(this.#plan.folder);
+  }
+
+  pause(): Promise<void> {
+    return this.#signal("SIGSTOP");
+  }
+
+  resume(): Promise<void> {
+    return this.#signal("SIGCONT");
+  }
+
+  /** Makes `stop` end it. */
+  ownedBy(stop: () => Promise<void>): this {
+    this.#stop = stop;
+    return this;
+  }
+
+  stop(): Promise<void> {
+    return this.#stop();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#stop();
+  }
+
+  async #signal(signal: "SIGSTOP" | "SIGCONT"): Promise<void> {
+    const pid = await nativePid(this.#plan.folder);
+    if (pid === undefined) throw new Error(`${this.name} doesn't run`);
+    // The process alone, not its group: its watcher must go on.
+    process.kill(pid, signal);
+  }
+}
+
+async function runningProcess(folder: string): Promise<Identity | undefined> {
+  try {
+    const identity = JSON.parse(await readFile(processFile(folder), "utf8")) as Identity;
+    return runs(identity) ? identity : undefined;
+  } catch (error) {
+    // Half a file, as after a power cut, says no more than none.
+    if (error instanceof SyntaxError) return undefined;
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+const planFile = (folder: string) => join(folder, "plan.json");
+const processFile = (folder: string) => join(folder, "process.json");
+const logFile = ({ folder, name }: NativePlan) => join(folder, `${name}.log`);
+
+async function writePlan(plan: NativePlan, lifeline: string | undefined): Promise<Written> {
+  const written: Written = { plan, ...(lifeline === undefined ? {} : { lifeline }) };
+  await Bun.write(planFile(plan.folder), JSON.stringify(written));
+  return written;
+}
+
+async function readPlan(folder: string): Promise<Written> {
+  try {
+    return JSON.parse(await readFile(planFile(folder), "utf8")) as Written;
+  } catch (error) {
+    throw new Error(
+      `${planFile(folder)} can't be read: ${(error as Error).message}\nscripts/lab up --fresh begins anew`,
+    );
+  }
+}
+
+async function spawnNative(plan: NativePlan, lifeline: string | undefined): Promise<void> {
+  const { command, folder } = plan;
+  const log = openSync(logFile(plan), "a");
+  try {
+    // Nothing of the caller's settings: a RABBITMQ_… or JAVA_TOOL_OPTIONS that is
+    // meant for another broker would reach ours.
+    const env = {
+      PATH: process.env["PATH"] ?? "/usr/bin:/bin",
+      LANG: "C.UTF-8",
+      HOME: folder,
+      ...plan.env,
+    };
+    const child =
+      lifeline !== undefined
+        ? spawnUnderLifeline(lifeline, command, { cwd: folder, env, output: log })
+        : Bun.spawn(command, {
+            cwd: folder,
+            env,
+            stdin: "ignore",
+            stdout: log,
+            stderr: log,
+            detached: true,
+          });
+    child.unref();
+    await Bun.write(processFile(folder), JSON.stringify(identityOf(child.pid)));
+  } finally {
+    closeSync(log);
+  }
+}

@@ -1,0 +1,139 @@
+import { chmod, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { connect } from "amqplib";
+import { provide } from "../machine/doctor.ts";
+import type { NativePlan } from "./native.ts";
+import { becomesFree, freePorts } from "../host/ports.ts";
+
+export interface RabbitmqPorts {
+  amqp: number;
+  management: number;
+  /** Erlang's own port between nodes, which every node has. */
+  distribution: number;
+}
+
+/**
+ * So long a quorum queue has to be there before RabbitMQ 3.10 may be killed. Killed within a second of
+ * its declaration, it comes back without a leader and empty, and its consumers wait for ever (seen
+ * 3 times of 3 after 0 s and after 0.5 s, never after 1.5 s and more).
+ */
+export const QUEUE_SETTLES_S = 3;
+
+/**
+ * Writes the settings of a private RabbitMQ with its management page into the folder; returns how to run it. Throws when RabbitMQ is missing.
+ *
+ * Nothing of it can meet another RabbitMQ: all ports are ours and on 127.0.0.1, the node's name, cookie, user and password are made up here.
+ */
+export async function planRabbitmq(folder: string, ports: RabbitmqPorts): Promise<NativePlan> {
+  const { rabbitmq } = await provide(["rabbitmq"]);
+  const password = crypto.randomUUID().replaceAll("-", "");
+  const node = `lab-${crypto.randomUUID().slice(0, 8)}@localhost`;
+  await writeFile(
+    join(folder, "rabbitmq.conf"),
+    `listeners.tcp.local = 127.0.0.1:${ports.amqp}
+management.tcp.ip = 127.0.0.1
+management.tcp.port = ${ports.management}
+default_user = lab
+default_pass = ${password}
+log.file = false
+log.console = true
+log.console.level = info
+# The management page shows figures of every second instead of every five.
+collect_statistics_interval = 1000
+management.sample_retention_policies.global.minute = 1
+management.sample_retention_policies.basic.minute = 1
+management.sample_retention_policies.detailed.minute = 1
+`,
+  );
+  await writeFile(join(folder, "enabled_plugins"), "[rabbitmq_management].\n");
+  // Empty, so that the machine's own rabbitmq-env.conf isn't read.
+  await writeFile(join(folder, "rabbitmq-env.conf"), "");
+  await writeFile(join(folder, ".erlang.cookie"), crypto.randomUUID());
+  await chmod(join(folder, ".erlang.cookie"), 0o400);
+  return {
+    name: "rabbitmq",
+    folder,
+    address: `amqp://lab:${password}@127.0.0.1:${ports.amqp}`,
+    managementUrl: `http://127.0.0.1:${ports.management}`,
+    ports: [ports.amqp, ports.management, ports.distribution],
+    command: [rabbitmq.path],
+    env: {
+      RABBITMQ_NODENAME: node,
+      RABBITMQ_CONFIG_FILE: join(folder, "rabbitmq.conf"),
+      RABBITMQ_CONF_ENV_FILE: join(folder, "rabbitmq-env.conf"),
+      RABBITMQ_ENABLED_PLUGINS_FILE: join(folder, "enabled_plugins"),
+      RABBITMQ_MNESIA_BASE: join(quotable(folder), "data"),
+      RABBITMQ_LOG_BASE: join(folder, "log"),
+      RABBITMQ_LOG: "-color",
+      RABBITMQ_DIST_PORT: String(ports.distribution),
+      // The script becomes the Erlang machine instead of waiting for it: one process, and we know its id. `-noinput` then is ours to say.
+      RABBITMQ_ALLOW_INPUT: "1",
+      // Named and reachable at a known port from the start, the node needs no epmd, which would be shared with other nodes and outlive this one,
+      // and RabbitMQ doesn't start two more Erlang machines to look for one: up in 3 s instead of 17.
+      RABBITMQ_SERVER_START_ARGS: [
+        "-noinput",
+        `-sname ${node}`,
+        "-start_epmd false",
+        `-erl_epmd_port ${ports.distribution}`,
+        "-kernel inet_dist_use_interface {127,0,0,1}",
+        // Once a minute the monitor would start an epmd all the same.
+        "-eval (catch(supervisor:terminate_child(rabbit_sup,rabbit_epmd_monitor_sup))).",
+        // Also for the management page: how often a quorum queue tells its length.
+        "-rabbit quorum_tick_interval 1000",
+      ].join(" "),
+    },
+    versions: { rabbitmq: rabbitmq.version },
+  };
+}
+
+/**
+ * Gives the management page of a RabbitMQ that doesn't run another port, where somebody else has its
+ * own: the page is for people, and no reason not to start. The plan is changed, and so are its
+ * settings; returns whether there was need.
+ */
+export async function moveManagement(plan: NativePlan): Promise<boolean> {
+  if (plan.managementUrl === undefined) return false;
+  const taken = Number(new URL(plan.managementUrl).port);
+  if (await becomesFree(taken)) return false;
+  const [port] = (await freePorts(1)) as [number];
+  const file = join(plan.folder, "rabbitmq.conf");
+  const setting = "management.tcp.port = ";
+  const text = await readFile(file, "utf8");
+  await writeFile(file, text.replace(`${setting}${taken}\n`, `${setting}${port}\n`));
+  plan.managementUrl = `http://127.0.0.1:${port}`;
+  plan.ports = plan.ports.map((one) => (one === taken ? port : one));
+  process.stderr.write(
+    `port ${taken} is in use: RabbitMQ's management page is at ${plan.managementUrl}\n`,
+  );
+  return true;
+}
+
+/**
+ * The broker's folder by a name that a shell takes as it is between quotes of any kind: RabbitMQ asks
+ * `df` about its data that way, and gives up watching the disk where the name isn't ASCII. Its own
+ * working folder it is, and by that name only Linux knows it.
+ */
+function quotable(folder: string): string {
+  return process.platform === "linux" && !/^[\w./ -]*$/.test(folder) ? "/proc/self/cwd" : folder;
+}
+
+/** What the broker at that address says about its version; asks the management API too, where there is one. Throws when one doesn't answer. */
+export async function greetRabbitmq(
+  address: string,
+  managementUrl?: string,
+): Promise<Record<string, string>> {
+  const connection = await connect(address, { timeout: 5_000 });
+  const { version, platform } = connection.connection.serverProperties;
+  await connection.close();
+  if (managementUrl !== undefined) {
+    const { username, password } = new URL(address);
+    const answer = await fetch(new URL("/api/overview", managementUrl), {
+      headers: {
+        authorization: `Basic ${btoa(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`)}`,
+      },
+      signal: AbortSignal.timeout(5_000),
+    });
+    if (!answer.ok) throw new Error(`${managementUrl}/api/overview answers ${answer.status}`);
+  }
+  return { rabbitmq: version, erlang: platform.replace(/^Erlang\/OTP /, "") };
+}

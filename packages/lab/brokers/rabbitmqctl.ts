@@ -1,0 +1,54 @@
+import { readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import type { Broker } from "./broker.ts";
+import { compose } from "../machine/compose.ts";
+import { projectOf } from "./compose-broker.ts";
+import type { NativePlan } from "./native.ts";
+
+/**
+ * Runs `rabbitmqctl WORDS` on a broker of ours and gives what it prints. Throws with that when it
+ * fails, and for a broker that is somebody else's.
+ */
+export async function rabbitmqctl(broker: Broker, ...words: string[]): Promise<string> {
+  const { command, env } = await controlOf(broker);
+  const child = Bun.spawn([...command, ...words], {
+    env,
+    stdin: "ignore",
+    stdout: "pipe",
+    stderr: "pipe",
+    timeout: 30_000,
+  });
+  const [text, complaint] = await Promise.all([child.stdout.text(), child.stderr.text()]);
+  if ((await child.exited) !== 0) {
+    throw new Error(`rabbitmqctl ${words.join(" ")}: ${text}${complaint}`);
+  }
+  return text;
+}
+
+async function controlOf({ address, folder, kind }: Broker) {
+  const project = projectOf(address);
+  if (project !== undefined) {
+    const id = (await compose(project, "rabbitmq", "ps", "--quiet")).trim();
+    return { command: ["docker", "exec", id, "rabbitmqctl"], env: process.env };
+  }
+  if (kind !== "native" || folder === undefined) {
+    throw new Error("rabbitmqctl is for a broker of the lab's own");
+  }
+  const { plan } = JSON.parse(await readFile(join(folder, "plan.json"), "utf8")) as {
+    plan: NativePlan;
+  };
+  const { RABBITMQ_CONF_ENV_FILE, RABBITMQ_DIST_PORT, RABBITMQ_NODENAME } = plan.env;
+  return {
+    command: [join(dirname(plan.command[0]!), "rabbitmqctl")],
+    env: {
+      PATH: process.env["PATH"],
+      LANG: "C.UTF-8",
+      // There is the cookie.
+      HOME: folder,
+      RABBITMQ_CONF_ENV_FILE,
+      RABBITMQ_NODENAME,
+      // The node has no epmd, see rabbitmq.ts, and at its port rabbitmqctl can't listen itself.
+      RABBITMQ_CTL_ERL_ARGS: `-start_epmd false -erl_epmd_port ${RABBITMQ_DIST_PORT} -dist_listen false`,
+    },
+  };
+}

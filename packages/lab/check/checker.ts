@@ -1,0 +1,474 @@
+import { digestOf, type OrderPlaced } from "@lab/contracts/events";
+import type { PlaceOrder } from "@lab/contracts/order";
+import { DEFAULT_KITCHEN, KITCHENS, OPENING_STOCK, SKUS } from "@lab/workflow/menu";
+import { type Counter, type Metrics, metricsOf } from "@lab/workflow/metrics";
+import type { Model } from "@lab/evidence/evidence";
+import type { Operation } from "../load/history.ts";
+import { type Files, readStored, shelf, type Stored, type StoredOrder } from "./stored.ts";
+
+/** How often a message may be tried before it is dead: `DELIVERY_LIMIT` of topology.ts and once more, `MAX_ATTEMPTS` of inventory-consumer.ts. */
+const MOST_ATTEMPTS: Record<Model, number> = {
+  "sync-rest": Infinity,
+  "async-rabbitmq": 6,
+  "streaming-kafka": 5,
+};
+
+/** What an order may end as, by model. */
+const TERMINAL: Record<Model, readonly StoredOrder["status"][]> = {
+  "sync-rest": ["confirmed", "failed"],
+  "async-rabbitmq": ["confirmed", "failed"],
+  "streaming-kafka": ["reserved", "failed"],
+};
+
+/** Why an order may fail though Inventory never said no, by model. */
+const GIVEN_UP: Record<Model, readonly string[]> = {
+  "sync-rest": ["inventory_error", "inventory_timeout", "inventory_unreachable"],
+  "async-rabbitmq": [],
+  "streaming-kafka": [],
+};
+
+/** Answers that refuse a request, and say nothing of what becomes of the order that they name. */
+const SAYS_NOTHING = ["order_in_progress", "idempotency_key_reused", "store_unavailable"];
+
+/** What is illegal in every model. Order ids, unless something else is said. */
+export interface Violations {
+  /** Acknowledged to the client, and without a terminal state, or answered with another client's order; in words where there is no id. */
+  lost: string[];
+  /** Stored, not acknowledged, and without a terminal state. */
+  stuck: string[];
+  /** An effect twice: more than one confirmation, more than one order for a client's key. */
+  doubled: string[];
+  /** Its event was taken for another that has the same id, and had no effect: seen by nobody. */
+  swallowed: string[];
+  /** More reserved than there was: kitchen and sku. */
+  oversold: string[];
+  /** Stock held for an order that failed or was never stored. */
+  leaked: string[];
+  /** The client or a neighbour was told one thing, the store says another; or it failed for nothing. */
+  contradicted: string[];
+  /** Failed, and then something else, or the other way round. */
+  resurrected: string[];
+  /** Worked on before an order of the same kitchen that was placed earlier, where that is promised. */
+  reordered: string[];
+  /** Stored, though the client knows nothing of it, and has no unknown outcome left that it could be. */
+  unexpected: string[];
+  /** Opening stock is not what is left and what is reserved: kitchen, sku and units. */
+  unbalanced: string[];
+  /** Analytics counts something else than the orders say: what, and both numbers. */
+  miscounted: string[];
+  /** Analytics showed it, and less of it later: what, and both numbers. No event is ever taken back. */
+  worsened: string[];
+  /** Its message was tried more often than the limit allows. */
+  endless: string[];
+  /** Generations of metrics that a replay computed, and which are not what stood there before. */
+  unequal: string[];
+  /** What was still on its way when nothing had moved for long: what, and how much of it. */
+  unfinished: string[];
+  /** The same, where every service said that it was well and had nothing left to do. */
+  unnoticed: string[];
+}
+
+export interface Verdict extends Violations {
+  attempted: number;
+  acknowledged: number;
+  /** Told "no" for certain. */
+  refused: number;
+  unknown: number;
+  reserved: number;
+  confirmed: number;
+  failed: number;
+  /** Given up, and their stock given back or never taken. */
+  released: number;
+  /** Asked for without an answer, and in a terminal state since: seen, and legal. */
+  recovered: string[];
+  /** A message of theirs lies in a dead queue, so that they may lack a terminal state: seen, and kept. */
+  dead: string[];
+  stock_difference_units: number;
+}
+
+export interface Checked extends Files {
+  model: Model;
+  /** The client's history: every operation of kind `place_order`. */
+  operations: readonly Operation[];
+  /** Ids of the orders whose message lies in a dead queue or topic. */
+  dead?: readonly string[];
+  /** Events that Inventory was sent by somebody else than the order service. */
+  heard?: readonly OrderPlaced[];
+  /** What Analytics shows, where there is one. */
+  metrics?: Counts;
+  /** What it has shown before, in that order. */
+  shown?: readonly Counts[];
+  /** The last replay that has ended. */
+  replay?: { generation: number; digest_before: string | null; digest_after: string | null };
+  /** How often the message of an order was tried, as far as it had to be tried again. */
+  attempts?: ReadonlyMap<string, number>;
+  /** Units of everything in every kitchen at the start. */
+  openingStock?: number;
+  /** What was still on its way, in words. */
+  unfinished?: readonly string[];
+  /** What didn't move any more, in words, and no `/health` told of. */
+  unnoticed?: readonly string[];
+}
+
+/** What Analytics counts, without what depends on time. */
+type Counts = Pick<Metrics, "placed" | "reserved" | "failed" | "kitchens" | "failures_by_reason">;
+
+/**
+ * Holds what the client was told against what the services have stored, order
+ * by order. Call it when all is settled: an order that is still on its way
+ * counts as lost.
+ */
+export function checkOrders(checked: Checked): Verdict {
+  const verdict = emptyVerdict();
+  const stored = readStored(checked.model, checked);
+  checkAnswers(checked, stored, verdict);
+  checkOrigins(checked, stored, verdict);
+  checkSteps(checked, stored, verdict);
+  checkConfirmations(stored, verdict);
+  checkReservations(checked, stored, verdict);
+  checkStock(checked, stored, verdict);
+  checkSequence(stored, verdict);
+  checkIds(checked, stored, verdict);
+  checkMetrics(checked, stored, verdict);
+  checkGrowth(checked, verdict);
+  for (const [orderId, count] of checked.attempts ?? []) {
+    if (count > MOST_ATTEMPTS[checked.model]) verdict.endless.push(orderId);
+  }
+  const { replay } = checked;
+  if (replay && replay.digest_after !== replay.digest_before) {
+    verdict.unequal.push(`generation ${replay.generation}`);
+  }
+  verdict.unfinished.push(...(checked.unfinished ?? []));
+  verdict.unnoticed.push(...(checked.unnoticed ?? []));
+  verdict.contradicted = [...new Set(verdict.contradicted)];
+  return verdict;
+}
+
+/** Whether a request asks for something that can't be had anywhere on the campus. */
+export function isOffMenu({ kitchen = DEFAULT_KITCHEN, items }: PlaceOrder): boolean {
+  return !KITCHENS.includes(kitchen) || items.some(({ sku }) => !SKUS.includes(sku));
+}
+
+/** Who wants what from where, to be compared. */
+function whatOf({ user_id, kitchen = DEFAULT_KITCHEN, items }: PlaceOrder): string {
+  return JSON.stringify([user_id, kitchen, items.map(({ sku, qty }) => [sku, qty])]);
+}
+
+function isPlaceOrder({ kind }: Operation): boolean {
+  return kind === "place_order";
+}
+
+/** Who asks: a client with a key asks for one order, however often it tries. */
+function askerOf({ id, key }: Operation): string | number {
+  return key ?? id;
+}
+
+/** Whether an order has failed before anybody else had heard of it: its key may be used again. */
+function hasLeftNothing(order: StoredOrder | undefined): boolean {
+  return order?.reason === "inventory_unreachable";
+}
+
+/** Each answer must be true of the order that it names, and of no other client's. */
+function checkAnswers(
+  { dead = [], model, operations }: Checked,
+  { orders }: Stored,
+  verdict: Verdict,
+): void {
+  const askers = new Map<string, Set<string | number>>();
+  const answers = new Map<string, Set<string>>();
+  for (const operation of operations.filter(isPlaceOrder)) {
+    const { code = "", key, outcome, order_id: orderId, status } = operation;
+    verdict.attempted += 1;
+    if (outcome === "ok") verdict.acknowledged += 1;
+    if (outcome === "failed") verdict.refused += 1;
+    if (outcome === "unknown") verdict.unknown += 1;
+    if (orderId === undefined) {
+      if (outcome === "ok") verdict.lost.push(`operation ${operation.id}: no order id`);
+      continue;
+    }
+    if (key !== undefined) answers.set(key, (answers.get(key) ?? new Set()).add(orderId));
+    const order = orders.get(orderId);
+    const ended = order !== undefined && TERMINAL[model].includes(order.status);
+    if (outcome === "ok" && !ended && !dead.includes(orderId)) verdict.lost.push(orderId);
+    // A key that came before with another body names that body's order.
+    if (code === "idempotency_key_reused") continue;
+    askers.set(orderId, (askers.get(orderId) ?? new Set()).add(askerOf(operation)));
+    if (order === undefined) continue;
+    // 201 said that it stands. A refusal said that it doesn't, and why.
+    const failed = order.status === "failed";
+    const isTrue =
+      whatOf(order) === whatOf(operation.request as PlaceOrder) &&
+      (status !== 201 || !failed) &&
+      (outcome !== "failed" || SAYS_NOTHING.includes(code) || order.reason === code);
+    if (!isTrue) verdict.contradicted.push(orderId);
+  }
+  for (const [orderId, { size }] of askers) {
+    // One order for two that were answered: the other one is nowhere.
+    if (size > 1) verdict.lost.push(orderId);
+  }
+  for (const orderIds of answers.values()) {
+    const ones = [...orderIds].filter((orderId) => !hasLeftNothing(orders.get(orderId)));
+    if (ones.length > 1) verdict.doubled.push(...ones);
+  }
+}
+
+/** Every order was asked for: by an operation that names it, by a bulk stream, or by one that had no answer. */
+function checkOrigins(
+  { dead = [], model, operations }: Checked,
+  { orders, streamed }: Stored,
+  verdict: Verdict,
+): void {
+  const placing = operations.filter(isPlaceOrder);
+  const named = new Set(
+    placing.filter(({ outcome }) => outcome !== "unknown").map(({ order_id }) => order_id),
+  );
+  // An answer to another try with the same key tells which order it was.
+  const known = new Set(placing.filter(({ order_id }) => order_id !== undefined).map(askerOf));
+  const unresolved = new Map(
+    placing
+      .filter((operation) => operation.outcome === "unknown" && !known.has(askerOf(operation)))
+      .map((operation) => [askerOf(operation), whatOf(operation.request as PlaceOrder)]),
+  );
+  const unanswered = new Set(
+    placing
+      .filter(({ outcome }) => outcome === "unknown")
+      .map(({ request }) => whatOf(request as PlaceOrder)),
+  );
+  const ofStreams = Map.groupBy(streamed.map(whatOf), (what) => what);
+  const asked = Map.groupBy(unresolved.values(), (what) => what);
+  for (const [orderId, order] of orders) {
+    if (named.has(orderId)) continue;
+    const ended = TERMINAL[model].includes(order.status);
+    if (!ended && !dead.includes(orderId)) verdict.stuck.push(orderId);
+    const what = whatOf(order);
+    // What is of a stream must be there, what had no answer may be.
+    if (ofStreams.get(what)?.pop() !== undefined) continue;
+    // Its client had no answer, and its key went on to another order.
+    if (hasLeftNothing(order) && unanswered.has(what)) continue;
+    if (asked.get(what)?.pop() === undefined) verdict.unexpected.push(orderId);
+    else if (ended) verdict.recovered.push(orderId);
+  }
+  for (const what of [...ofStreams.values()].flat()) verdict.lost.push(`of a stream: ${what}`);
+}
+
+/** How each order went. */
+function checkSteps({ dead = [] }: Checked, { orders }: Stored, verdict: Verdict): void {
+  verdict.dead.push(...new Set(dead.filter((orderId) => orders.has(orderId))));
+  for (const [orderId, { status, steps }] of orders) {
+    if (status === "reserved") verdict.reserved += 1;
+    if (status === "confirmed") verdict.confirmed += 1;
+    if (status === "failed") verdict.failed += 1;
+    if (steps.includes("failed") && steps.some((step) => step !== "placed" && step !== "failed")) {
+      verdict.resurrected.push(orderId);
+    }
+  }
+}
+
+/** Who is told: the customer of every confirmed order, once, and of their own order. */
+function checkConfirmations({ confirmations, orders }: Stored, verdict: Verdict): void {
+  if (confirmations === undefined) return;
+  for (const [orderId, { kitchen, status, user_id }] of orders) {
+    const told = confirmations.get(orderId) ?? [];
+    const isTrue =
+      (status === "confirmed") === told.length > 0 &&
+      told.every(({ text, user_id: whom }) => whom === user_id && text.includes(kitchen));
+    if (!isTrue) verdict.contradicted.push(orderId);
+  }
+  for (const [orderId, { length }] of confirmations) {
+    if (length > 1) verdict.doubled.push(orderId);
+    if (!orders.has(orderId)) verdict.contradicted.push(orderId);
+  }
+}
+
+/** What is held is what was ordered, and what was refused can be explained. */
+function checkReservations(
+  { model, openingStock = OPENING_STOCK }: Checked,
+  { orders, reservations }: Stored,
+  verdict: Verdict,
+): void {
+  const heldAt = holdings(reservations);
+  for (const [orderId, held] of reservations) {
+    const { at, items, kitchen, reason, state } = held;
+    const order = orders.get(orderId);
+    if (state === "released") verdict.released += 1;
+    if (state === "reserved" && (!order || order.status === "failed")) verdict.leaked.push(orderId);
+    const known = kitchen !== null && KITCHENS.includes(kitchen);
+    const offMenu = items.some(({ sku }) => !SKUS.includes(sku));
+    const explained: Record<string, boolean> = {
+      unknown_kitchen: !known,
+      unknown_item: known && offMenu,
+      out_of_stock:
+        known && items.some(({ sku, qty }) => openingStock - heldAt(shelf(kitchen, sku), at) < qty),
+    };
+    const isTrue =
+      (kitchen === null || !order || whatOf({ ...order, kitchen, items }) === whatOf(order)) &&
+      (state === "rejected" ? explained[reason ?? ""] : kitchen === null || (known && !offMenu));
+    if (!isTrue) verdict.contradicted.push(orderId);
+  }
+  for (const [orderId, { reason, status }] of orders) {
+    const held = reservations.get(orderId);
+    const isTrue: Record<StoredOrder["status"], boolean> = {
+      placed: true,
+      reserved: held?.state === "reserved",
+      confirmed: held?.state === "reserved",
+      failed:
+        GIVEN_UP[model].includes(reason ?? "") ||
+        (held?.state === "rejected" && held.reason === reason),
+    };
+    if (!isTrue[status]) verdict.contradicted.push(orderId);
+  }
+}
+
+/** How many units of a shelf were held at a moment, at most: what was released may have been held until then. */
+function holdings(reservations: Stored["reservations"]): (shelf: string, at: string) => number {
+  const takings = [...reservations.values()]
+    .filter(({ state }) => state !== "rejected")
+    .flatMap(({ at, items, kitchen, state }) =>
+      items.map(({ sku, qty }) => ({
+        shelf: shelf(kitchen as string, sku),
+        held: (then: string) => (state === "reserved" ? at <= then : at >= then),
+        qty,
+      })),
+    );
+  const byShelf = Map.groupBy(takings, (taking) => taking.shelf);
+  return (where, then) =>
+    (byShelf.get(where) ?? []).reduce((sum, { held, qty }) => sum + (held(then) ? qty : 0), 0);
+}
+
+/** The violations that are there; `{}` when nothing illegal was found. */
+export function violations(verdict: Verdict): Partial<Violations> {
+  return Object.fromEntries(
+    Object.entries(noViolations())
+      .map(([name]) => [name, verdict[name as keyof Violations]] as const)
+      .filter(([, found]) => found.length > 0),
+  );
+}
+
+/** Nothing is made and nothing vanishes: what is left and what is held is what there was. */
+function checkStock(
+  { openingStock = OPENING_STOCK }: Checked,
+  { reservations, stock }: Stored,
+  verdict: Verdict,
+): void {
+  const held = new Map<string, number>();
+  for (const { items, kitchen, state } of reservations.values()) {
+    if (state !== "reserved") continue;
+    for (const { sku, qty } of items) {
+      const at = shelf(kitchen as string, sku);
+      held.set(at, (held.get(at) ?? 0) + qty);
+    }
+  }
+  const menu = new Set(KITCHENS.flatMap((kitchen) => SKUS.map((sku) => shelf(kitchen, sku))));
+  for (const at of new Set([...menu, ...stock.keys(), ...held.keys()])) {
+    const opening = menu.has(at) ? openingStock : 0;
+    const difference = (stock.get(at) ?? 0) + (held.get(at) ?? 0) - opening;
+    if ((held.get(at) ?? 0) > opening) verdict.oversold.push(at);
+    if (difference === 0) continue;
+    verdict.unbalanced.push(`${at}: ${difference}`);
+    verdict.stock_difference_units += Math.abs(difference);
+  }
+}
+
+/** Where that is promised, a kitchen's orders are worked on in the order in which they were placed. */
+function checkSequence({ worked }: Stored, verdict: Verdict): void {
+  const latest = new Map<string, string>();
+  for (const { at, kitchen, order_id } of worked) {
+    const before = latest.get(kitchen) ?? "";
+    if (at < before) verdict.reordered.push(order_id);
+    else latest.set(kitchen, at);
+  }
+}
+
+/** Under one id and source stands one event; another one is dead. */
+function checkIds(
+  { dead = [], heard = [] }: Checked,
+  { ids, said }: Stored,
+  verdict: Verdict,
+): void {
+  for (const event of [...said, ...heard]) {
+    const digest = ids.get(event.id)?.get(event.source);
+    const isAnother = digest !== undefined && digest !== digestOf(event);
+    if (isAnother && !dead.includes(event.subject)) verdict.swallowed.push(event.subject);
+  }
+}
+
+/** Analytics must count what the orders say, kitchen by kitchen and reason by reason. */
+function checkMetrics({ metrics }: Checked, { orders }: Stored, verdict: Verdict): void {
+  if (metrics === undefined) return;
+  const counters = [...orders.values()].flatMap(({ kitchen, reason, status }): Counter[] => [
+    { metric: "placed", kitchen, bucket: "", n: 1 },
+    ...(status === "reserved" ? [{ metric: status, kitchen, bucket: "", n: 1 }] : []),
+    ...(status === "failed" ? [{ metric: status, kitchen, bucket: reason ?? "", n: 1 }] : []),
+  ]);
+  const shown = countsOf(metrics);
+  const right = countsOf(metricsOf(counters));
+  for (const name of new Set([...shown.keys(), ...right.keys()])) {
+    const [is, should] = [shown.get(name) ?? 0, right.get(name) ?? 0];
+    if (is !== should) verdict.miscounted.push(`${name}: ${is}, not ${should}`);
+  }
+}
+
+/** Analytics may be behind, but never go back: what was right once must not get worse. */
+function checkGrowth({ metrics, shown = [] }: Checked, verdict: Verdict): void {
+  let before = new Map<string, number>();
+  for (const counts of [...shown, ...(metrics ? [metrics] : [])]) {
+    const now = countsOf(counts);
+    for (const [name, n] of before) {
+      const is = now.get(name) ?? 0;
+      if (is < n) verdict.worsened.push(`${name}: ${n}, then ${is}`);
+    }
+    before = now;
+  }
+}
+
+function countsOf({ failures_by_reason, kitchens, ...totals }: Counts): Map<string, number> {
+  const named = (of: Record<string, number>, prefix = "") =>
+    Object.entries(of).map(([name, n]) => [`${prefix}${name}`, n] as const);
+  const { failed, placed, reserved } = totals;
+  return new Map([
+    ...named({ failed, placed, reserved }),
+    ...named(failures_by_reason, "failed for "),
+    ...Object.entries(kitchens).flatMap(([kitchen, own]) =>
+      named({ failed: own.failed, placed: own.placed, reserved: own.reserved }, `${kitchen} `),
+    ),
+  ]);
+}
+
+function noViolations(): Violations {
+  return {
+    lost: [],
+    stuck: [],
+    doubled: [],
+    swallowed: [],
+    oversold: [],
+    leaked: [],
+    contradicted: [],
+    resurrected: [],
+    reordered: [],
+    unexpected: [],
+    unbalanced: [],
+    miscounted: [],
+    worsened: [],
+    endless: [],
+    unequal: [],
+    unfinished: [],
+    unnoticed: [],
+  };
+}
+
+function emptyVerdict(): Verdict {
+  return {
+    attempted: 0,
+    acknowledged: 0,
+    refused: 0,
+    unknown: 0,
+    reserved: 0,
+    confirmed: 0,
+    failed: 0,
+    released: 0,
+    recovered: [],
+    dead: [],
+    stock_difference_units: 0,
+    ...noViolations(),
+  };
+}

@@ -1,0 +1,15 @@
+// For [test] preload in bunfig.toml: what must happen once, after the last test file of a `bun test`.
+import { afterAll } from "bun:test";
+import { cleanUpNow } from "../host/at-exit.ts";
+import { bypassProxy, settings } from "@lab/evidence/settings";
+import { stopBrokers } from "../brokers/shared-brokers.ts";
+
+bypassProxy();
+// A variable that is wrong stops the run here, before a broker is started.
+settings();
+
+afterAll(async () => {
+  await stopBrokers();
+  // `bun test` ends without an `exit` event.
+  cleanUpNow();
+}, 60_000);

@@ -1,0 +1,364 @@
+import type { PlaceOrder } from "@lab/contracts/order";
+import { bulkOrder } from "@lab/workflow/bulk";
+import { OPENING_STOCK } from "@lab/workflow/menu";
+import type { Metrics } from "@lab/workflow/metrics";
+import type { Broker } from "../brokers/broker.ts";
+import { type Checked, checkOrders, type Verdict } from "../check/checker.ts";
+import { refuseContainers } from "../services/compose-services.ts";
+import { count, OUTBOX_DEPTH } from "../probes/databases.ts";
+import { DeadLetters, SOURCES, type SourceQueue } from "../probes/dead-letters.ts";
+import type { Model } from "@lab/evidence/evidence";
+import { fetchHealth } from "../services/health.ts";
+import type { Run } from "./experiment.ts";
+import { eventsOf, readTopic, withAdmin } from "../probes/kafka-tools.ts";
+import { describeGroup, labGroups, totalLag } from "../probes/lag.ts";
+import { attemptsIn } from "../services/logs.ts";
+import { type LoadResult, openLoop, placeOrder } from "../load/load.ts";
+import { type Campus, startModel } from "../services/processes.ts";
+import { Rabbitmq } from "../probes/rabbitmq-tools.ts";
+import { fetchMetrics, fetchReplay } from "../probes/replay.ts";
+import { eventually, nowUs } from "../host/waiting.ts";
+import type { History, Outcome } from "../load/history.ts";
+
+/** Of the orders of a trial, the share that asks for what isn't on the menu. */
+const FAIL_RATE = 0.05;
+/** At rest for this long is at rest: everything that moves, moves within milliseconds. */
+const QUIET_MS = 300;
+/** RabbitMQ's word on what it hasn't been acknowledged is up to 2 s old. */
+const QUIET_BY_FIGURES_MS = 2_300;
+/** Longer than a message waits to be put back, where RabbitMQ's figures can't be asked for. */
+const QUIET_UNSEEN_MS = 4_000;
+/** Longer than any pause between two attempts, and than a dead Kafka consumer's session. */
+const STUCK_MS = 12_000;
+
+const ENV: Record<Model, Record<string, string>> = {
+  "sync-rest": {
+    RETRY_EVERY_MS: "100",
+    INVENTORY_TIMEOUT_MS: "1000",
+    NOTIFICATION_TIMEOUT_MS: "1000",
+  },
+  "async-rabbitmq": { RETRY_EVERY_MS: "100" },
+  "streaming-kafka": { RETRY_EVERY_MS: "100" },
+};
+
+export interface TrialOptions {
+  model: Model;
+  /** For databases and logs. */
+  folder: string;
+  /** Prefix of queues, topics and groups. */
+  namespace: string;
+  seed: number;
+  history: History;
+  /** None for sync-rest. */
+  broker?: Pick<Broker, "name" | "address" | "managementUrl"> | undefined;
+  env?: Record<string, string>;
+  /** By service; the others get free ones. */
+  ports?: Record<string, number>;
+  /** Only these. */
+  services?: readonly string[];
+}
+
+/**
+ * A trial of an experiment; `name` tells it from the others of the same run. Trials that go side by
+ * side need a history each.
+ */
+export async function trialOf(
+  run: Run,
+  name: string,
+  {
+    broker,
+    history,
+    ...options
+  }: Partial<Pick<TrialOptions, "broker" | "env" | "history" | "ports" | "services">> = {},
+): Promise<Trial> {
+  const { model } = run.evidence;
+  return startTrial({
+    model,
+    folder: `${run.folder}/${name}`,
+    namespace: `${run.namespace}${name}-`,
+    seed: run.seed,
+    history: history ?? run.history,
+    broker: broker ?? (await brokerFor(run)),
+    ...options,
+  });
+}
+
+/** Starts the services of a model, with nothing sent yet. */
+export async function startTrial(options: TrialOptions): Promise<Trial> {
+  refuseContainers();
+  const { broker, env, folder, model, namespace, ports = {}, services } = options;
+  const campus = await startModel(model, {
+    folder,
+    namespace,
+    ports,
+    ...(services && { services }),
+    ...(broker?.name === "rabbitmq" ? { amqpUrl: broker.address } : {}),
+    ...(broker?.name === "kafka" ? { kafkaBrokers: broker.address } : {}),
+    env: { LAB_FAULTS: "on", ...ENV[model], ...env },
+  });
+  return new Trial(options, campus);
+}
+
+/** What is on its way; all 0 when the workflow is at rest. */
+interface Waiting {
+  /** Orders without an end. */
+  open: number;
+  /** Bulk streams and replays. */
+  running: number;
+  /** Events that wait for the broker, or releases that Inventory hasn't answered. */
+  owed: number;
+  /** Messages in queues or in a consumer's hand, or records that groups are behind. */
+  queued: number;
+}
+
+/**
+ * One model under load, with its processes in reach, and at the end the
+ * question whether everything is right. All models are driven and judged alike.
+ */
+export class Trial implements AsyncDisposable {
+  readonly campus: Campus;
+  readonly model: Model;
+  readonly #options: TrialOptions;
+  readonly #rabbit: Rabbitmq | undefined;
+  /** Where this trial begins in the history, which other trials share. */
+  readonly #from: number;
+  #sent = 0;
+  /** What Analytics showed whenever all was at rest. */
+  readonly #shown: Metrics[] = [];
+  /** What `settle` saw last. */
+  #waited: Waiting | undefined;
+
+  /** Use `startTrial`. */
+  constructor(options: TrialOptions, campus: Campus) {
+    this.campus = campus;
+    this.model = options.model;
+    this.#options = options;
+    this.#from = options.history.operations.length;
+    const { broker } = options;
+    if (broker?.name === "rabbitmq") this.#rabbit = new Rabbitmq(broker);
+  }
+
+  /** Places the next order of the seeded stream; recorded in the history. */
+  send(): Promise<Outcome> {
+    const { seed } = this.#options;
+    return this.place(bulkOrder({ seed, kitchens: 25, failRate: FAIL_RATE }, this.#sent++));
+  }
+
+  /** Places that order, under a client's key if there is one; recorded in the history. */
+  place(
+    order: PlaceOrder,
+    { key, timeoutMs = 15_000 }: { key?: string; timeoutMs?: number } = {},
+  ): Promise<Outcome> {
+    const { history } = this.#options;
+    const headers = key === undefined ? {} : { "idempotency-key": key };
+    return placeOrder(this.campus.order.url, order, { history, timeoutMs, headers });
+  }
+
+  /** Places orders at that rate, for that long or until `signal`. */
+  load(ratePerS: number, durationS: number, signal?: AbortSignal): Promise<LoadResult> {
+    const options = { ratePerS, durationS, send: () => this.send() };
+    return openLoop(signal === undefined ? options : { ...options, signal });
+  }
+
+  /** Prefix of its queues, topics and groups. */
+  get namespace(): string {
+    return this.#options.namespace;
+  }
+
+  /** Where its broker is; throws for the model that has none. */
+  get broker(): NonNullable<TrialOptions["broker"]> {
+    const { broker } = this.#options;
+    if (broker === undefined) throw new Error(`${this.model} has no broker`);
+    return broker;
+  }
+
+  /** The operations of this trial so far. */
+  get operations() {
+    return this.#options.history.operations.slice(this.#from);
+  }
+
+  /**
+   * Waits until every order has ended and nothing is on its way. Returns too
+   * when nothing has moved for long though something is open: the checker
+   * will say what. Throws when it never comes to rest.
+   */
+  async settle(timeoutMs = 120_000, stuckMs = STUCK_MS): Promise<void> {
+    for (const service of this.campus.services) await service.healthy();
+    let last = "";
+    let sinceUs = nowUs();
+    await eventually(
+      "every order has ended, nothing is on its way",
+      async () => {
+        const waiting = await this.#waiting();
+        this.#waited = waiting;
+        const state = JSON.stringify([waiting, this.#effects()]);
+        if (state !== last) {
+          last = state;
+          sinceUs = nowUs();
+        }
+        const { open, owed, queued, running } = waiting;
+        const atRest = open + owed + queued + running === 0;
+        if ((nowUs() - sinceUs) / 1_000 >= (atRest ? this.#quietMs : stuckMs)) return true;
+        throw new Error(state);
+      },
+      // A look at a broker's groups and queues costs it something.
+      { timeoutMs, everyMs: this.model === "sync-rest" ? 50 : 200 },
+    );
+    if (this.model === "streaming-kafka") {
+      this.#shown.push((await fetchMetrics(this.campus.downstream.url)).metrics);
+    }
+  }
+
+  /** Holds what the client was told against what is stored. Call it after `settle`. */
+  async verdict(): Promise<Verdict> {
+    const { campus, model } = this;
+    const checked: Checked = {
+      model,
+      operations: this.operations,
+      orders: campus.order.database,
+      inventory: campus.inventory.database,
+      dead: await this.#dead(),
+      attempts: attemptsIn(this.#options.folder),
+      unfinished: this.#unfinished(["running", "owed", "queued"]),
+      unnoticed: await this.#unnoticed(),
+      openingStock: Number(this.#options.env?.["OPENING_STOCK"] ?? OPENING_STOCK),
+    };
+    if (model === "streaming-kafka") {
+      checked.shown = this.#shown;
+      checked.metrics = (await fetchMetrics(campus.downstream.url)).metrics;
+      const replay = await fetchReplay(campus.downstream.url).catch((error: Error) => {
+        // There was none.
+        if (error.message.includes("/replay: 404 ")) return undefined;
+        throw error;
+      });
+      if (replay?.finished_at) checked.replay = replay;
+    } else checked.notification = campus.downstream.database;
+    return checkOrders(checked);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#rabbit?.[Symbol.asyncDispose]();
+    await this.campus[Symbol.asyncDispose]();
+  }
+
+  get #quietMs(): number {
+    if (this.#rabbit === undefined) return QUIET_MS;
+    return this.broker.managementUrl === undefined ? QUIET_UNSEEN_MS : QUIET_BY_FIGURES_MS;
+  }
+
+  /** What of these was still on its way. Open orders the checker finds by itself. */
+  #unfinished(kinds: readonly (keyof Waiting)[]): string[] {
+    return kinds
+      .map((kind) => ({ kind, n: this.#waited?.[kind] ?? 0 }))
+      .filter(({ n }) => n > 0)
+      .map(({ kind, n }) => `${n} ${kind}`);
+  }
+
+  /** What didn't move any more, though each service says that it is up and owes nothing. */
+  async #unnoticed(): Promise<string[]> {
+    const still = this.#unfinished(["open", "running", "owed", "queued"]);
+    if (still.length === 0) return [];
+    const said = await Promise.all(
+      this.campus.services.map(({ url }) => fetchHealth(url).catch(() => undefined)),
+    );
+    const isWell = said.every(
+      (health) =>
+        health?.status === "up" && Object.values(health.owed).every(({ count: n }) => n === 0),
+    );
+    return isWell ? still : [];
+  }
+
+  async #waiting(): Promise<Waiting> {
+    const { order, downstream } = this.campus;
+    const streaming = this.model === "streaming-kafka";
+    const ends = streaming ? ["placed"] : ["placed", "reserved"];
+    const among = ends.map((status) => `'${status}'`).join();
+    const open = count(order, `SELECT count(*) FROM orders WHERE status IN (${among})`);
+    const running = streaming
+      ? count(order, "SELECT count(*) FROM bulks WHERE finished_at IS NULL") +
+        count(downstream, "SELECT count(*) FROM generations WHERE state = 'replaying'")
+      : 0;
+    const owed = count(
+      order,
+      this.model === "sync-rest" ? "SELECT count(*) FROM releases" : OUTBOX_DEPTH,
+    );
+    const busy = open + owed + running > 0;
+    // To ask Kafka takes a connection: not while the databases know of something.
+    if (busy && streaming) return { open, running, owed, queued: 0 };
+    return { open, running, owed, queued: await this.#queued(busy) };
+  }
+
+  /** With those that are delivered and not acknowledged, unless `busy`: they may wait there to be put back. */
+  async #queued(busy: boolean): Promise<number> {
+    const { broker, namespace } = this.#options;
+    if (this.#rabbit !== undefined) {
+      let sum = 0;
+      for (const queue of QUEUES) sum += await this.#rabbit.ready(`${namespace}${queue}`);
+      if (busy || sum > 0 || broker?.managementUrl === undefined) return sum;
+      for (const queue of QUEUES) {
+        sum += await this.#rabbit.unacknowledged(`${namespace}${queue}`);
+      }
+      return sum;
+    }
+    if (broker === undefined) return 0;
+    return withAdmin(broker.address, async (admin) => {
+      const groups = await Promise.all(
+        labGroups(namespace).map((group) => describeGroup(admin, group)),
+      );
+      return groups.reduce((sum, rows) => sum + totalLag(rows), 0);
+    });
+  }
+
+  /** Whatever an effect of any kind would change. */
+  #effects(): number[] {
+    const { inventory, order, downstream } = this.campus;
+    return [
+      count(order, "SELECT count(*) FROM order_steps"),
+      count(inventory, "SELECT count(*) FROM reservations"),
+      count(inventory, "SELECT sum(quantity) FROM stock"),
+      count(
+        downstream,
+        this.model === "streaming-kafka"
+          ? "SELECT sum(next_offset) FROM positions"
+          : "SELECT count(*) FROM notifications",
+      ),
+    ];
+  }
+
+  /** Ids of the orders whose message lies in a dead queue or topic. */
+  async #dead(): Promise<string[]> {
+    const { broker, namespace } = this.#options;
+    if (broker?.name === "rabbitmq") {
+      await using letters = await DeadLetters.open(broker.address, namespace);
+      const lists = [];
+      for (const queue of QUEUES) lists.push(...(await letters.list(queue)));
+      return lists.flatMap(({ body }) => orderIdIn(body) ?? []);
+    }
+    if (broker?.name !== "kafka") return [];
+    const records = await readTopic(broker.address, `${namespace}order-events.dead`);
+    return eventsOf(records).events.map(({ data }) => data.order_id);
+  }
+}
+
+const QUEUES = Object.keys(SOURCES) as SourceQueue[];
+
+function brokerFor(run: Run): Promise<Broker | undefined> {
+  switch (run.evidence.model) {
+    case "sync-rest":
+      return Promise.resolve(undefined);
+    case "async-rabbitmq":
+      return run.broker("rabbitmq");
+    case "streaming-kafka":
+      return run.broker("kafka");
+    default:
+      return run.evidence.model satisfies never;
+  }
+}
+
+function orderIdIn(body: Buffer): string | undefined {
+  try {
+    return (JSON.parse(body.toString()) as { subject?: string }).subject;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,231 @@
+import { link, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { readlinkSync } from "node:fs";
+import { hostname } from "node:os";
+import { basename, join } from "node:path";
+import { runQuietly } from "../host/run.ts";
+import type { Model } from "@lab/evidence/evidence";
+import { labFolder, repoFolder } from "@lab/evidence/folders";
+import {
+  freshFolder,
+  holdLifeline,
+  killGroup,
+  releaseLifeline,
+  removeFolder,
+  spawnAtLifelineEnd,
+} from "../host/lifeline.ts";
+import { isAlive } from "../host/process-id.ts";
+import { eventually } from "../host/waiting.ts";
+
+/**
+ * A Docker Compose project of the lab's own: some of the services of a part's
+ * compose file, with a network and volumes that nobody else has. Plain data, so
+ * that another process can use it too.
+ */
+export interface ComposeProject {
+  name: string;
+  /** The part, whose compose file it is. */
+  model: Model;
+  /** For the lab's own files. */
+  folder: string;
+  /** Variables of the compose file: ports. */
+  env: Record<string, string>;
+  /** Goes on after the caller's end, as `lab up` wants it. */
+  lasting: boolean;
+}
+
+/** The processes that take a project down when this one has died, by folder. */
+const guards = new Map<string, Bun.Subprocess>();
+
+/** A project with nothing in it yet. Unless it is to last in that folder, it ends with this process, however that does. */
+export async function openProject(
+  kind: string,
+  model: Model,
+  env: Record<string, string>,
+  lastingIn?: string,
+): Promise<ComposeProject> {
+  await removeStale();
+  if (lastingIn !== undefined) {
+    const name = `campus-lab-up-${kind}-${crypto.randomUUID().slice(0, 8)}`;
+    return { name, model, folder: lastingIn, env, lasting: true };
+  }
+  const folder = await freshFolder(kind);
+  const name = `campus-lab-${whose()}-${basename(folder)}`;
+  holdLifeline(folder);
+  const guard = spawnAtLifelineEnd(folder, downCommand(name));
+  guard.unref();
+  guards.set(folder, guard);
+  return { name, model, folder, env, lasting: false };
+}
+
+/**
+ * Makes a lasting project's containers end with this process, however that does; their data stay.
+ * `lifeline` is a folder of its own. Returns the function that ends them and takes that back.
+ */
+export function endsWithUs(project: ComposeProject, lifeline: string): () => Promise<void> {
+  const killing = ["docker", "compose", "-p", project.name, "kill"];
+  holdLifeline(lifeline);
+  const guard = spawnAtLifelineEnd(lifeline, killing);
+  guard.unref();
+  return async () => {
+    await runQuietly(killing);
+    killGroup(guard.pid);
+    releaseLifeline(lifeline);
+    await removeFolder(lifeline);
+  };
+}
+
+/** Says what differs from the compose file for one of its services. */
+export async function override(
+  { folder }: ComposeProject,
+  service: string,
+  settings: object,
+  others: object = {},
+): Promise<void> {
+  // Docker has no memory of who started it: after a power cut nobody would end what it starts again.
+  const own = { restart: "no", ...settings };
+  // JSON is YAML. A dollar would be a variable.
+  const text = JSON.stringify({ services: { [service]: own }, ...others });
+  await Bun.write(
+    overrideFile(folder, service),
+    text.replaceAll("$", () => "$$"),
+  );
+}
+
+/** `docker compose WORDS SERVICE`, after `override`; gives what it prints. Throws with that when it fails. */
+export async function compose(
+  { env, folder, lasting, model, name }: ComposeProject,
+  service: string,
+  ...words: string[]
+): Promise<string> {
+  // The caller's own .env would be read without --env-file.
+  const files = ["--env-file", await envFile(), "-f", composeFile(model)];
+  const own = ["-f", overrideFile(folder, service)];
+  const command = ["docker", "compose", "-p", name, ...files, ...own, ...words, service];
+  // What creates something ends with the lab, before the guard takes it down.
+  const creates = words[0] === "up" && !lasting;
+  return runQuietly(command, {
+    env: { ...(await withoutTheShells(model)), ...env },
+    ...(creates ? { lifeline: folder } : {}),
+  });
+}
+
+/**
+ * Stops all that runs in a service's container, as SIGSTOP does. With cgroups of version 1 a busy one
+ * slips out of the freezer now and then, and Docker gives up ("unable to freeze"): that is tried again.
+ */
+export async function pause(project: ComposeProject, service: string): Promise<void> {
+  await eventually(
+    `${service} is paused`,
+    async () => {
+      await compose(project, service, "pause");
+      return true;
+    },
+    { timeoutMs: 10_000 },
+  );
+}
+
+/**
+ * Takes out of the caller's environment what the compose file would take from it, and before our own
+ * file: an INVENTORY_DELAY_MS meant for `lab up` would slow an experiment down, unseen.
+ */
+async function withoutTheShells(model: Model): Promise<Record<string, undefined>> {
+  const text = await readFile(composeFile(model), "utf8");
+  return Object.fromEntries(variablesOf(text).map((name) => [name, undefined]));
+}
+
+/** The variables that a compose file takes from the shell: `${NAME}`, and `NAME:` without a value. */
+export function variablesOf(text: string): string[] {
+  const found = text.matchAll(/\$\{([A-Z_]+)|^ +([A-Z_]+):$/gm);
+  return [...new Set([...found].map(([, used, handedOn]) => (used ?? handedOn)!))];
+}
+
+/** The image of a part's service, as the compose file names it. */
+export async function imageOf(model: Model, service: string): Promise<string> {
+  const words = ["--file", composeFile(model), "config", "--images", service];
+  return (await runQuietly(["docker", "compose", ...words])).trim();
+}
+
+/** Fetches an image unless it is there. Throws, with the reason, when it can't be had. */
+export async function provideImage(image: string): Promise<void> {
+  const there = await runQuietly(["docker", "image", "inspect", image]).then(
+    () => true,
+    () => false,
+  );
+  if (there) return;
+  process.stderr.write(`pulling ${image} …\n`);
+  await runQuietly(["docker", "pull", "--quiet", image]);
+}
+
+/** Removes the project's containers, network and volumes, and its folder unless it lasts. */
+export async function endProject({ folder, lasting, name }: ComposeProject): Promise<void> {
+  await runQuietly(downCommand(name));
+  if (lasting) return;
+  const guard = guards.get(folder);
+  guards.delete(folder);
+  if (guard !== undefined) killGroup(guard.pid);
+  releaseLifeline(folder);
+  await removeFolder(folder);
+}
+
+/** Removes what there still is of the project of that name, whose folder is gone: whether there was a container. */
+export async function endLostProject(name: string): Promise<boolean> {
+  const label = `label=com.docker.compose.project=${name}`;
+  const ids = await runQuietly(["docker", "ps", "--all", "--quiet", "--filter", label]);
+  await runQuietly(downCommand(name));
+  return ids !== "";
+}
+
+/** By its name alone, since what belongs to it carries a label. At once: nobody needs what a slow end would save. */
+function downCommand(name: string): string[] {
+  const words = ["down", "--volumes", "--remove-orphans", "--timeout", "0"];
+  return ["docker", "compose", "-p", name, ...words];
+}
+
+/** The password of RabbitMQ's user in containers, made once. */
+export async function rabbitmqPassword(): Promise<string> {
+  const [, password] = /^RABBITMQ_PASSWORD=(.+)$/m.exec(await readFile(await envFile(), "utf8"))!;
+  return password!;
+}
+
+/** What the compose files of this clone are given beside ports. */
+async function envFile(): Promise<string> {
+  const file = join(labFolder, "compose.env");
+  if (await Bun.file(file).exists()) return file;
+  await mkdir(labFolder, { recursive: true });
+  const half = `${file}.${process.pid}.half`;
+  const password = crypto.randomUUID().replaceAll("-", "");
+  await writeFile(half, `RABBITMQ_PASSWORD=${password}\n`, { mode: 0o600 });
+  // Unlike rename it leaves what another process has made meanwhile.
+  await link(half, file).catch(() => {});
+  await rm(half);
+  return file;
+}
+
+const composeFile = (model: Model) => join(repoFolder, model, "docker-compose.yml");
+const overrideFile = (folder: string, service: string) => join(folder, `${service}.json`);
+
+/** Removes projects of ours whose process is gone, as after a power cut. */
+async function removeStale(): Promise<void> {
+  const format = '{{.Label "com.docker.compose.project"}}';
+  const list = await runQuietly(["docker", "ps", "--all", "--format", format]);
+  for (const name of new Set(list.split("\n"))) {
+    // Its guard may be about it at this moment.
+    if (isStale(name)) await runQuietly(downCommand(name)).catch(() => {});
+  }
+}
+
+/** Whether a project of that name is ours, and its process gone. */
+export function isStale(name: string): boolean {
+  const [, owner, pid] = /^campus-lab-([0-9a-f]+)-[a-z]+-(\d+)-[0-9a-f]+$/.exec(name) ?? [];
+  return owner === whose() && !isAlive(Number(pid));
+}
+
+/**
+ * Tells our projects from those of other labs on the same engine, as in two containers that share
+ * its socket: a process id says something only on its own machine, and there in its own namespace.
+ */
+export function whose(): string {
+  const namespace = process.platform === "linux" ? readlinkSync("/proc/self/ns/pid") : "";
+  const ours = [hostname(), namespace, labFolder].join(" ");
+  return new Bun.CryptoHasher("sha256").update(ours).digest("hex").slice(0, 8);
+}

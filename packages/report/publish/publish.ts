@@ -1,0 +1,154 @@
+import { Evidence, readRun, validated } from "@lab/evidence/evidence";
+import { repoFolder } from "@lab/evidence/folders";
+import { existsSync } from "node:fs";
+import { readdir, rm } from "node:fs/promises";
+import { join, posix } from "node:path";
+import { chartFile } from "../render/chart.ts";
+import { composePart, inOrder, isProof, type Layout } from "../render/compose.ts";
+import { models } from "@lab/evidence/experiments";
+import { toMarkdown } from "../render/markdown.ts";
+import { fillBlocks, type Published, staleBlocks } from "./readme.ts";
+import { redact, tracesOfThisMachine } from "./redact.ts";
+import { chartName, writeReports } from "../render/report.ts";
+
+/** The published report's folder. Its charts and evidence are those in the parts' results, not copies. */
+const reportFolder = "packages/report/published";
+
+/** The READMEs whose figures come from the results. */
+const readmes = ["README.md", ...models.map(({ model }) => `${model}/README.md`)];
+
+/**
+ * Publishes a run: the evidence of each experiment that held goes to `<model>/results/<experiment>.json`,
+ * redacted; what the run doesn't have, or what didn't hold, stays as it was published before. Without a run
+ * only what is made of the evidence is made anew, after a change of the report's texts. From all that is
+ * published then: `<model>/results/results.md` and `charts/*.svg`, the whole report in
+ * `packages/report/published/`, and the blocks in the READMEs. Returns the written files, and the experiments
+ * that were left out with the reason. Throws when the run can't be read or a README has a block of unknown name.
+ */
+export async function publish(
+  runFolder: string | undefined,
+  root: string = repoFolder,
+): Promise<{ written: string[]; leftOut: string[] }> {
+  const run = runFolder === undefined ? [] : (await readRun(runFolder)).evidence;
+  const held = run.filter((one) => one.held);
+  const leftOut = run
+    .filter((one) => !one.held)
+    .map((one) => `${one.model}/${one.experiment} did not hold`);
+  const traces = tracesOfThisMachine();
+  const written: string[] = [];
+  const write = async (file: string, text: string): Promise<void> => {
+    await Bun.write(join(root, file), text);
+    written.push(file);
+  };
+
+  for (const one of held) {
+    await write(evidenceFile(one), `${JSON.stringify(redact(one, traces), null, 2)}\n`);
+  }
+  const evidence = await readPublished(root);
+  for (const { model } of models) {
+    const part = evidence.filter((one) => one.model === model);
+    if (part.length === 0) continue;
+    const results = `${model}/results`;
+    await rm(join(root, results, "charts"), { recursive: true, force: true });
+    for (const one of part) {
+      for (const series of one.series) {
+        await write(chartPath(one, series.id), chartFile(series));
+      }
+    }
+    const blocks = composePart(model, part, layoutFrom(results));
+    await write(`${results}/results.md`, `# Results\n\n${toMarkdown(blocks)}`);
+  }
+  await writeReports(join(root, reportFolder), evidence, layoutFrom(reportFolder));
+  const pages = evidence.some(isProof) ? ["report", "proof"] : ["report"];
+  written.push(
+    ...pages.flatMap((page) => [`${reportFolder}/${page}.md`, `${reportFolder}/${page}.html`]),
+  );
+  await format(root, written);
+
+  for (const readme of readmes) {
+    const file = Bun.file(join(root, readme));
+    if (!(await file.exists())) continue;
+    const text = await file.text();
+    const filled = fillBlocks(text, publishedFrom(readme, evidence));
+    if (filled !== text) await write(readme, filled);
+  }
+  return { written, leftOut };
+}
+
+/**
+ * What in the READMEs isn't what the published results give, a line each: "README.md: results:latency …".
+ * Empty when all is fresh. Throws when a published result can't be read.
+ */
+export async function checkPublished(root: string = repoFolder): Promise<string[]> {
+  const evidence = await readPublished(root);
+  const problems: string[] = [];
+  for (const readme of readmes) {
+    const file = Bun.file(join(root, readme));
+    if (!(await file.exists())) continue;
+    try {
+      const stale = staleBlocks(await file.text(), publishedFrom(readme, evidence));
+      problems.push(
+        ...stale.map(
+          (name) =>
+            `${readme}: results:${name} isn't what the published results give; run scripts/lab publish --again`,
+        ),
+      );
+    } catch (error) {
+      problems.push(`${readme}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+  return problems;
+}
+
+/** The published evidence of all models, in the report's order. */
+async function readPublished(root: string): Promise<Evidence[]> {
+  const evidence: Evidence[] = [];
+  for (const { model } of models) {
+    const folder = join(root, model, "results");
+    if (!existsSync(folder)) continue;
+    for (const name of await readdir(folder)) {
+      if (!name.endsWith(".json")) continue;
+      const file = join(folder, name);
+      evidence.push(validated(file, Evidence, await Bun.file(file).json()));
+    }
+  }
+  return inOrder(evidence);
+}
+
+function evidenceFile(one: Evidence): string {
+  return `${one.model}/results/${one.experiment}.json`;
+}
+
+function chartPath(one: Evidence, seriesId: string): string {
+  return `${one.model}/results/charts/${chartName(one, seriesId)}`;
+}
+
+/** Links to the results from a document in that folder of the repository. */
+function layoutFrom(folder: string): Layout {
+  return {
+    chart: (one, id) => posix.relative(folder, chartPath(one, id)),
+    evidence: (one) => posix.relative(folder, evidenceFile(one)),
+  };
+}
+
+function publishedFrom(readme: string, evidence: Evidence[]): Published {
+  const folder = posix.dirname(readme);
+  return {
+    evidence,
+    report: posix.relative(folder, `${reportFolder}/report.md`),
+    proof: posix.relative(folder, `${reportFolder}/proof.md`),
+    chart: layoutFrom(folder).chart,
+  };
+}
+
+/** Formats what was written as the rest of the repository is, so that `verify` has nothing to say about it. */
+async function format(root: string, files: string[]): Promise<void> {
+  const formatted = files.filter((file) => /\.(json|md|html)$/.test(file));
+  await using bun = Bun.spawn([process.execPath, "fmt", ...formatted], {
+    cwd: root,
+    stdout: "ignore",
+    stderr: "pipe",
+  });
+  const stderr = await bun.stderr.text();
+  if ((await bun.exited) !== 0) throw new Error(`bun fmt failed:\n${stderr}`);
+}

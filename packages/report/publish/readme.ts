@@ -1,0 +1,163 @@
+import type { Evidence } from "@lab/evidence/evidence";
+import { comparisonTable, promisesTable } from "../text/comparison.ts";
+import {
+  figuresTable,
+  inOrder,
+  isProof,
+  requirementsTable,
+  settingTable,
+  summaryTable,
+} from "../render/compose.ts";
+import { type ShownTable, showTable } from "../text/document.ts";
+import { experiments, models } from "@lab/evidence/experiments";
+import type { ExperimentName } from "@lab/evidence/figures";
+import { Figures } from "../text/figure-reader.ts";
+import { formatFigure } from "../text/format.ts";
+import { chartToMarkdown, tableToMarkdown } from "../render/markdown.ts";
+import { proofSummary } from "../render/proof.ts";
+
+/** Published results, and where a README finds them from its own folder. */
+export interface Published {
+  evidence: Evidence[];
+  /** Relative links to the pages. */
+  report: string;
+  proof: string;
+  chart: (evidence: Evidence, seriesId: string) => string;
+}
+
+const block = /(<!-- results:(?<name>\S+) -->)(?<body>[^]*?)(<!-- \/results -->)/g;
+
+/**
+ * A README with what stands between `<!-- results:NAME -->` and `<!-- /results -->` made anew. NAME is one of
+ *
+ * - `summary`, `summary/<model>`: question, result and key figures of every experiment
+ * - `requirements`: each line of the assignment, and where it is answered
+ * - `proof`: what the proofs did to each model, and what the checker found
+ * - `comparison`: the three models compared (D5)
+ * - `promises`: what each model promises
+ * - `latency`: the latency tables of baseline-latency and slow-inventory
+ * - `machine`: what it was measured on
+ * - `<experiment>` or `<model>/<experiment>`: all its figures
+ * - `<model>/<experiment>/<table id>`: one table
+ * - `<model>/<experiment>/chart/<series id>`: one chart
+ * - `figure/<experiment>/<figure>`: one figure, within a sentence (not at the start of a line)
+ *
+ * An experiment is never a proof here, since most proofs have several models.
+ *
+ * Throws for a name that isn't one of these, and for an opening mark without a closing one.
+ */
+export function fillBlocks(readme: string, published: Published): string {
+  const opened = readme.match(/<!-- results:/g)?.length ?? 0;
+  const whole = readme.match(block)?.length ?? 0;
+  if (opened !== whole) {
+    throw new Error(
+      `${opened} results blocks are opened, but ${whole} are complete: each ends with <!-- /results -->`,
+    );
+  }
+  return readme.replace(block, (...found) => {
+    const [, open, name, , close] = found as string[];
+    const content = resultsFor(name ?? "", published);
+    return name?.startsWith("figure/")
+      ? `${open}${content}${close}`
+      : `${open}\n\n${content}\n\n${close}`;
+  });
+}
+
+/** The names of the blocks whose content isn't what the published results give. Throws as `fillBlocks` does. */
+export function staleBlocks(readme: string, published: Published): string[] {
+  const bodies = (text: string): { name: string; body: string }[] =>
+    [...text.matchAll(block)].map(({ groups }) => ({
+      name: groups?.["name"] ?? "",
+      body: normalized(groups?.["body"] ?? ""),
+    }));
+  const fresh = bodies(fillBlocks(readme, published));
+  return bodies(readme)
+    .filter(({ body }, i) => body !== fresh[i]?.body)
+    .map(({ name }) => name);
+}
+
+const latencyExperiments = ["baseline-latency", "slow-inventory"];
+
+/** Stands where results will be. */
+const notYet = "_not published yet_";
+
+/** What a formatter may change without changing what is said: spaces, the rule of a table, the sign of emphasis. */
+function normalized(body: string): string {
+  return body
+    .replace(/[ \t]+/g, " ")
+    .replace(/-{3,}/g, "---")
+    .trim();
+}
+
+function resultsFor(name: string, published: Published): string {
+  const { evidence, report } = published;
+  const figures = new Figures(evidence);
+  const path = name.split("/");
+  const [first = "", second = ""] = path;
+  const ofModel = evidence.filter(({ model }) => model === second);
+  const tables: Record<string, () => ShownTable> = {
+    summary: () => summaryTable(evidence, figures, report),
+    ...Object.fromEntries(
+      models.map(({ model }) => [`summary/${model}`, () => summaryTable(ofModel, figures, report)]),
+    ),
+    requirements: () => requirementsTable(evidence, published),
+    proof: () => proofSummary(evidence),
+    comparison: () => comparisonTable(figures),
+    promises: () => promisesTable(),
+    latency: () => latencyTable(evidence),
+    machine: () => settingTable(inOrder(evidence).filter((one) => !isProof(one))),
+  };
+  const table = tables[name]?.();
+  if (table) return table.rows.length > 0 ? tableToMarkdown(table) : notYet;
+
+  const namesModel = models.some(({ model }) => model === first);
+  const [experiment = "", ...parts] = namesModel || first === "figure" ? path.slice(1) : path;
+  const known = Object.hasOwn(experiments, experiment);
+  if (!known || (namesModel && experiments[experiment as ExperimentName] !== first)) {
+    throw new Error(`<!-- results:${name} --> names nothing that the lab publishes`);
+  }
+  const found = evidence.find((one) => one.experiment === experiment);
+  if (!found) return notYet;
+  const [part, id] = parts;
+  if (first === "figure") return figureOf(found, part);
+  if (part === undefined) return tableToMarkdown(figuresTable(found));
+  if (part !== "chart") return tableOf(found, part);
+  const series = found.series.find((one) => one.id === id);
+  if (!series) throw unknown("series", id, found.series);
+  return chartToMarkdown(series, published.chart(found, series.id));
+}
+
+/** The latency tables of baseline-latency and slow-inventory, one under the other. */
+function latencyTable(evidence: Evidence[]): ShownTable {
+  const tables = evidence
+    .filter(({ experiment }) => latencyExperiments.includes(experiment))
+    .flatMap(({ tables }) => tables.filter(({ id }) => id === "latency"));
+  const [first] = tables;
+  if (!first) return { title: "", columns: [], rows: [] };
+  const heads = tables.map(({ columns }) => JSON.stringify(columns));
+  if (new Set(heads).size > 1) {
+    throw new Error(`the latency tables differ in their columns: ${heads.join(" and ")}`);
+  }
+  const rows = tables.flatMap((table) => table.rows);
+  return showTable({ ...first, rows });
+}
+
+function figureOf(found: Evidence, figure = ""): string {
+  const value = found.figures[figure];
+  if (value !== undefined) return formatFigure(figure, value);
+  const known = Object.keys(found.figures).map((id) => ({ id }));
+  throw unknown("figure", figure, known);
+}
+
+function tableOf(one: Evidence, id: string): string {
+  const table = one.tables.find((candidate) => candidate.id === id);
+  if (!table) throw unknown("table", id, one.tables);
+  const { note, ...shown } = showTable(table);
+  return [tableToMarkdown(shown), ...(note ? [note] : [])].join("\n\n");
+}
+
+function unknown(kind: string, id = "", known: { id: string }[]): Error {
+  return new Error(
+    `no ${kind} "${id}" in the published results; there is: ${known.map((one) => one.id).join(", ") || "none"}`,
+  );
+}

@@ -1,0 +1,108 @@
+import type { Evidence } from "@lab/evidence/evidence";
+import { composeExperiment, isProof, type Layout, settingBlocks } from "./compose.ts";
+import type { Block, ShownTable } from "../text/document.ts";
+import { models, proofs } from "@lab/evidence/experiments";
+import { formatScalar } from "../text/format.ts";
+
+/** The page "Proof": what was done to the three models, and what the checker found. */
+export function composeProof(evidence: Evidence[], layout: Layout): Block[] {
+  return [
+    heading("totals", "All of it"),
+    { kind: "table", table: totalsTable(evidence) },
+    ...settingBlocks(evidence),
+    ...Object.entries(proofs).flatMap(([name, title]) => {
+      const own = evidence.filter(({ experiment }) => experiment === name);
+      if (own.length === 0) return [];
+      const parts = models.flatMap(({ model, part, title: of }) =>
+        own
+          .filter((one) => one.model === model)
+          .flatMap((one) => composeExperiment(one, layout, `${title}: ${part}. ${of}`)),
+      );
+      return [heading(name, title), ...parts];
+    }),
+    heading("understanding", "Understanding the results"),
+    { kind: "list", items: UNDERSTANDING },
+  ];
+}
+
+/** What every proof counts: the figure, and its heading. */
+export const COUNTS: Record<string, string> = {
+  orders: "orders",
+  acknowledged: "acknowledged",
+  unknown: "unknown",
+  recovered: "recovered",
+  repeated: "repeated",
+  kills: "kills",
+  faults: "faults",
+  violations: "violations",
+};
+
+/** What each proof did to each model, in numbers; what it doesn't count is a dash. */
+function totalsTable(evidence: Evidence[]): ShownTable {
+  const names = Object.keys(COUNTS);
+  const rows = evidence.map((one) => [
+    `[${one.experiment}](#${one.experiment})`,
+    one.model,
+    ...names.map((name) => shown(one.figures[name])),
+    one.held ? "held" : "**not held**",
+  ]);
+  return {
+    title: "What was done, and what was found",
+    columns: [
+      { name: "Proof", numeric: false },
+      { name: "Model", numeric: false },
+      ...Object.values(COUNTS).map((name) => ({ name, numeric: true })),
+      { name: "Result", numeric: false },
+    ],
+    rows: [...rows, ["**all**", "", ...sumsOf(evidence), ""]],
+    note: "Faults are those beside the kills. The violations of `mutants` are those that were not expected; the expected ones are in its own table.",
+  };
+}
+
+/** A line for each model with the sums over its proofs, and how many of them held. */
+export function proofSummary(evidence: Evidence[]): ShownTable {
+  const ofModels = models.flatMap(({ model, title }) => {
+    const own = evidence.filter((one) => one.model === model && isProof(one));
+    const held = own.filter((one) => one.held).length;
+    return own.length === 0 ? [] : [[title, ...sumsOf(own), `${held} of ${own.length}`]];
+  });
+  return {
+    title: "Proof",
+    columns: [
+      { name: "", numeric: false },
+      ...Object.values(COUNTS).map((name) => ({ name, numeric: true })),
+      { name: "proofs held", numeric: true },
+    ],
+    rows: ofModels,
+  };
+}
+
+function sumsOf(evidence: Evidence[]): string[] {
+  return Object.keys(COUNTS).map((name) => {
+    const counted = evidence.flatMap(({ figures }) => figures[name] ?? []);
+    return shown(counted.length === 0 ? undefined : sum(counted.map(Number)));
+  });
+}
+
+function sum(values: number[]): number {
+  return values.reduce((all, value) => all + value, 0);
+}
+
+function shown(value: unknown): string {
+  return typeof value === "number" ? formatScalar(value) : "–";
+}
+
+const UNDERSTANDING = [
+  "**Acknowledged** is what the client was told: 201 (synchronous) or 202. From then on the order must reach its end: confirmed or failed, in Kafka's model reserved or failed.",
+  "**Unknown** is an operation without an answer: a timeout, a connection that broke. It may have happened or not, and both are legal. **Recovered** are the stored orders among them: they too must reach their end, and hold stock only if they stand.",
+  "**Repeated** are messages that came again after they had been processed: the ledger knew them, and said the stored answer again. In the situations of `mutants` most of them are written twice on purpose.",
+  "**Lost**: acknowledged, without an end; or one stored order for two that were answered. **Stuck**: stored, not acknowledged, without an end. **Dead**: a message of it lies in a dead queue, where it can be looked at and put back; seen, and not lost.",
+  "**Doubled**: a customer told twice, or two orders under one Idempotency-Key. **Unbalanced**: opening stock is not what is left plus what is reserved, to the unit, which is how a doubled reservation shows. **Oversold**: more reserved than there was. **Leaked**: stock held for an order that failed or was never stored.",
+  "**Contradicted**: the client or a neighbour was told one thing, the store says another. **Resurrected**: failed, and then something else. **Reordered**: worked on before an order of the same kitchen that was placed earlier, where the model promises their order. **Unexpected**: stored, though nobody asked. **Miscounted**: Analytics counts something else than the orders say. **Worsened**: Analytics showed it, and less of it later. **Unequal**: a replay computed other metrics. **Swallowed**: taken for another event with its id, and seen by nobody. **Endless**: a message tried more often than its limit. **Unfinished**: messages, replays or releases still on their way when nothing had moved for long. **Unnoticed**: the same, while every `/health` said 200 and that nothing is owed.",
+  "**Why the checker can be believed.** It gets planted histories with each violation in its unit tests; and in `mutants` each protection is taken away, and it has to find what that breaks, in the same situations in which it finds nothing with the protection in place.",
+  "**What is not covered.** What a client reads while its order is under way (`promises` alone looks), a message over which its consumer hangs for ever, power loss (a SIGKILL leaves the operating system's caches; that commits are synced is only stated), several machines, brokers of more than one node, clocks that jump, disks that lie.",
+];
+
+function heading(id: string, text: string): Block {
+  return { kind: "heading", level: 2, id, text };
+}

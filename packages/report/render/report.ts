@@ -1,0 +1,89 @@
+import { type Evidence, readRun } from "@lab/evidence/evidence";
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { chartFile } from "./chart.ts";
+import { composeReport, findNotRun, findShortfalls, isProof, type Layout } from "./compose.ts";
+import { type Block, slug } from "../text/document.ts";
+import { toHtml } from "./html.ts";
+import { toMarkdown } from "./markdown.ts";
+import { composeProof } from "./proof.ts";
+
+/** The name of a chart's file among those of its model. */
+export function chartName(evidence: Evidence, seriesId: string): string {
+  return `${slug(evidence.experiment)}-${slug(seriesId)}.svg`;
+}
+
+/** What a report was made of, and what a person has to know of it. */
+export interface WrittenReport {
+  markdown: string;
+  html: string;
+  /** What didn't hold, and figures that are missing. */
+  shortfalls: string[];
+  /** Experiments that none of the runs has. */
+  notRun: string[];
+}
+
+/**
+ * Writes the report of a run, or of several put together, into a folder: report.md with charts/*.svg,
+ * report.html (all in one file) and the evidence as it is. What several runs have is taken from the last
+ * of them. What an earlier report left in the folder is replaced. Throws when a run has no readable evidence.
+ */
+export async function writeReport(
+  runFolders: readonly string[],
+  outFolder: string,
+): Promise<WrittenReport> {
+  const found = new Map<string, { one: Evidence; file: string }>();
+  for (const folder of runFolders) {
+    for (const one of (await readRun(folder)).evidence) {
+      const name = join(one.model, `${one.experiment}.json`);
+      found.set(name, { one, file: join(folder, name) });
+    }
+  }
+  const evidence = [...found.values()].map(({ one }) => one);
+  const layout: Layout = {
+    chart: (one, id) => `charts/${one.model}/${chartName(one, id)}`,
+    evidence: (one) => `evidence/${one.model}/${one.experiment}.json`,
+  };
+  for (const part of ["charts", "evidence"]) {
+    await rm(join(outFolder, part), { recursive: true, force: true });
+  }
+  for (const [name, { one, file }] of found) {
+    await Bun.write(join(outFolder, "evidence", name), Bun.file(file));
+    for (const series of one.series) {
+      await Bun.write(join(outFolder, layout.chart(one, series.id)), chartFile(series));
+    }
+  }
+  const reports = await writeReports(outFolder, evidence, layout);
+  return { ...reports, shortfalls: findShortfalls(evidence), notRun: findNotRun(evidence) };
+}
+
+/** Writes report.md and report.html, and proof.md and proof.html where there are proofs; returns the report's two paths. */
+export async function writeReports(
+  outFolder: string,
+  evidence: Evidence[],
+  layout: Layout,
+): Promise<{ markdown: string; html: string }> {
+  await mkdir(outFolder, { recursive: true });
+  const write = async (name: string, title: string, lead: string, blocks: Block[]) => {
+    const markdown = join(outFolder, `${name}.md`);
+    const html = join(outFolder, `${name}.html`);
+    await Bun.write(markdown, `# ${title}\n\n${lead}\n\n${toMarkdown(blocks)}`);
+    await Bun.write(html, toHtml(title, lead, blocks));
+    return { markdown, html };
+  };
+  const proofs = evidence.filter(isProof);
+  if (proofs.length > 0) {
+    await write(
+      "proof",
+      "Proof",
+      "Nothing lost, nothing doubled: every model killed at every point, cut off, filled up and overrun; one checker over all of it, and that checker tested by taking the protections away.",
+      composeProof(proofs, layout),
+    );
+  }
+  return write(
+    "report",
+    "One campus order, three ways to talk",
+    "What happens to a food order when a service is slow, dead or told the same thing twice: measured with synchronous REST, with RabbitMQ and with Kafka.",
+    composeReport(evidence, layout),
+  );
+}

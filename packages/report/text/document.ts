@@ -1,0 +1,58 @@
+import type { Series, Table } from "@lab/evidence/evidence";
+import { columnDecimals, escapeMarkdown, formatScalar, withDecimals } from "./format.ts";
+
+/** A table as it is shown: its cells are inline Markdown. The first column names the row. */
+export interface ShownTable {
+  title: string;
+  columns: { name: string; numeric: boolean }[];
+  rows: string[][];
+  note?: string;
+}
+
+/**
+ * What a report is made of, once for Markdown and HTML. Texts are inline Markdown; what comes from evidence
+ * went through `escapeMarkdown`.
+ */
+export type Block =
+  | { kind: "heading"; level: 2 | 3 | 4; id: string; text: string }
+  | { kind: "paragraph"; text: string }
+  | { kind: "list"; items: string[] }
+  | { kind: "cards"; cards: { title: string; value: string; text: string }[] }
+  | { kind: "verdict"; held: boolean; text: string }
+  | { kind: "table"; table: ShownTable }
+  | { kind: "chart"; series: Series; id: string; file: string }
+  | { kind: "preformatted"; title: string; text: string };
+
+/** A table of evidence, ready to be shown: units in the heads, numbers of a column with the same decimals. */
+export function showTable(table: Table): ShownTable {
+  const columns = table.columns.map(({ name, unit }, i) => {
+    const cells = table.rows.map((row) => row[i] ?? null);
+    const numbers = cells.filter((cell) => typeof cell === "number");
+    return {
+      name: escapeMarkdown(unit ? `${name} (${unit})` : name),
+      numeric:
+        numbers.length > 0 && cells.every((cell) => cell === null || typeof cell === "number"),
+      decimals: columnDecimals(numbers),
+    };
+  });
+  return {
+    title: escapeMarkdown(table.title),
+    columns: columns.map(({ name, numeric }) => ({ name, numeric })),
+    rows: table.rows.map((row) =>
+      row.map((cell, i) => {
+        const column = columns[i];
+        if (typeof cell === "number" && column?.numeric) return withDecimals(cell, column.decimals);
+        return escapeMarkdown(formatScalar(cell));
+      }),
+    ),
+    ...(table.note && { note: escapeMarkdown(table.note) }),
+  };
+}
+
+/** A name made fit for a file and for an anchor: lower case, digits and dashes. */
+export function slug(name: string): string {
+  return name
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, "-")
+    .replace(/^-|-$/g, "");
+}

@@ -1,0 +1,86 @@
+import type { Evidence } from "@lab/evidence/evidence";
+import { experiments } from "@lab/evidence/experiments";
+import { FIGURES, type ExperimentName, type FigureName, kindOf } from "@lab/evidence/figures";
+import { formatFigure } from "./format.ts";
+
+/** "slow-inventory/delay_ms": a figure's full name. */
+export type FigureKey = {
+  [E in ExperimentName]: `${E}/${FigureName<E>}`;
+}[ExperimentName];
+
+/** One measured figure. In a template literal it is its text with the unit. */
+export class Figure {
+  readonly name: string;
+  readonly value: number | string | boolean;
+
+  constructor(name: string, value: number | string | boolean) {
+    this.name = name;
+    this.value = value;
+  }
+
+  /** The number; throws for a digest or a yes/no, which is a mistake in the report's text. */
+  get number(): number {
+    if (typeof this.value === "number") return this.value;
+    throw new Error(`${this.name} is not a number`);
+  }
+
+  toString(): string {
+    return formatFigure(this.name, this.value);
+  }
+}
+
+/** Stands for a text whose experiment isn't among the evidence. */
+export const NOT_RUN = "_not run_";
+
+/**
+ * The figures of a set of evidence. What the report says about numbers it says through `tell`, which says
+ * that a figure is missing rather than anything that would need it.
+ */
+export class Figures {
+  readonly #evidence: Map<string, Evidence>;
+
+  constructor(evidence: Evidence[]) {
+    this.#evidence = new Map(evidence.map((one) => [one.experiment, one]));
+  }
+
+  /** The figure, or undefined when its experiment did not run, left it out, or left something of another kind. */
+  find(key: FigureKey): Figure | undefined {
+    const [experiment = "", name = ""] = key.split("/");
+    const value = this.#evidence.get(experiment)?.figures[name];
+    if (value === null || value === undefined) return undefined;
+    const fits =
+      typeof value === kindOf(experiment, name) &&
+      (typeof value !== "number" || Number.isFinite(value));
+    return fits ? new Figure(name, value) : undefined;
+  }
+
+  /** The text made of these figures; or, where one is missing, which; `NOT_RUN` where its experiment is. */
+  tell(keys: FigureKey[], text: (...figures: Figure[]) => string): string {
+    const found = keys.map((key) => this.find(key));
+    const missing = keys.filter((_, i) => !found[i]);
+    if (missing.some((key) => !this.#evidence.has(key.split("/")[0] ?? ""))) return NOT_RUN;
+    if (missing.length > 0) return `_Not measured: ${listFigures(missing)}._`;
+    return text(...found.filter((figure) => figure !== undefined));
+  }
+
+  /** What every experiment should have left and these did not, a line for each experiment. */
+  missing(): string[] {
+    return (Object.keys(experiments) as ExperimentName[]).flatMap((experiment) => {
+      if (!this.#evidence.has(experiment)) return [];
+      const names = Object.keys(FIGURES[experiment]).filter(
+        (name) => !this.find(`${experiment}/${name}` as FigureKey),
+      );
+      return names.length > 0 ? [`${experiment}: no figure ${names.join(", ")}`] : [];
+    });
+  }
+}
+
+function listFigures(keys: FigureKey[]): string {
+  const byExperiment = Map.groupBy(keys, (key) => key.split("/")[0] ?? "");
+  return [...byExperiment]
+    .map(
+      ([experiment, of]) =>
+        `${of.map((key) => `\`${key.split("/")[1]}\``).join(", ")} of ${experiment}`,
+    )
+    .join("; ");
+}

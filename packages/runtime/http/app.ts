@@ -1,0 +1,292 @@
+import "./production.ts";
+import { openapi } from "@elysiajs/openapi";
+import {
+  Problem,
+  type ProblemBody,
+  ProblemBody as ProblemSchema,
+  problemBody,
+} from "@lab/contracts/problem";
+import { Kind, type TSchema } from "@sinclair/typebox";
+import type { ValueError } from "@sinclair/typebox/compiler";
+import { Elysia } from "elysia";
+import { Bodies } from "./bodies.ts";
+import { type Faults, FaultSettings } from "../faults.ts";
+import { type Health, healthAnswer } from "../health.ts";
+import { type Log, reasonOf } from "../log.ts";
+import { isTransient } from "../transient.ts";
+
+/**
+ * Requests that may be worked on at once. Each holds its body and waits for a commit: without a
+ * limit memory would grow with the load. More than share one commit gain nothing.
+ */
+const MAX_IN_FLIGHT = 1000;
+
+/** A request must have arrived within this time: half of one is held for no longer. */
+const ARRIVAL_S = 10;
+/** A handler that runs counts as idle. 255 s is the longest idle timeout that Bun takes; a hang that was asked for may be longer, and is cut then. */
+const HANDLER_S = 255;
+
+const PROBLEM_TYPE = "application/problem+json";
+
+export interface AppOptions {
+  /** Which of the three this is, for the title of `/openapi`. */
+  model: string;
+  faults: Faults;
+  log: Log;
+  health: () => Health;
+}
+
+/**
+ * What every service's HTTP side needs: bodies that are JSON of a bounded
+ * size, unknown properties refused, every error as problem+json, `/openapi`,
+ * `/health`, and `/faults` where faults are on (404 otherwise).
+ */
+export function createApp(service: string, { model, faults, log, health }: AppOptions) {
+  const app = new Elysia({
+    name: service,
+    // With it Elysia strips unknown properties in place of refusing them.
+    normalize: false,
+    // A host may be as short as the name of a container.
+    handler: { standardHostname: false },
+    serve: {
+      // For a body that doesn't arrive, however slowly it comes, and for a connection that nobody
+      // uses. Bun has 10 s of its own for the head.
+      idleTimeout: ARRIVAL_S,
+      // Bun's own answer to larger ones has no body, and cuts most clients off before they read it.
+      maxRequestBodySize: Number.MAX_SAFE_INTEGER,
+    },
+  });
+  const bodies = new Bodies();
+  const arrived = new WeakMap<Request, Uint8Array>();
+  let inFlight = 0;
+  app
+    .wrap((handle) => async (request: Request) => {
+      // Anew for each: the connection may have had a request before.
+      app.server?.timeout(request, request.body ? ARRIVAL_S : HANDLER_S);
+      if (!hasRightHost(request)) {
+        return answer(new Problem("bad_request", "the Host header names no host"), request);
+      }
+      // Whatever the request is for: what isn't read would pile up, and hide the answer.
+      if (request.body) {
+        try {
+          arrived.set(request, await bodies.read(request));
+        } catch (error) {
+          return answer(error as Problem, request);
+        }
+        app.server?.timeout(request, HANDLER_S);
+      }
+      // Looking is cheap and never refused: /health tells overloaded from dead.
+      if (request.method === "GET") return handle(request);
+      // Before anything is stored.
+      if (inFlight >= MAX_IN_FLIGHT) return answer(overloaded(), request);
+      inFlight += 1;
+      try {
+        // May be a promise, though its type says that it is none.
+        return await Promise.resolve(handle(request));
+      } finally {
+        inFlight -= 1;
+      }
+    })
+    .guard({
+      as: "global",
+      parse: [
+        ({ request }, contentType) => parseJson(arrived.get(request), contentType),
+        // Never reached: it tells /openapi that bodies are JSON.
+        "json",
+      ],
+    })
+    .onAfterHandle({ as: "global" }, ({ request, responseValue, set }) => {
+      const next = nextPage(request, responseValue);
+      if (next !== undefined) set.headers["link"] = `<${next}>; rel="next"`;
+    })
+    .onError({ as: "global" }, ({ code, error, request }) => {
+      const problem = toProblem(code, error, () => allowedMethods(app.routes, request));
+      if (problem.status >= 500 && !(unwrapped(error) instanceof Problem)) {
+        const { method, url } = request;
+        log.error("request_failed", { method, url, reason: reasonOf(error) });
+      }
+      return answer(problem, request);
+    });
+  return app
+    .use(
+      openapi({
+        path: "/openapi",
+        documentation: {
+          info: {
+            title: `${service} of ${model}`,
+            version: "1.0.0",
+            description: "Part of the campus food ordering lab.",
+          },
+          components: { schemas: { Problem: ProblemSchema as never } },
+        },
+      }),
+    )
+    .get("/health", ({ status }) => {
+      const { code, body } = healthAnswer(service, health);
+      return status(code, body);
+    })
+    .use(faults.enabled ? faultRoutes(faults, log) : new Elysia());
+}
+
+function faultRoutes(faults: Faults, log: Log) {
+  return new Elysia({ normalize: false })
+    .get("/faults", () => faults.settings)
+    .put(
+      "/faults",
+      ({ body }) => {
+        faults.set(body);
+        log.warn("faults_set", body);
+        return faults.settings;
+      },
+      {
+        body: FaultSettings,
+        // Its defaults would make "all off" of nothing.
+        transform({ body }) {
+          if (!body) throw new Problem("invalid_request", "body: Expected object");
+        },
+      },
+    );
+}
+
+/** Where the page after this one is (RFC 8288), if the answer is a page and not the last. */
+function nextPage(request: Request, answer: unknown): string | undefined {
+  const after = (answer as { next_after?: string } | null | undefined)?.next_after;
+  if (after === undefined) return undefined;
+  const { pathname, searchParams } = addressOf(request);
+  searchParams.set("after", after);
+  return `${pathname}?${searchParams.toString()}`;
+}
+
+/**
+ * Whether its address can be read. No host at all is right in HTTP/1.0, and Bun refuses it in 1.1;
+ * what is wrong would make another path of the address.
+ */
+function hasRightHost({ headers, url }: Request): boolean {
+  const host = headers.get("host");
+  // CONNECT names a host in place of a path.
+  if (!/^(https?:\/)?\//.test(url)) return false;
+  if (!host) return true;
+  return /^([\w.~-]+|\[[\da-f:.]+\])(:\d{0,5})?$/i.test(host) && URL.canParse(url);
+}
+
+/** The address of a request, also where it names no host, or one that is none. */
+function addressOf({ url }: Request): URL {
+  return URL.parse(url, "http://localhost") ?? new URL("http://localhost");
+}
+
+function parseJson(bytes: Uint8Array | undefined, contentType: string): object | null {
+  // No body is for the route's schema to refuse, where it wants one.
+  if (!bytes?.length) return null;
+  if (!/^application\/([\w.-]+\+)?json$/i.test(contentType)) {
+    throw new Problem(
+      "unsupported_media_type",
+      `the content type is ${contentType || "not given"}`,
+    );
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(utf8.decode(bytes));
+  } catch (error) {
+    throw new Problem("malformed_json", (error as Error).message);
+  }
+  // Half of a surrogate pair can't be stored as it came; JSON escapes only those. After an escaped backslash it's mere text.
+  if (/(?<!\\)(?:\\\\)*\\ud[89a-f]/.test(JSON.stringify(value))) {
+    throw new Problem("invalid_request", "body: half of a surrogate pair");
+  }
+  // Elysia would make an empty object of null where every property has a default.
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new Problem("invalid_request", "body: Expected object");
+  }
+  return value;
+}
+
+const utf8 = new TextDecoder("utf-8", { fatal: true });
+
+function overloaded(): Problem {
+  return new Problem("overloaded", `there are ${MAX_IN_FLIGHT} requests already; try again`, {
+    headers: { "retry-after": "1" },
+  });
+}
+
+function toProblem(code: string | number, error: unknown, allowed: () => string[]): Problem {
+  const cause = unwrapped(error);
+  if (cause instanceof Problem) return cause;
+  if (isTransient(cause)) {
+    return new Problem("store_unavailable", "try again", { headers: { "retry-after": "1" } });
+  }
+  switch (code) {
+    case "NOT_FOUND": {
+      const methods = allowed();
+      if (methods.length === 0) {
+        return new Problem("not_found", "see /openapi for the paths");
+      }
+      return new Problem("method_not_allowed", `try ${methods.join(", ")}`, {
+        headers: { allow: methods.join(", ") },
+      });
+    }
+    case "PARSE":
+      return new Problem("malformed_json", "the body is not JSON");
+    case "VALIDATION":
+    case "INVALID_COOKIE_SIGNATURE":
+      return validationProblem(error);
+    default:
+      return new Problem("internal_error", "it was logged");
+  }
+}
+
+/** An error that a parser threw is wrapped by the framework. */
+function unwrapped(error: unknown): unknown {
+  return error instanceof Error ? (error.cause ?? error) : error;
+}
+
+function validationProblem(error: unknown): Problem {
+  const { type, valueError } = error as { type?: string; valueError?: ValueError };
+  // Our own answer broke its schema: no fault of the client's.
+  if (type === "response") {
+    return new Problem("internal_error", "it was logged");
+  }
+  if (!valueError) {
+    return new Problem("invalid_request", `the ${type ?? "request"} does not match its schema`);
+  }
+  // A number in a query is read, then checked: the second error knows no path, its schema a name.
+  const where =
+    type === "property" ? `query/${valueError.schema.title}` : `${type}${valueError.path}`;
+  return new Problem("invalid_request", `${where}: ${expectation(valueError)}`);
+}
+
+/** What was expected, where TypeBox names only a kind or "union value". */
+function expectation({ message, schema }: ValueError): string {
+  if (schema[Kind] === "Text") {
+    return `Expected 1 to ${schema["maxLength"]} characters, ${schema.description}`;
+  }
+  const any = schema["anyOf"] as TSchema[] | undefined;
+  // Text is what every query holds: of a number there only the number tells anything.
+  const names = any
+    ?.map(({ const: value, type }) => value ?? type)
+    .filter((one) => one !== "string");
+  return names ? `Expected ${names.join(" or ")}` : message;
+}
+
+/** The other methods that the app has at a path, an empty list for an unknown path. */
+function allowedMethods(
+  routes: readonly { method: string; path: string }[],
+  request: Request,
+): string[] {
+  const { pathname } = addressOf(request);
+  const methods = routes
+    .filter(({ path }) => new RegExp(`^${path.replace(/:[^/]+/g, "[^/]+")}/?$`).test(pathname))
+    .map(({ method }) => method)
+    .filter((method) => method !== request.method);
+  return [...new Set(methods)];
+}
+
+function answer(problem: Problem, request: Request): Response {
+  const body: ProblemBody = problemBody(problem, addressOf(request).pathname);
+  return new Response(JSON.stringify(body), {
+    status: problem.status,
+    headers: {
+      "content-type": PROBLEM_TYPE,
+      ...problem.headers,
+    },
+  });
+}

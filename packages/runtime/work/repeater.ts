@@ -1,0 +1,50 @@
+import { type Log, reasonOf } from "../log.ts";
+import { isTransient } from "../transient.ts";
+
+/**
+ * Runs `work` again and again: at once when woken, otherwise after `everyMs`.
+ * One run at a time; one that is long asks `stopped` in between. A database that is down for a while is logged and tried
+ * again; whatever else escapes `work` is a bug and ends the process.
+ */
+export class Repeater {
+  readonly #log: Log;
+  readonly #work: (stopped: () => boolean) => Promise<void>;
+  readonly #everyMs: number;
+  #wake = Promise.withResolvers<void>();
+  #stopped = false;
+  readonly #done: Promise<void>;
+
+  constructor(log: Log, everyMs: number, work: (stopped: () => boolean) => Promise<void>) {
+    this.#log = log;
+    this.#everyMs = everyMs;
+    this.#work = work;
+    this.#done = this.#loop();
+  }
+
+  wake(): void {
+    this.#wake.resolve();
+  }
+
+  /** Resolves when the run that goes on, if any, is finished; none follows. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.wake();
+    await this.#done;
+  }
+
+  async #loop(): Promise<void> {
+    while (!this.#stopped) {
+      this.#wake = Promise.withResolvers<void>();
+      try {
+        await this.#work(() => this.#stopped);
+      } catch (error) {
+        if (!isTransient(error)) throw error;
+        this.#log.warn("store_unavailable", { reason: reasonOf(error) });
+      }
+      if (this.#stopped) return;
+      const timer = setTimeout(() => this.wake(), this.#everyMs);
+      await this.#wake.promise;
+      clearTimeout(timer);
+    }
+  }
+}

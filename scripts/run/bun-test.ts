@@ -1,0 +1,110 @@
+import { follow } from "./follow.ts";
+import {
+  freshFolder,
+  holdLifeline,
+  killGroup,
+  releaseLifeline,
+  removeFolder,
+  spawnUnderLifeline,
+} from "@lab/lab/host/lifeline";
+import { eventually } from "@lab/lab/host/waiting";
+import { closeSync, mkdirSync, openSync } from "node:fs";
+import { join } from "node:path";
+
+/** For tests that set no limit of their own: only what hangs takes that long, however busy the machine is. */
+const TEST_TIMEOUT_MS = 60_000;
+/** How long an interrupted test run has for its own clean-up. */
+const INTERRUPT_TIMEOUT_MS = 20_000;
+
+export interface Counts {
+  passed: number;
+  failed: number;
+}
+
+export interface TestRun {
+  /** Test files. */
+  files: readonly string[];
+  cwd: string;
+  env?: Record<string, string>;
+  /** Each line of its output but for headings and sums. */
+  onLine: (line: string) => void;
+  signal: AbortSignal;
+}
+
+/**
+ * Runs `bun test` on those files and counts. An interrupted run gets SIGINT, and
+ * counts as far as it got; none outlives this process.
+ */
+export async function bunTest(run: TestRun): Promise<Counts> {
+  const { onLine, signal } = run;
+  const folder = await freshFolder("tests");
+  holdLifeline(folder);
+  // A file and no pipe, which a stray process could keep open.
+  const output = join(folder, "output");
+  const lines: string[] = [];
+  const child = spawnTests(run, folder, output);
+  const interrupt = () => void end(child);
+  signal.addEventListener("abort", interrupt);
+  if (signal.aborted) interrupt();
+  const unfollow = follow(output, (line) => {
+    lines.push(line);
+    if (!isNoise(line)) onLine(line);
+  });
+  const exitCode = await child.exited;
+  signal.removeEventListener("abort", interrupt);
+  unfollow();
+  killGroup(child.pid);
+  releaseLifeline(folder);
+  await removeFolder(folder);
+  return countTests(lines, exitCode);
+}
+
+function spawnTests({ cwd, env, files }: TestRun, folder: string, output: string) {
+  const timeout = ["--timeout", String(TEST_TIMEOUT_MS)];
+  const command = [process.execPath, "--no-env-file", "test", ...timeout, ...files];
+  const log = openSync(output, "w");
+  // What an interrupted test leaves there goes with the folder.
+  const TMPDIR = join(folder, "tmp");
+  mkdirSync(TMPDIR);
+  try {
+    return spawnUnderLifeline(folder, command, {
+      cwd,
+      env: { ...process.env, TMPDIR, ...env },
+      output: log,
+    });
+  } finally {
+    closeSync(log);
+  }
+}
+
+/** The counts of a `bun test` output. A run that ended in no way it says itself counts as one failure. */
+export function countTests(lines: readonly string[], exitCode: number): Counts {
+  // The sums are the last such lines: a test may print anything before.
+  const sum = (word: string) => {
+    const line = lines.findLast((one) => new RegExp(`^ +\\d+ ${word}$`).test(one));
+    return line === undefined ? 0 : Number.parseInt(line);
+  };
+  const passed = sum("pass");
+  const failed = sum("fail");
+  return { passed, failed: failed === 0 && exitCode !== 0 ? 1 : failed };
+}
+
+function isNoise(line: string): boolean {
+  return (
+    /^ +\d+ (pass|fail|skip|todo|error|errors|expect\(\) calls)$/.test(line) ||
+    /^$|^bun test v|^Ran \d+ tests? across|\.test\.ts:$/.test(line)
+  );
+}
+
+async function end(child: Bun.Subprocess): Promise<void> {
+  child.kill("SIGINT");
+  try {
+    await eventually(
+      "the test run ends",
+      () => child.exitCode !== null || child.signalCode !== null,
+      { timeoutMs: INTERRUPT_TIMEOUT_MS },
+    );
+  } catch {
+    killGroup(child.pid);
+  }
+}

@@ -1,0 +1,84 @@
+import type { Model } from "@lab/evidence/evidence";
+import { repoFolder } from "@lab/evidence/folders";
+import { experiments, proofs } from "@lab/evidence/experiments";
+import { globSync, readFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { unknown, UsageError } from "../command.ts";
+import { MODELS } from "../models.ts";
+
+/** A file of a model's tests/ folder. */
+export interface TestFile {
+  model: Model;
+  /** `slow-inventory`. */
+  name: string;
+  path: string;
+  /** Whether it is one of the assignment's experiments. */
+  isExperiment: boolean;
+  /** Whether it is in tests/proof. Both kinds leave evidence; other tests don't. */
+  isProof: boolean;
+}
+
+/** A dead process refuses connections, and this experiment holds that; of a dead container the address itself is gone, and silent. */
+const OF_PROCESSES = ["dead-inventory"];
+
+/** Whether it holds with services in containers. What is no experiment reaches for what only processes of this machine have: a crash point, a process id, a proxy between them and their broker. */
+export function holdsInContainers({ isExperiment, name }: TestFile): boolean {
+  return isExperiment && !OF_PROCESSES.includes(name);
+}
+
+/** Whether it starts a Kafka behind a proxy, which is a process everywhere. */
+export function proxiesKafka({ path }: TestFile): boolean {
+  return readFileSync(path, "utf8").includes("startProxiedKafka(");
+}
+
+/** All of them: models, experiments and proofs in the order in which the report tells about them, other tests last. */
+export function modelTests(): TestFile[] {
+  const order = [...Object.keys(experiments), ...Object.keys(proofs)];
+  const rank = ({ name, isExperiment, isProof }: TestFile) =>
+    isExperiment || isProof ? order.indexOf(name) : order.length;
+  return Object.values(MODELS).flatMap(({ model }) =>
+    globSync(`${model}/tests/{,proof/}*.test.ts`, { cwd: repoFolder })
+      .toSorted()
+      .map((file): TestFile => {
+        const path = join(repoFolder, file);
+        const name = basename(path, ".test.ts");
+        const isProof = basename(dirname(path)) === "proof";
+        const isExperiment =
+          !isProof &&
+          Object.hasOwn(experiments, name) &&
+          experiments[name as keyof typeof experiments] === model;
+        return { model, name, path, isExperiment, isProof };
+      })
+      .toSorted((a, b) => rank(a) - rank(b)),
+  );
+}
+
+/** Test files that need no broker, of the packages, the scripts and the services; relative to the clone. */
+export function unitTests(): string[] {
+  return globSync("{packages,scripts,sync-rest,async-rabbitmq,streaming-kafka}/**/*.test.ts", {
+    cwd: repoFolder,
+    exclude: (path) => /(^|\/)(node_modules|tests)$/.test(path),
+  })
+    .toSorted()
+    .map((path) => `./${path}`);
+}
+
+/** The files that those words name: `replay`, `streaming-kafka/replay`. Throws UsageError for others. */
+export function chooseTests(words: readonly string[], files: readonly TestFile[]): TestFile[] {
+  const chosen = words.map((word) => {
+    const named = files.filter(({ model, name }) => word === name || word === `${model}/${name}`);
+    if (named.length === 0) {
+      const names = word.includes("/")
+        ? files.map(({ model, name }) => `${model}/${name}`)
+        : files.map(({ name }) => name);
+      throw new UsageError(unknown("experiment", word, [...new Set(names)]));
+    }
+    if (named.length > 1) {
+      throw new UsageError(
+        `${word} is in ${named.map(({ model }) => `${model}/${word}`).join(" and ")}: which?`,
+      );
+    }
+    return named[0]!;
+  });
+  return files.filter((file) => chosen.includes(file));
+}

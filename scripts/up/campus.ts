@@ -1,0 +1,334 @@
+// What `up`, `down` and `status` share: the models that a person has started. Whoever changes what is
+// up does so in `inOwnTurn`.
+import { type Broker } from "@lab/lab/brokers/broker";
+import { brokerRuns, endBroker, killBroker, prepareBrokers } from "@lab/lab/brokers/brokers";
+import { endLostProject } from "@lab/lab/machine/compose";
+import type { Model } from "@lab/evidence/evidence";
+import { labFolder } from "@lab/evidence/folders";
+import { fetchHealth, type ShownHealth } from "@lab/lab/services/health";
+import { killGroup } from "@lab/lab/host/lifeline";
+import { inTurn } from "@lab/lab/host/lock";
+import { type Identity, identityOf, isPaused, runs } from "@lab/lab/host/process-id";
+import { SERVICES, type ServiceProcess, startModel } from "@lab/lab/services/processes";
+import { changeState, readState, serviceRuns, type UpService } from "@lab/lab/brokers/state";
+import { eventually } from "@lab/lab/host/waiting";
+import { existsSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { serviceSettings } from "./environment.ts";
+import { brokerOf, MODELS } from "../models.ts";
+import { say } from "../say.ts";
+import { brokerAgain, freshBroker } from "./broker.ts";
+import { downMark, emptyFolder, ownerIf, upFolder } from "./folders.ts";
+import { portIn, refusePorts, urlOf } from "./ports.ts";
+
+/** A service gives up its own stop after 10 s. */
+const STOP_TIMEOUT_MS = 12_000;
+/** A service finds its broker again within 10 s. */
+const HEALTHY_TIMEOUT_MS = 20_000;
+
+/** Does a job that changes what is up, after whoever else is about that. */
+export function inOwnTurn<T>(job: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+  return inTurn(
+    join(labFolder, "up.lock"),
+    {
+      who: `scripts/lab ${process.argv.slice(2).join(" ")}`,
+      onWait: (whose) => say(`waiting for ${whose} …`),
+      ...(signal === undefined ? {} : { signal }),
+    },
+    job,
+  );
+}
+
+/** How models are to be started. */
+export interface UpOptions {
+  /** With empty databases, whatever there is. */
+  fresh: boolean;
+  /** They end with this process. */
+  foreground: boolean;
+}
+
+/** What is to be started of a model, and what has been. */
+export interface Start {
+  name: string;
+  model: Model;
+  /** On the data that are there; else with empty databases. */
+  again: boolean;
+  /** All its services, as they are written down or will be. */
+  services: UpService[];
+  /** Those of them that are to be started, and in the end run. */
+  missing: string[];
+  started: ServiceProcess[];
+  /** The folder of the broker, from when it is being started, and the broker. */
+  brokerFolder?: string;
+  broker?: Broker;
+}
+
+/** The models that are up, be it that all of them has ended by itself. */
+export async function namesUp(): Promise<string[]> {
+  const { services } = await readState();
+  return Object.keys(MODELS).filter((name) =>
+    services.some(({ model }) => model === MODELS[name]!.model),
+  );
+}
+
+/**
+ * Finds out what is to be started of those models, and makes ready for it, before anything is
+ * started or deleted. Throws for a port in use, a program that is missing, and what runs but doesn't answer.
+ */
+export async function prepare(
+  names: readonly string[],
+  { foreground, fresh }: UpOptions,
+): Promise<Start[]> {
+  const up = await namesUp();
+  const starts: Start[] = [];
+  for (const name of names) {
+    const { model } = MODELS[name]!;
+    const again = !fresh && (up.includes(name) || hasData(model));
+    if (again) await lookAtWhatRuns(name, foreground);
+    const services = await servicesOf(name);
+    const missing = services.filter((one) => !again || !serviceRuns(one));
+    for (const one of missing) one.url = urlOf(name, one, again);
+    starts.push({
+      name,
+      model,
+      again,
+      services,
+      missing: missing.map((one) => one.name),
+      started: [],
+    });
+  }
+  const anew = starts.filter(({ again }) => !again).map(({ model }) => model);
+  await takeDown(anew);
+  await refusePorts(starts);
+  await prepareBrokers(anew.flatMap((model) => brokerOf(model) ?? []));
+  return starts;
+}
+
+/**
+ * Starts what is missing of a model, its broker first, with faults on; returns when all of it is
+ * healthy. Whatever happens, `undo` ends what was started.
+ */
+export async function start(
+  one: Start,
+  { foreground }: UpOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const { again, missing, model, name, services } = one;
+  if (!again) {
+    announceFresh(name);
+    await emptyFolder(model);
+  }
+  const broker = again ? await brokerAgain(one, foreground) : await freshBroker(one, foreground);
+  signal.throwIfAborted();
+  for (const { database, name: service } of services) {
+    if (!again || !missing.includes(service) || existsSync(database)) continue;
+    say(`${name}: there is no ${database}: ${service} begins with an empty one`);
+  }
+  if (missing.length > 0) {
+    const campus = await startModel(model, {
+      folder: join(upFolder, model),
+      lasting: !foreground,
+      services: missing,
+      ports: Object.fromEntries(services.map(({ name: service, url }) => [service, portIn(url)])),
+      env: await serviceSettings(model),
+      ...(broker?.name === "rabbitmq" ? { amqpUrl: broker.address } : {}),
+      ...(broker?.name === "kafka" ? { kafkaBrokers: broker.address } : {}),
+      onSpawn: (service, pid) => {
+        const started = services.find((each) => each.name === service)!;
+        delete started.owner;
+        Object.assign(started, identityOf(pid), ownerIf(foreground));
+        changeState((state) => {
+          state.services = state.services.filter(
+            (each) => each.model !== model || each.name !== service,
+          );
+          state.services.push(started);
+        });
+      },
+    });
+    one.started = campus.services;
+  }
+  await Promise.all(services.filter((each) => !missing.includes(each.name)).map(untilHealthy));
+  if (!again) return;
+  if (one.brokerFolder !== undefined) say(`${name}: ${broker!.name} started again on its data`);
+  if (missing.length > 0) say(`${name}: started again on its database: ${missing.join(", ")}`);
+  if (one.brokerFolder === undefined && missing.length === 0) {
+    say(`${name} is up already, with its settings as they were; scripts/lab down ends it`);
+  }
+}
+
+/** Ends what was started; the data that were there before stay. */
+export async function undo(one: Start): Promise<void> {
+  await endStarted(one);
+  if (!one.again) await takeDown([one.model]);
+}
+
+/** Ends what was started; all data stay, for the next `up`. */
+export async function endStarted(one: Start): Promise<void> {
+  const { broker, brokerFolder, missing, services } = one;
+  await endServices(services.filter(({ name }) => missing.includes(name)));
+  await broker?.stop();
+  if (brokerFolder !== undefined) await killBroker(brokerFolder);
+}
+
+/** The end of `up --foreground`, by when somebody else may have taken it down, and another broker may stand in its place: the data stay. */
+export async function endOwned(one: Start): Promise<void> {
+  const us = identityOf(process.pid);
+  const isOurs = ({ owner }: { owner?: Identity } = {}) => Bun.deepEquals(owner, us);
+  const name = brokerOf(one.model);
+  const { broker: _, brokerFolder: __, ...rest } = one;
+  const keepsBroker = name !== undefined && isOurs((await readState()).brokers[name]);
+  await endStarted(keepsBroker ? one : rest);
+  changeState((state) => {
+    state.services = state.services.filter((each) => each.model !== one.model || !isOurs(each));
+    if (keepsBroker) delete state.brokers[name];
+  });
+}
+
+/** Ends those models and their brokers, so that the next `up` begins anew; gives what was ended, and whether there are data. */
+export async function takeDown(
+  models: readonly Model[],
+): Promise<{ ended: string[]; data: boolean }> {
+  const { brokers, services } = await readState();
+  const ours = services.filter((one) => models.includes(one.model));
+  const ended = (await endServices(ours)).map(({ model, name }) => `${model}/${name}`);
+  const names = models.flatMap((model) => brokerOf(model) ?? []);
+  for (const name of names) {
+    const { folder = join(upFolder, name), kind, process: known, project } = brokers[name] ?? {};
+    const ran = await endBroker(folder);
+    // Somebody has deleted the folder under it.
+    const runsOn = known !== undefined && runs(known);
+    if (runsOn) killGroup(known.pid);
+    const wasLeft = !ran && project !== undefined && (await endLostProject(project));
+    if (ran || runsOn || wasLeft) ended.push(name);
+    else if (kind === "external") ended.push(`${name} (left running)`);
+  }
+  const marked = models.filter(hasData);
+  for (const model of marked) {
+    await writeFile(downMark(model), "It was taken down: the next start deletes this folder.\n");
+  }
+  changeState((state) => {
+    state.services = state.services.filter((one) => !models.includes(one.model));
+    for (const name of names) delete state.brokers[name];
+  });
+  return { ended, data: marked.length > 0 };
+}
+
+/** Ends what is left of an `up --foreground` that was killed; throws for what runs and doesn't answer, or is another process's. */
+async function lookAtWhatRuns(name: string, foreground: boolean): Promise<void> {
+  const { model } = MODELS[name]!;
+  const { brokers, services } = await readState();
+  const ours = services.filter((one) => one.model === model);
+  const brokerName = brokerOf(model);
+  const broker = brokerName && brokers[brokerName];
+  const owner = [...ours, broker].find((one) => one?.owner !== undefined)?.owner;
+  if (owner !== undefined && runs(owner)) {
+    throw new Error(
+      `${name} is up in the foreground of process ${owner.pid}: Ctrl-C there ends it`,
+    );
+  }
+  await endServices(ours.filter((one) => one.owner !== undefined));
+  const orphaned = broker?.owner === undefined ? undefined : broker.folder;
+  if (orphaned !== undefined) {
+    // Its lifeline ends it.
+    const isGone = async () => !(await brokerRuns(orphaned));
+    await eventually("it ends", isGone, { timeoutMs: 5_000 }).catch(() => killBroker(orphaned));
+  }
+  const running = ours.filter(serviceRuns);
+  if (foreground && running.length > 0) {
+    throw new Error(
+      `${name} is up already: scripts/lab up ${name} starts again what has ended of it, scripts/lab down ends it`,
+    );
+  }
+  await Promise.all(running.map(untilItAnswers));
+}
+
+/** Whether there are data of a model that wasn't taken down. */
+export function hasData(model: Model): boolean {
+  return existsSync(join(upFolder, model)) && !existsSync(downMark(model));
+}
+
+/** Says what a start anew deletes. */
+function announceFresh(name: string): void {
+  const { model, broker } = MODELS[name]!;
+  const folders = [model, ...(broker === undefined ? [] : [broker])]
+    .map((each) => join(upFolder, each))
+    .filter((folder) => existsSync(folder));
+  if (folders.length === 0) return;
+  say(`${name}: starts with empty databases; deletes ${folders.join(" and ")}`);
+}
+
+/** A model's services, as they are written down; those that aren't as they would be. */
+async function servicesOf(name: string): Promise<UpService[]> {
+  const { model } = MODELS[name]!;
+  const folder = join(upFolder, model);
+  const known = (await readState()).services.filter((one) => one.model === model);
+  return SERVICES[model].map(
+    (service) =>
+      known.find((one) => one.name === service) ?? {
+        model,
+        name: service,
+        url: "",
+        pid: 0,
+        stamp: undefined,
+        database: join(folder, `${service}.sqlite`),
+        log: join(folder, `${service}.log`),
+      },
+  );
+}
+
+async function endServices(services: UpService[]): Promise<UpService[]> {
+  // A stopped process hears no SIGTERM.
+  const running = services.filter((one) => signal(one, "SIGCONT") && signal(one, "SIGTERM"));
+  await Promise.all(running.map(untilGone));
+  return running;
+}
+
+async function untilGone(service: UpService): Promise<void> {
+  try {
+    await eventually(`${service.name} stops`, () => !serviceRuns(service), {
+      timeoutMs: STOP_TIMEOUT_MS,
+    });
+  } catch {
+    signal(service, "SIGKILL");
+    await eventually(`${service.name} ends`, () => !serviceRuns(service));
+  }
+}
+
+/** Sends it, unless the process has ended: whether it was there. */
+function signal(service: UpService, name: NodeJS.Signals): boolean {
+  if (!serviceRuns(service)) return false;
+  try {
+    return process.kill(service.pid, name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    return false;
+  }
+}
+
+async function untilItAnswers({ name, pid, url }: UpService): Promise<void> {
+  const goOn = `kill -CONT ${pid} lets it go on`;
+  const endIt = `kill -9 ${pid} ends it, and scripts/lab up starts it again`;
+  if (isPaused(pid)) throw new Error(`${name} is paused: ${goOn}; ${endIt}`);
+  await eventually(`${name} answers`, () => fetchHealth(url), { timeoutMs: 10_000 }).catch(() => {
+    throw new Error(`${name} is there, but doesn't answer at ${url}: ${endIt}`);
+  });
+}
+
+async function untilHealthy({ name, url }: UpService): Promise<void> {
+  let health: ShownHealth | undefined;
+  await eventually(
+    `${name} is healthy`,
+    async () => {
+      health = await fetchHealth(url);
+      return health.status === "up" || health.problems.length > 0;
+    },
+    { timeoutMs: HEALTHY_TIMEOUT_MS },
+  ).catch((error: Error) => {
+    if (health === undefined) throw error;
+    const why = health.waits_for.length > 0 ? health.waits_for.join("; ") : JSON.stringify(health);
+    throw new Error(`${name} isn't healthy after ${HEALTHY_TIMEOUT_MS / 1_000} s: ${why}`);
+  });
+  const { problems } = health!;
+  if (problems.length > 0) throw new Error(`${name} isn't healthy: ${problems.join("; ")}`);
+}

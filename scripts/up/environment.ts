@@ -1,0 +1,125 @@
+// What the shell's environment means to the lab and to the services that it starts.
+import { Settings, settings } from "@lab/evidence/settings";
+import { SERVICES } from "@lab/lab/services/processes";
+import type { Model } from "@lab/evidence/evidence";
+import { repoFolder } from "@lab/evidence/folders";
+import { readCrash } from "@lab/proof/weaving/crash";
+import { checkPoint, type Gaps } from "@lab/proof/weaving/gaps";
+import { editsWithout, type Protections } from "@lab/proof/weaving/protections";
+import { ConfigError, readEnv, variableName } from "@lab/runtime/env";
+import { join } from "node:path";
+import { nearestWord } from "../command.ts";
+import { say } from "../say.ts";
+
+type Schema = Parameters<typeof readEnv>[0];
+
+const ours = namesIn(Settings);
+/** Of services, and of the guards that the lab starts them with. */
+const WOVEN = ["LAB_WITHOUT", "LAB_CRASH_AT"];
+const ofServices = ["LAB_FAULTS", ...WOVEN, "LAB_LIFELINE"];
+/** What `up` itself decides for a service. */
+const DECIDED = [
+  "PORT",
+  "DATABASE",
+  "INVENTORY_URL",
+  "NOTIFICATION_URL",
+  "AMQP_URL",
+  "KAFKA_BROKERS",
+];
+
+/** Throws one ConfigError that lists every variable of the lab's that is wrong or misspelt. */
+export function checkEnvironment(): void {
+  const misspelt = Object.keys(process.env).flatMap((name) =>
+    name.startsWith("LAB_") ? (slip(name, [...ours, ...ofServices]) ?? []) : [],
+  );
+  let wrong = "";
+  try {
+    settings();
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    wrong = error.message;
+  }
+  if (misspelt.length === 0 && wrong === "") return;
+  throw new ConfigError(
+    [wrong || "bad environment:", ...misspelt.map((line) => `  ${line}`)].join("\n"),
+  );
+}
+
+/**
+ * The variables of the shell that a model's services get from `up`: their own knobs, faults among them,
+ * but for what `up` decides; nothing else that a shell may have. Throws a ConfigError that lists every
+ * bad one.
+ */
+export async function serviceSettings(model: Model): Promise<Record<string, string>> {
+  const given = Object.entries(process.env).filter(([name]) => !DECIDED.includes(name));
+  const configs = await configsOf(model);
+  const wrong = configs.flatMap((Config) => {
+    try {
+      readEnv(Config, Object.fromEntries(given));
+      return [];
+    } catch (error) {
+      if (error instanceof ConfigError) return error.message.split("\n");
+      throw error;
+    }
+  });
+  wrong.push(...(await wrongWeaving(model)));
+  if (wrong.length > 0) throw new ConfigError([...new Set(wrong)].join("\n"));
+  const knobs = [...configs.flatMap(namesIn), ...WOVEN];
+  return Object.fromEntries(
+    given.flatMap(([name, value]) => (knobs.includes(name) && value ? [[name, value]] : [])),
+  );
+}
+
+/** What is wrong with the changes to the code of a model's services that the shell asks for. */
+async function wrongWeaving(model: Model): Promise<string[]> {
+  const { LAB_CRASH_AT = "", LAB_FAULTS, LAB_WITHOUT = "" } = process.env;
+  if (LAB_CRASH_AT + LAB_WITHOUT === "") return [];
+  const { GAPS, PROTECTIONS } = (await import(
+    join(repoFolder, model, "tests/proof/weaving.ts")
+  )) as { GAPS: Record<string, Gaps>; PROTECTIONS: Protections };
+  try {
+    if (LAB_FAULTS === "off") throw new Error("LAB_WITHOUT and LAB_CRASH_AT need LAB_FAULTS=on");
+    editsWithout(LAB_WITHOUT, PROTECTIONS);
+    const crash = readCrash(LAB_CRASH_AT);
+    if (crash !== undefined) checkPoint(crash.point, GAPS);
+    return [];
+  } catch (error) {
+    return ["bad environment:", `  ${(error as Error).message}`];
+  }
+}
+
+/** Says what those models' services get from the shell, and what they don't though it looks like theirs. Throws as `serviceSettings` does. */
+export async function saySettings(models: readonly Model[]): Promise<void> {
+  const passed = Object.assign({}, ...(await Promise.all(models.map(serviceSettings)))) as Record<
+    string,
+    string
+  >;
+  const shown = Object.entries(passed).map((one) => one.join("="));
+  if (shown.length > 0) say(`from this shell: ${shown.join(", ")}`);
+  const knobs = (await Promise.all(models.map(configsOf))).flat().flatMap(namesIn);
+  const roles = /^(ORDER|INVENTORY|NOTIFICATION|ANALYTICS)_/;
+  for (const name of Object.keys(process.env).filter((one) => roles.test(one))) {
+    const line = slip(name, [...knobs, ...DECIDED, ...ours]);
+    if (line !== undefined) say(line);
+  }
+}
+
+async function configsOf(model: Model): Promise<Schema[]> {
+  const files = SERVICES[model].map((service) => join(repoFolder, model, `${service}.ts`));
+  const modules = await Promise.all(files.map((file) => import(file)));
+  return modules.map(({ Config }: { Config: Schema }) => Config);
+}
+
+function namesIn(schema: Schema): string[] {
+  return Object.keys(schema.properties).map(variableName);
+}
+
+/** What to say of a name that is nearly one of those; undefined for one of them and for a stranger's. */
+function slip(name: string, known: readonly string[]): string | undefined {
+  if (known.includes(name)) return undefined;
+  const nearest = nearestWord(
+    name,
+    known.map((one) => one.toLowerCase()),
+  );
+  return nearest && `${name} is no variable of the lab's: did you mean ${nearest.toUpperCase()}?`;
+}

@@ -1,0 +1,74 @@
+// The ports of what a person starts.
+import { portVariable } from "@lab/lab/services/compose-services";
+import { becomesFree } from "@lab/lab/host/ports";
+import { settings } from "@lab/evidence/settings";
+import { readState, type UpService } from "@lab/lab/brokers/state";
+import { hostInUrl } from "@lab/runtime/service";
+import type { Start } from "./campus.ts";
+import { MODELS } from "../models.ts";
+
+/** Where a service is to answer: at the port of the environment; else, `again`, where it was; else at its fixed one. */
+export function urlOf(name: string, { name: service, url }: UpService, again: boolean): string {
+  const port = chosenPort(service);
+  if (port === undefined && again && url !== "") return url;
+  // A service checks it before it starts.
+  const host = process.env["LISTEN_HOST"] || "127.0.0.1";
+  return `http://${hostInUrl(host)}:${port ?? MODELS[name]!.ports[service]}`;
+}
+
+export const portIn = (url: string) => Number(new URL(url).port);
+
+/** Throws when two are to have one port, or one has it already. */
+export async function refusePorts(starts: readonly Start[]): Promise<void> {
+  const wanted = starts.flatMap(({ missing, name, services }) =>
+    services
+      .filter((one) => missing.includes(one.name))
+      .map((one) => ({ port: portIn(one.url), service: one.name, who: `${one.name} of ${name}` })),
+  );
+  const others = (await readState()).services.filter(
+    (one) =>
+      !starts.some(({ missing, model }) => one.model === model && missing.includes(one.name)),
+  );
+  const problems: string[] = [];
+  for (const [index, { port, service, who }] of wanted.entries()) {
+    const twin = wanted.slice(0, index).find((one) => one.port === port);
+    const other = others.find(({ url }) => portIn(url) === port);
+    const whose =
+      twin !== undefined
+        ? `is to be that of ${twin.who}`
+        : other !== undefined
+          ? `is that of ${other.name} of ${other.model}`
+          : (await becomesFree(port))
+            ? undefined
+            : "is in use";
+    if (whose === undefined) continue;
+    problems.push(
+      `port ${port} ${whose}, and ${who} is to have it: stop what runs there, or set ${portVariable(service)}`,
+    );
+  }
+  for (const { missing, model, services } of starts) {
+    // It was told where they are when it was started.
+    const caller = services[0]!;
+    if (model !== "sync-rest" || missing.includes(caller.name)) continue;
+    const known = (await readState()).services;
+    for (const { name, url } of services) {
+      const before = known.find((one) => one.model === model && one.name === name);
+      if (before === undefined || before.url === url) continue;
+      problems.push(
+        `${caller.name} runs, and calls ${name} at ${before.url}: ${portVariable(name)} can't change that before scripts/lab down`,
+      );
+    }
+  }
+  if (problems.length > 0) throw new Error(problems.join("\n"));
+}
+
+function chosenPort(service: string): number | undefined {
+  const { analyticsPort, inventoryPort, notificationPort, orderPort } = settings();
+  const chosen: Record<string, number | undefined> = {
+    ORDER_PORT: orderPort,
+    INVENTORY_PORT: inventoryPort,
+    NOTIFICATION_PORT: notificationPort,
+    ANALYTICS_PORT: analyticsPort,
+  };
+  return chosen[portVariable(service)];
+}

@@ -1,0 +1,112 @@
+/** What each service of the stream has of Kafka: topics that are looked after, a producer, and a member of its group. */
+import type { Log } from "@lab/runtime/log";
+import type { StopStep } from "@lab/runtime/service";
+import type { Store } from "@lab/store/store";
+import type { Consumer, ConsumerRunConfig, EachBatchPayload, Kafka, Message } from "kafkajs";
+import { createConsumer, createKafka } from "./client.ts";
+import { connectPersistently, crashOnBugs, watchGroup } from "./membership.ts";
+import { oneByOne } from "./one-by-one.ts";
+import { createProducer } from "./producer.ts";
+import { type Topics, watchTopics } from "../topics.ts";
+import { Troubles } from "./troubles.ts";
+
+interface StreamOptions {
+  log: Log;
+  names: Topics;
+  store: Store;
+}
+
+export class Stream {
+  readonly consumer: Consumer;
+  readonly kafka: Kafka;
+  readonly producer: ReturnType<typeof createProducer>;
+  readonly troubles: Troubles;
+  /** Whether the consumer is a member of its group. */
+  readonly isMember: () => boolean;
+  readonly #options: StreamOptions;
+  readonly #topology: ReturnType<typeof watchTopics>;
+  #connecting = Promise.resolve();
+  #reading = false;
+  #stopping = false;
+
+  /** Of a service and its group; `kafkaBrokers` is `host:port`, with commas between. */
+  constructor(
+    { kafkaBrokers }: { kafkaBrokers: string },
+    service: string,
+    groupId: string,
+    options: StreamOptions,
+  ) {
+    const { log, names } = options;
+    this.#options = options;
+    this.troubles = new Troubles(log);
+    this.kafka = createKafka(kafkaBrokers, service, log);
+    this.#topology = watchTopics(this.kafka, names, log, this.troubles);
+    this.producer = createProducer(this.kafka);
+    this.consumer = createConsumer(this.kafka, groupId, this.troubles);
+    this.isMember = watchGroup(this.consumer, log, this.troubles);
+  }
+
+  /** Whether all of it was connected, and it has begun to read: before that nothing can be sent. */
+  get isReading(): boolean {
+    return this.#reading;
+  }
+
+  /**
+   * Connects, subscribes to those topics, and has `consume` begin to read, now or as soon as Kafka
+   * is there: a start does not need it.
+   */
+  start(sources: readonly string[], consume: () => Promise<void>): void {
+    this.#connect(async () => {
+      await this.#topology.declare();
+      await this.producer.connect();
+      await this.consumer.connect();
+      for (const topic of sources) await this.consumer.subscribe({ topic, fromBeginning: true });
+      await consume();
+    });
+  }
+
+  /** Reads on after the consumer was stopped, as soon as that can be. */
+  startAgain(consume: () => Promise<void>): void {
+    this.#connect(consume);
+  }
+
+  /** Reads: offsets are committed by `work`, and a record that kills the process is dead in the end. */
+  async run(
+    work: (payload: EachBatchPayload) => Promise<void>,
+    config: Pick<ConsumerRunConfig, "partitionsConsumedConcurrently"> = {},
+  ): Promise<void> {
+    const { log, names, store } = this.#options;
+    const bury = (letter: Message) =>
+      this.producer.send({ topic: names.deadLetters, acks: -1, messages: [letter] });
+    await this.consumer.run({
+      ...config,
+      autoCommit: false,
+      eachBatchAutoResolve: false,
+      eachBatch: crashOnBugs(oneByOne({ bury, log, store }, work)),
+    });
+    this.#reading = true;
+  }
+
+  /** The last steps of a service's stop. */
+  readonly stop: readonly StopStep[] = [
+    [
+      "group-left",
+      async () => {
+        this.#stopping = true;
+        await this.#connecting;
+        await this.consumer.disconnect();
+      },
+    ],
+    [
+      "kafka-left",
+      async () => {
+        await this.producer.disconnect();
+        await this.#topology.stop();
+      },
+    ],
+  ];
+
+  #connect(connect: () => Promise<void>): void {
+    this.#connecting = connectPersistently(this.troubles, () => this.#stopping, connect);
+  }
+}
