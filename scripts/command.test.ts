@@ -35,15 +35,15 @@ test("words and options, in any order", () => {
 });
 
 test.each([
-  [["--jsno"], "unknown option --jsno: did you mean --json?"],
-  [["--json=1"], "--json takes no value"],
-  [["--from"], "--from needs a value"],
+  [["--jsno"], "unknown option '--jsno'\n(Did you mean --json?)"],
+  [["--json=1"], "unknown option '--json=1'"],
+  [["--from"], "option '--from <text>' argument missing"],
   ...["", " ", "abc", "NaN", "Infinity", "-1", "1.5", "10", "1e9", "9999999999999999"].map(
-    (text): [string[], string] => [[`--seed=${text}`], "a whole number from 0 to 9, please"],
+    (text): [string[], string] => [[`--seed=${text}`], "It is a whole number from 0 to 9."],
   ),
-  [["--minutes", "0"], "--minutes 0: a number from 0.5 to 9, please"],
-  [["--minutes", "-1"], "--minutes -1: a number"],
-  [["--toString"], "unknown option --toString: there is"],
+  [["--minutes", "0"], "It is a number from 0.5 to 9."],
+  [["--minutes", "-1"], "option '--minutes <number>' argument '-1' is invalid. It is a number"],
+  [["--toString"], "unknown option '--toString'"],
 ])("%p is a usage error", (args, message) => {
   expect(() => parseInput(args, options)).toThrow(message);
 });

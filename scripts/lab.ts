@@ -4,7 +4,7 @@ import { readdirSync } from "node:fs";
 import { bypassProxy } from "@lab/evidence/settings";
 import { ConfigError } from "@lab/runtime/env";
 import { join } from "node:path";
-import { type Command, parseInput, unknown, UsageError } from "./command.ts";
+import { type Command, helpOn, parseInput, unknown, UsageError } from "./command.ts";
 import { checkEnvironment } from "./up/environment.ts";
 import { say } from "./say.ts";
 
@@ -92,18 +92,4 @@ Environment:
   LAB_LONG=on              longer rounds in the proofs
   LAB_STORM_MINUTES        how long a storm rages (2)
   LAB_RUN_DIR              where a run's evidence goes (.lab/runs/<time>)`;
-}
-
-function helpOn(name: string, command: Command): string {
-  const { details, options = {}, summary, usage } = command;
-  const lines = Object.entries(options).map(
-    ([option, about]) => `  --${option.padEnd(12)}  ${about.summary}`,
-  );
-  return [
-    summary,
-    "",
-    `Usage: scripts/lab ${name} ${usage}`.trimEnd(),
-    ...(details === undefined ? [] : ["", details]),
-    ...(lines.length === 0 ? [] : ["", ...lines]),
-  ].join("\n");
 }
