@@ -2,6 +2,7 @@
 // 0 all well, 1 something fell short, 2 the command line or the environment is wrong, 130 interrupted.
 import { readdirSync } from "node:fs";
 import { bypassProxy } from "@lab/evidence/settings";
+import { textTable } from "@lab/lab/host/text-table";
 import { ConfigError } from "@lab/runtime/env";
 import { join } from "node:path";
 import { type Command, helpOn, parseInput, unknown, UsageError } from "./command.ts";
@@ -67,10 +68,10 @@ async function load(name: string): Promise<Command> {
 }
 
 async function overview(): Promise<string> {
-  const lines = await Promise.all(
+  const rows = await Promise.all(
     names.map(async (name) => {
       const { summary } = await load(name);
-      return `  ${name.padEnd(8)}  ${summary}`;
+      return [`  ${name}`, summary];
     }),
   );
   return `The campus food ordering lab: one order, three ways for services to talk.
@@ -79,7 +80,7 @@ Usage: scripts/lab [COMMAND] [--help]
 
 Without a command it does the main job (all).
 
-${lines.join("\n")}
+${textTable(rows).join("\n")}
 
 Environment:
   AMQP_URL, KAFKA_BROKERS  brokers that run already, instead of private ones

@@ -8,6 +8,7 @@ import {
   textOf,
   type Which,
 } from "@lab/lab/probes/dead-letters";
+import { textTable } from "@lab/lab/host/text-table";
 import { printable, printableJson } from "@lab/runtime/printable";
 import { type Command, type Input, unknown, UsageError } from "../command.ts";
 
@@ -198,15 +199,5 @@ function tableOf(letters: DeadLetter[]): string {
       one.detail,
     ]),
   ].map((line) => line.map((cell) => printable(cell)));
-  const widths = heads.map((_, column) =>
-    lines.reduce((width, line) => Math.max(width, line[column]!.length), 0),
-  );
-  return lines
-    .map((line) =>
-      line
-        .map((cell, column) => cell.padEnd(widths[column]!))
-        .join("  ")
-        .trimEnd(),
-    )
-    .join("\n");
+  return textTable(lines).join("\n");
 }

@@ -1,5 +1,6 @@
 import { examine } from "@lab/lab/machine/doctor";
 import { hasKafkaJars, kafkaFolder } from "@lab/lab/brokers/kafka/kafka-jars";
+import { textTable } from "@lab/lab/host/text-table";
 import { isFree } from "@lab/lab/host/ports";
 import { readState, serviceRuns } from "@lab/lab/brokers/state";
 import { type Command, UsageError } from "../command.ts";
@@ -11,31 +12,30 @@ export const command: Command = {
   async run({ words }) {
     if (words.length > 0) throw new UsageError("doctor takes no words");
     const findings = examine(hasKafkaJars() ? kafkaFolder : undefined);
-    for (const { found, needed, otherwise, title } of findings) {
-      const sign = found !== undefined ? "ok" : needed ? "MISSING" : "-";
-      console.log(`${sign.padEnd(7)}  ${title.padEnd(46)}  ${found ?? otherwise}`);
-    }
-    console.log();
-    for (const line of await portLines()) console.log(line);
+    const programs = findings.map(({ found, needed, otherwise, title }) => [
+      found !== undefined ? "ok" : needed ? "MISSING" : "-",
+      title,
+      found ?? otherwise,
+    ]);
+    console.log(`${textTable(programs).join("\n")}\n`);
+    console.log(textTable(await portRows()).join("\n"));
     const missing = findings.some((one) => one.needed && !one.found);
     return missing ? 1 : 0;
   },
 };
 
 /** The fixed ports of `up` and who has them. */
-async function portLines(): Promise<string[]> {
+async function portRows(): Promise<string[][]> {
   const { services } = await readState();
   const ours = new Set(services.filter(serviceRuns).map(({ url }) => Number(new URL(url).port)));
   const wanted = Object.values(MODELS).flatMap(({ model, ports }) =>
     Object.entries(ports).map(([service, port]) => [port, `${model}/${service}`] as const),
   );
   return Promise.all(
-    wanted.map(async ([port, whose]) => {
+    wanted.map(async ([port, service]) => {
       const free = await isFree(port);
-      const sign = free || ours.has(port) ? "ok" : "IN USE";
-      const title = `port ${port}, ${whose}`;
       const user = free ? "free" : ours.has(port) ? "it is up" : "another program has it";
-      return `${sign.padEnd(7)}  ${title.padEnd(46)}  ${user}`;
+      return [free || ours.has(port) ? "ok" : "IN USE", `port ${port}, ${service}`, user];
     }),
   );
 }

@@ -1,6 +1,7 @@
 import { type Admin, AssignerProtocol } from "kafkajs";
 import type { Series } from "@lab/evidence/evidence";
 import { kafkaClient } from "./kafka-tools.ts";
+import { textTable } from "../host/text-table.ts";
 import { nowUs, sample } from "../host/waiting.ts";
 
 /** A line of `kafka-consumer-groups --describe`. */
@@ -124,14 +125,7 @@ export function lagSummary(rows: readonly LagRow[]): string {
 export function lagTable(rows: readonly LagRow[]): string {
   return [...Map.groupBy(rows, ({ group }) => group)]
     .map(([group, own]) => {
-      const cells = [HEADINGS, ...own.map(cellsOf)];
-      const widths = HEADINGS.map((_, at) => Math.max(...cells.map((row) => row[at]?.length ?? 0)));
-      const lines = cells.map((row) =>
-        row
-          .map((cell, at) => cell.padEnd(widths[at] ?? 0))
-          .join("  ")
-          .trimEnd(),
-      );
+      const lines = textTable([HEADINGS, ...own.map(cellsOf)]);
       if (own.every(({ consumer_id }) => consumer_id === null)) {
         lines.unshift(`Consumer group '${group}' has no active members.`, "");
       }
