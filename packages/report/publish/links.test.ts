@@ -5,7 +5,13 @@ import { existsSync, globSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { slug } from "../text/document.ts";
 
-const pages = ["README.md", "*/README.md", "*/results/results.md", "packages/report/published/*"]
+const pages = [
+  "README.md",
+  "*/README.md",
+  "packages/*/README.md",
+  "*/results/results.md",
+  "packages/report/published/*",
+]
   .flatMap((pattern) => globSync(pattern, { cwd: repoFolder }))
   .map((path) => ({ path, text: read(path) }));
 
