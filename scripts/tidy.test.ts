@@ -11,7 +11,11 @@ const files = globSync(`{packages,scripts,${MODELS.join()}}/**/*.ts`, {
   exclude: (path) => /(^|\/)node_modules$/.test(path),
 }).map((path) => ({ path, text: read(path) }));
 
-const readmes = ["README.md", ...MODELS.map((model) => `${model}/README.md`)];
+const readmes = [
+  "README.md",
+  "packages/lab/README.md",
+  ...MODELS.map((model) => `${model}/README.md`),
+];
 
 test("only a model's own folder and the harness know its broker's client", () => {
   const walls = [
@@ -160,6 +164,25 @@ test("every command that a README names is there", () => {
     ].map((name) => `${readme}: ${name}`);
   });
   expect(missing).toEqual([]);
+});
+
+test("README is read in three minutes, and no table is wider than a screen", () => {
+  const text = read("README.md");
+  const [lines, bytes] = [text.split("\n").length - 1, Buffer.byteLength(text)];
+  expect(
+    { lines: lines <= 130, bytes: bytes <= 12 * 1024 },
+    `${lines} lines, ${bytes} bytes`,
+  ).toEqual({
+    lines: true,
+    bytes: true,
+  });
+  const wide = ["README.md", "packages/lab/README.md"].flatMap((readme) =>
+    namesIn(read(readme), /^\|(.*)\|$/gm)
+      .flatMap((row) => row.split("|").map((cell) => cell.trim()))
+      .filter((cell) => cell.length >= 120)
+      .map((cell) => `${readme}: ${cell}`),
+  );
+  expect(wide).toEqual([]);
 });
 
 test("the lockfile is one that the oldest Bun of scripts/lab can read, and names no host", () => {

@@ -18,6 +18,8 @@ const readme = `# Lab
 
 It drains at <!-- results:figure/backlog-drain/drain_s -->?<!-- /results -->.
 
+In all: <!-- results:totals -->?<!-- /results -->.
+
 <!-- results:latency -->
 stale
 <!-- /results -->
@@ -37,9 +39,11 @@ test("a run is published, and what was changed by hand afterwards is found", asy
     title: "Log",
     text: `database ${tmpdir()}/lab-1/orders.sqlite`,
   });
+  const figures = { orders: 1_200, kills: 3, violations: 0 };
+  evidence.push({ ...inventEvidence("replay"), experiment: "crash-points", figures });
   const run = await writeInventedRun(join(folder, "run"), evidence);
 
-  expect(await checkPublished(root)).toHaveLength(4);
+  expect(await checkPublished(root)).toHaveLength(5);
   const { written, leftOut } = await publish(run, root);
   expect(leftOut).toEqual([]);
   expect(written).toContain("streaming-kafka/results/replay.json");
@@ -51,6 +55,9 @@ test("a run is published, and what was changed by hand afterwards is found", asy
   const filled = await Bun.file(file).text();
   expect(filled).toContain(
     "It drains at <!-- results:figure/backlog-drain/drain_s -->7.40 s<!-- /results -->.",
+  );
+  expect(filled).toContain(
+    "In all: <!-- results:totals -->1 of 1 proofs held, with 1,200 orders, 3 kills, 0 other faults and 0 violations<!-- /results -->.",
   );
   expect(filled).toContain("](packages/report/published/report.md#streaming-kafka-replay)");
   expect(await Bun.file(join(root, "sync-rest/README.md")).text()).toContain(

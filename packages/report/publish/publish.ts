@@ -136,7 +136,6 @@ function publishedFrom(readme: string, evidence: Evidence[]): Published {
   return {
     evidence,
     report: posix.relative(folder, `${reportFolder}/report.md`),
-    proof: posix.relative(folder, `${reportFolder}/proof.md`),
     chart: layoutFrom(folder).chart,
   };
 }

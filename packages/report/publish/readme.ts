@@ -1,46 +1,38 @@
 import type { Evidence } from "@lab/evidence/evidence";
-import { comparisonTable, promisesTable } from "../text/comparison.ts";
-import {
-  figuresTable,
-  inOrder,
-  isProof,
-  requirementsTable,
-  settingTable,
-  summaryTable,
-} from "../render/compose.ts";
+import { promisesTable } from "../text/comparison.ts";
+import { figuresTable, summaryTable } from "../render/compose.ts";
 import { type ShownTable, showTable } from "../text/document.ts";
 import { experiments, models } from "@lab/evidence/experiments";
 import type { ExperimentName } from "@lab/evidence/figures";
 import { Figures } from "../text/figure-reader.ts";
 import { formatFigure } from "../text/format.ts";
 import { chartToMarkdown, tableToMarkdown } from "../render/markdown.ts";
-import { proofSummary } from "../render/proof.ts";
+import { proofTotals } from "../render/proof.ts";
 
 /** Published results, and where a README finds them from its own folder. */
 export interface Published {
   evidence: Evidence[];
-  /** Relative links to the pages. */
+  /** Relative link to the report. */
   report: string;
-  proof: string;
   chart: (evidence: Evidence, seriesId: string) => string;
 }
 
 const block = /(<!-- results:(?<name>\S+) -->)(?<body>[^]*?)(<!-- \/results -->)/g;
 
+/** The blocks that stand within a sentence. */
+const inline = /^(figure\/|totals$)/;
+
 /**
  * A README with what stands between `<!-- results:NAME -->` and `<!-- /results -->` made anew. NAME is one of
  *
- * - `summary`, `summary/<model>`: question, result and key figures of every experiment
- * - `requirements`: each line of the assignment, and where it is answered
- * - `proof`: what the proofs did to each model, and what the checker found
- * - `comparison`: the three models compared (D5)
+ * - `summary/<model>`: question, result and key figures of every experiment of a model
  * - `promises`: what each model promises
  * - `latency`: the latency tables of baseline-latency and slow-inventory
- * - `machine`: what it was measured on
  * - `<experiment>` or `<model>/<experiment>`: all its figures
  * - `<model>/<experiment>/<table id>`: one table
  * - `<model>/<experiment>/chart/<series id>`: one chart
  * - `figure/<experiment>/<figure>`: one figure, within a sentence (not at the start of a line)
+ * - `totals`: what all proofs did and found, within a sentence as well
  *
  * An experiment is never a proof here, since most proofs have several models.
  *
@@ -57,7 +49,7 @@ export function fillBlocks(readme: string, published: Published): string {
   return readme.replace(block, (...found) => {
     const [, open, name, , close] = found as string[];
     const content = resultsFor(name ?? "", published);
-    return name?.startsWith("figure/")
+    return inline.test(name ?? "")
       ? `${open}${content}${close}`
       : `${open}\n\n${content}\n\n${close}`;
   });
@@ -95,17 +87,13 @@ function resultsFor(name: string, published: Published): string {
   const path = name.split("/");
   const [first = "", second = ""] = path;
   const ofModel = evidence.filter(({ model }) => model === second);
+  if (name === "totals") return proofTotals(evidence) ?? notYet;
   const tables: Record<string, () => ShownTable> = {
-    summary: () => summaryTable(evidence, figures, report),
     ...Object.fromEntries(
       models.map(({ model }) => [`summary/${model}`, () => summaryTable(ofModel, figures, report)]),
     ),
-    requirements: () => requirementsTable(evidence, published),
-    proof: () => proofSummary(evidence),
-    comparison: () => comparisonTable(figures),
     promises: () => promisesTable(),
     latency: () => latencyTable(evidence),
-    machine: () => settingTable(inOrder(evidence).filter((one) => !isProof(one))),
   };
   const table = tables[name]?.();
   if (table) return table.rows.length > 0 ? tableToMarkdown(table) : notYet;

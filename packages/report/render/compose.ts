@@ -177,7 +177,7 @@ export function figuresTable(one: Evidence): ShownTable {
 }
 
 /** Machine, versions and brokers behind the evidence; more than one row when it comes from several. */
-export function settingTable(evidence: Evidence[]): ShownTable {
+function settingTable(evidence: Evidence[]): ShownTable {
   const settings = Map.groupBy(evidence, ({ machine, brokers }) =>
     JSON.stringify([machine, brokers]),
   );

@@ -59,29 +59,24 @@ function totalsTable(evidence: Evidence[]): ShownTable {
   };
 }
 
-/** A line for each model with the sums over its proofs, and how many of them held. */
-export function proofSummary(evidence: Evidence[]): ShownTable {
-  const ofModels = models.flatMap(({ model, title }) => {
-    const own = evidence.filter((one) => one.model === model && isProof(one));
-    const held = own.filter((one) => one.held).length;
-    return own.length === 0 ? [] : [[title, ...sumsOf(own), `${held} of ${own.length}`]];
-  });
-  return {
-    title: "Proof",
-    columns: [
-      { name: "", numeric: false },
-      ...Object.values(COUNTS).map((name) => ({ name, numeric: true })),
-      { name: "proofs held", numeric: true },
-    ],
-    rows: ofModels,
-  };
+/** What all proofs did and found, in one line; undefined where none is published. */
+export function proofTotals(evidence: Evidence[]): string | undefined {
+  const own = evidence.filter(isProof);
+  if (own.length === 0) return undefined;
+  const held = own.filter((one) => one.held).length;
+  const total = (name: string) => formatScalar(sum(countsOf(own, name)));
+  return `${held} of ${own.length} proofs held, with ${total("orders")} orders, ${total("kills")} kills, ${total("faults")} other faults and ${total("violations")} violations`;
 }
 
 function sumsOf(evidence: Evidence[]): string[] {
   return Object.keys(COUNTS).map((name) => {
-    const counted = evidence.flatMap(({ figures }) => figures[name] ?? []);
-    return shown(counted.length === 0 ? undefined : sum(counted.map(Number)));
+    const counted = countsOf(evidence, name);
+    return shown(counted.length === 0 ? undefined : sum(counted));
   });
+}
+
+function countsOf(evidence: Evidence[], name: string): number[] {
+  return evidence.flatMap(({ figures }) => figures[name] ?? []).map(Number);
 }
 
 function sum(values: number[]): number {
