@@ -37,7 +37,7 @@ export const COUNTS: Record<string, string> = {
   violations: "violations",
 };
 
-/** What each proof did to each model, in numbers; what it doesn't count is a dash. */
+/** What each proof did to each model, in numbers, and the sums; what it doesn't count is a dash. */
 function totalsTable(evidence: Evidence[]): ShownTable {
   const names = Object.keys(COUNTS);
   const rows = evidence.map((one) => [
@@ -46,6 +46,10 @@ function totalsTable(evidence: Evidence[]): ShownTable {
     ...names.map((name) => shown(one.figures[name])),
     one.held ? "held" : "**not held**",
   ]);
+  const sums = models.flatMap(({ model }) => {
+    const own = evidence.filter((one) => one.model === model);
+    return own.length === 0 ? [] : [["**all**", model, ...sumsOf(own), heldOf(own)]];
+  });
   return {
     title: "What was done, and what was found",
     columns: [
@@ -54,7 +58,7 @@ function totalsTable(evidence: Evidence[]): ShownTable {
       ...Object.values(COUNTS).map((name) => ({ name, numeric: true })),
       { name: "Result", numeric: false },
     ],
-    rows: [...rows, ["**all**", "", ...sumsOf(evidence), ""]],
+    rows: [...rows, ...sums, ["**all**", "", ...sumsOf(evidence), heldOf(evidence)]],
     note: "Faults are those beside the kills. The violations of `mutants` are those that were not expected; the expected ones are in its own table.",
   };
 }
@@ -63,9 +67,8 @@ function totalsTable(evidence: Evidence[]): ShownTable {
 export function proofTotals(evidence: Evidence[]): string | undefined {
   const own = evidence.filter(isProof);
   if (own.length === 0) return undefined;
-  const held = own.filter((one) => one.held).length;
   const total = (name: string) => formatScalar(sum(countsOf(own, name)));
-  return `${held} of ${own.length} proofs held, with ${total("orders")} orders, ${total("kills")} kills, ${total("faults")} other faults and ${total("violations")} violations`;
+  return `${heldOf(own)} proofs held, with ${total("orders")} orders, ${total("kills")} kills, ${total("faults")} other faults and ${total("violations")} violations`;
 }
 
 function sumsOf(evidence: Evidence[]): string[] {
@@ -73,6 +76,11 @@ function sumsOf(evidence: Evidence[]): string[] {
     const counted = countsOf(evidence, name);
     return shown(counted.length === 0 ? undefined : sum(counted));
   });
+}
+
+/** "13 of 13" */
+function heldOf(evidence: Evidence[]): string {
+  return `${evidence.filter((one) => one.held).length} of ${evidence.length}`;
 }
 
 function countsOf(evidence: Evidence[], name: string): number[] {

@@ -65,7 +65,12 @@ test("proofs have a page of their own, with the sums over all of them", async ()
   expect(report).toContain("[proof.md](proof.md)");
   expect(report).not.toContain("crash-points");
   const page = await Bun.file(join(folder, "with-proof", "proof.md")).text();
-  expect(page).toMatch(/\*\*all\*\* +\| +\| +200 \| +– \| +– \| +– \| +– \| +7 \| +– \| +0 \|/);
+  expect(page).toMatch(
+    /\*\*all\*\* +\| +\| +200 \| +– \| +– \| +– \| +– \| +7 \| +– \| +0 \| +3 of 3 +\|/,
+  );
+  expect(page).toMatch(
+    /\*\*all\*\* +\| streaming-kafka +\| +100 \| +– .* +4 \| +– \| +0 \| +1 of 1 +\|/,
+  );
   expect(page).toContain("SIGKILL at every point: C. A stream: Kafka");
   expect(page).toContain('<a id="sync-rest-lost-reply"></a>');
   expect(report).toContain("[lost-reply](proof.md#sync-rest-lost-reply)");
