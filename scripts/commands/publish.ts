@@ -9,7 +9,7 @@ export const command: Command = {
   summary: "put a run's results into the repository: results/ and the READMEs",
   usage: "[RUN|--again]",
   details: `RUN is a folder, or its name in .lab/runs; without it, the newest run. What a README shows of it
-stands between <!-- results:NAME --> and <!-- /results -->; packages/report/readme.ts lists the names.`,
+stands between <!-- results:NAME --> and <!-- /results -->; packages/report/publish/readme.ts lists the names.`,
   options: {
     again: {
       type: "boolean",

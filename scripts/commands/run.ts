@@ -5,14 +5,25 @@ import { type Command, UsageError } from "../command.ts";
 import { interruptible } from "../interrupt.ts";
 import { runTests, sayResults } from "../run/run-tests.ts";
 import { namedRun } from "../run/runs.ts";
-import { chooseTests, modelTests } from "../run/test-files.ts";
+import { chooseTests, modelTests, type TestFile } from "../run/test-files.ts";
+
+/** A line each. */
+function namesOf(isWanted: (file: TestFile) => boolean): string {
+  const names = modelTests().filter(isWanted);
+  return names.map(({ model, name }) => `  ${model}/${name}`).join("\n");
+}
 
 export const command: Command = {
   summary: "run some experiments",
   usage: "EXPERIMENT… [--into RUN]",
-  details: `${modelTests()
-    .map(({ model, name }) => `  ${model}/${name}`)
-    .join("\n")}
+  details: `Experiments:
+${namesOf(({ isExperiment }) => isExperiment)}
+
+Proofs:
+${namesOf(({ isProof }) => isProof)}
+
+Other tests:
+${namesOf(({ isExperiment, isProof }) => !isExperiment && !isProof)}
 
 The model's name may be left out. The evidence goes into a new folder of .lab/runs, or with --into
 beside that of an earlier run, where it replaces what the same experiment left.

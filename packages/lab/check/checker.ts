@@ -1,5 +1,5 @@
 import { digestOf, type OrderPlaced } from "@lab/contracts/events";
-import type { PlaceOrder } from "@lab/contracts/order";
+import type { PlaceOrder, RejectReason } from "@lab/contracts/order";
 import { DEFAULT_KITCHEN, KITCHENS, OPENING_STOCK, SKUS } from "@lab/workflow/menu";
 import { type Counter, type Metrics, metricsOf } from "@lab/workflow/metrics";
 import type { Model } from "@lab/evidence/evidence";
@@ -294,15 +294,19 @@ function checkReservations(
     if (state === "reserved" && (!order || order.status === "failed")) verdict.leaked.push(orderId);
     const known = kitchen !== null && KITCHENS.includes(kitchen);
     const offMenu = items.some(({ sku }) => !SKUS.includes(sku));
-    const explained: Record<string, boolean> = {
+    const explained: Record<RejectReason, boolean> = {
       unknown_kitchen: !known,
       unknown_item: known && offMenu,
       out_of_stock:
         known && items.some(({ sku, qty }) => openingStock - heldAt(shelf(kitchen, sku), at) < qty),
+      // Its reservation stands as released, not as rejected.
+      order_released: false,
     };
     const isTrue =
       (kitchen === null || !order || whatOf({ ...order, kitchen, items }) === whatOf(order)) &&
-      (state === "rejected" ? explained[reason ?? ""] : kitchen === null || (known && !offMenu));
+      (state === "rejected"
+        ? explained[reason as RejectReason]
+        : kitchen === null || (known && !offMenu));
     if (!isTrue) verdict.contradicted.push(orderId);
   }
   for (const [orderId, { reason, status }] of orders) {
