@@ -63,8 +63,16 @@ const CHECKS: Check[] = [
   },
 ];
 
-/** Checks format, types, lint, dead code and published results, then runs the unit tests; says each. Each check counts as one test. */
+/** Checks format, types, lint, dead code and published results, beside the unit tests; says each. Each check counts as one test. */
 export async function verify(signal: AbortSignal): Promise<Counts> {
+  const [checks, tests] = await Promise.all([
+    check(signal),
+    testFiles("unit tests", unitTests(), signal),
+  ]);
+  return { passed: checks.passed + tests.passed, failed: checks.failed + tests.failed };
+}
+
+async function check(signal: AbortSignal): Promise<Counts> {
   let passed = 0;
   let failed = 0;
   for (const { check, name } of CHECKS) {
@@ -80,9 +88,16 @@ export async function verify(signal: AbortSignal): Promise<Counts> {
       say(`WRONG ${name}\n${(error as Error).message}\n`);
     }
   }
-  signal.throwIfAborted();
+  return { passed, failed };
+}
+
+/** Runs test files that belong to no model, and says how many tests have passed, or which have not. */
+export async function testFiles(
+  what: string,
+  files: readonly string[],
+  signal: AbortSignal,
+): Promise<Counts> {
   const lines: string[] = [];
-  const files = unitTests();
   const tests = await bunTest({
     files,
     cwd: repoFolder,
@@ -90,14 +105,14 @@ export async function verify(signal: AbortSignal): Promise<Counts> {
     signal,
   });
   signal.throwIfAborted();
-  const summary = `unit tests: ${tests.passed} in ${files.length} files`;
+  const summary = `${what}: ${tests.passed} in ${files.length} files`;
   if (tests.failed === 0) say(`ok    ${summary}`);
   else {
     const shown = lines.filter((line) => !line.startsWith("(pass)"));
     say(`WRONG ${summary}, ${tests.failed} failed`);
     say(shown.join("\n"));
   }
-  return { passed: passed + tests.passed, failed: failed + tests.failed };
+  return tests;
 }
 
 async function mustPass(command: string[]): Promise<void> {

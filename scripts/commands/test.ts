@@ -1,10 +1,10 @@
 import { dockerProblem } from "@lab/lab/machine/compose-engine";
 import { runFolder } from "@lab/evidence/run-folder";
-import { verify } from "../checks.ts";
+import { testFiles, verify } from "../checks.ts";
 import { type Command, UsageError } from "../command.ts";
 import { interruptible } from "../interrupt.ts";
 import { runTests, sayResults, total } from "../run/run-tests.ts";
-import { holdsInContainers, modelTests, type TestFile } from "../run/test-files.ts";
+import { holdsInContainers, modelTests, processTests, type TestFile } from "../run/test-files.ts";
 
 export const command: Command = {
   summary: "everything that must pass: verify, then every test and experiment",
@@ -28,12 +28,13 @@ brokers run or LAB_BROKERS says otherwise. The last line is: N passed, N failed.
     process.env["LAB_BROKERS"] ||= "external,native";
     return interruptible(async (signal) => {
       const checks = await verify(signal);
+      const processes = await testFiles("tests with processes", processTests(), signal);
       const envOf = (file: TestFile): Record<string, string> =>
         options["compose"] === true && holdsInContainers(file) ? { LAB_SERVICES: "compose" } : {};
       const folder = await runFolder();
       const results = await runTests(modelTests(), folder, signal, envOf);
       await sayResults(results, folder);
-      const { failed, passed } = total([checks, ...results]);
+      const { failed, passed } = total([checks, processes, ...results]);
       console.log(`${passed} passed, ${failed} failed`);
       return failed === 0 ? 0 : 1;
     });

@@ -53,12 +53,19 @@ export function modelTests(): TestFile[] {
   );
 }
 
-/** Test files that need no broker, of the packages, the scripts and the services; relative to the clone. */
+/** Test files of the packages, the scripts and the services that need no broker, and start little; relative to the clone. */
 export function unitTests(): string[] {
-  return globSync("{packages,scripts,sync-rest,async-rabbitmq,streaming-kafka}/**/*.test.ts", {
-    cwd: repoFolder,
-    exclude: (path) => /(^|\/)(node_modules|tests)$/.test(path),
-  })
+  const parts = "{packages,scripts,sync-rest,async-rabbitmq,streaming-kafka}";
+  return testFilesIn(`${parts}/**/*.test.ts`, /(^|\/)(node_modules|tests)$/);
+}
+
+/** Tests of the lab itself, with services and commands as real processes. */
+export function processTests(): string[] {
+  return testFilesIn("{packages/lab,scripts}/tests/*.test.ts", /(^|\/)node_modules$/);
+}
+
+function testFilesIn(pattern: string, without: RegExp): string[] {
+  return globSync(pattern, { cwd: repoFolder, exclude: (path) => without.test(path) })
     .toSorted()
     .map((path) => `./${path}`);
 }

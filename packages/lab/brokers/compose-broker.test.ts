@@ -85,6 +85,8 @@ test("without an engine neither its start nor its end is a riddle", async () => 
 
 test("one that slips out of the freezer is frozen again", async () => {
   const once = join(folder, "once");
-  docker({ pausing: `[ -e ${once} ] || { touch ${once}; echo 'unable to freeze' >&2; exit 1; };` });
+  docker({
+    pausing: `[ -e '${once}' ] || { touch '${once}'; echo 'unable to freeze' >&2; exit 1; };`,
+  });
   expect(await failureOf(pause(project, "kafka"))).toBe("nothing");
 });

@@ -8,6 +8,11 @@ test("free ports are free, different, and out of the way of outgoing connections
   expect(await Promise.all(ports.map(isFree))).toEqual(ports.map(() => true));
 });
 
+test("no port is handed out twice: whoever has it may be down for a moment", async () => {
+  const ports = [await freePorts(300), await freePorts(300), await freePorts(300)].flat();
+  expect(new Set(ports).size).toBe(900);
+});
+
 test("a port with a listener isn't free", async () => {
   using server = Bun.serve({
     hostname: "127.0.0.1",

@@ -6,17 +6,22 @@ import { eventually } from "./waiting.ts";
 const lowest = 20_000;
 const highest = 32_000;
 
-/** That many different TCP ports of 127.0.0.1 on which nobody listens now. */
+/** Handed out by this process: whoever has one may be down for a moment. */
+const given = new Set<number>();
+
+/** That many different TCP ports of 127.0.0.1 on which nobody listens now, and that this process hasn't given to anybody. */
 export async function freePorts(count: number): Promise<number[]> {
   const held: Server[] = [];
   try {
     const ports: number[] = [];
     while (ports.length < count) {
       const port = lowest + Math.floor(Math.random() * (highest - lowest));
+      if (given.has(port)) continue;
       const server = await listen(port);
       if (server === undefined) continue;
       held.push(server);
       ports.push(port);
+      given.add(port);
     }
     return ports;
   } finally {

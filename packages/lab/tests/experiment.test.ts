@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readRun } from "@lab/evidence/evidence";
-import { type Definition, type Run, runExperiment } from "./experiment.ts";
+import { type Definition, type Run, runExperiment } from "../experiment/experiment.ts";
 import { isAlive } from "../host/process-id.ts";
 import { startService } from "../services/processes.ts";
 import { newRunId, openRun } from "@lab/evidence/run-folder";
@@ -187,14 +187,17 @@ test("run ids sort by time", () => {
 /** Runs a test file of one experiment as `bun test` does, with a run folder of its own. */
 function bunTest(body: string) {
   const folder = mkdtempSync(join(into, "bun-test-"));
-  const from = (file: string) => JSON.stringify(join(import.meta.dir, file));
+  const from = (file: string) => JSON.stringify(join(import.meta.dir, "..", file));
   writeFileSync(
     join(folder, "it.test.ts"),
-    `import { experiment } from ${from("experiment.ts")};
-    import { startService } from ${from("../services/processes.ts")};
+    `import { experiment } from ${from("experiment/experiment.ts")};
+    import { startService } from ${from("services/processes.ts")};
     experiment(${JSON.stringify({ ...definition, name: "it" })}, async (run) => { ${body} });`,
   );
-  writeFileSync(join(folder, "bunfig.toml"), `[test]\npreload = [${from("preload.ts")}]\n`);
+  writeFileSync(
+    join(folder, "bunfig.toml"),
+    `[test]\npreload = [${from("experiment/preload.ts")}]\n`,
+  );
   const child = Bun.spawn([process.execPath, "test"], {
     cwd: folder,
     env: { ...process.env, LAB_RUN_DIR: folder, LAB_SEED: "7" },

@@ -4,12 +4,12 @@ import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { isAlive } from "./process-id.ts";
-import { eventually } from "./waiting.ts";
+import { isAlive } from "../host/process-id.ts";
+import { eventually } from "../host/waiting.ts";
 
 /** A lab that holds a lifeline and starts a child under it, then one more, which must not keep the pipe open. */
 const LAB = `
-  const { holdLifeline, spawnUnderLifeline } = await import(${JSON.stringify(join(import.meta.dir, "lifeline.ts"))});
+  const { holdLifeline, spawnUnderLifeline } = await import(${JSON.stringify(join(import.meta.dir, "../host/lifeline.ts"))});
   const [, folder, state] = process.argv;
   holdLifeline(folder);
   const child = spawnUnderLifeline(folder, ["sh", "-c", "echo up; exec sleep 20"], { env: process.env, output: "pipe" });

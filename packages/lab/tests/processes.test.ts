@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Model } from "@lab/evidence/evidence";
 import { isAlive } from "../host/process-id.ts";
-import { SERVICES, startModel, startService } from "./processes.ts";
-import { killServices, spawnService } from "./process-handle.ts";
+import { SERVICES, startModel, startService } from "../services/processes.ts";
+import { killServices, spawnService } from "../services/process-handle.ts";
 import { eventually, settled } from "../host/waiting.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "lab-processes-"));
@@ -197,7 +197,7 @@ test("when one of a model's services doesn't start, none stays", async () => {
 function parent(options: { lasting: boolean; extra: string }) {
   const data = mkdtempSync(join(folder, "parent-"));
   const script = `
-    import { startService } from ${JSON.stringify(join(import.meta.dir, "processes.ts"))};
+    import { startService } from ${JSON.stringify(join(import.meta.dir, "../services/processes.ts"))};
     const service = await startService({ model: "sync-rest", service: "inventory-service",
       folder: ${JSON.stringify(data)}, lasting: ${options.lasting} });
     ${options.extra};

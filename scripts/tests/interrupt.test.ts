@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 
-const module = JSON.stringify(join(import.meta.dir, "interrupt.ts"));
+const module = JSON.stringify(join(import.meta.dir, "../interrupt.ts"));
 
 /** A job that is interrupted, and once more so many milliseconds after it has noticed. */
 async function interruptedTwice(againMs: number) {

@@ -4,7 +4,7 @@ import { afterAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { checkEnvironment, serviceSettings } from "./up/environment.ts";
+import { checkEnvironment, serviceSettings } from "../up/environment.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "Übung an der Uni-"));
 const before = { ...process.env };
