@@ -1,6 +1,6 @@
 import { lookForDocker } from "@lab/lab/machine/compose-engine";
 import { repoFolder } from "@lab/evidence/folders";
-import { SERVICES } from "@lab/lab/services/processes";
+import { models } from "@lab/evidence/experiments";
 import { checkPublished } from "@lab/report/publish/publish";
 import { join } from "node:path";
 import { bunTest, type Counts } from "./run/bun-test.ts";
@@ -48,7 +48,7 @@ const CHECKS: Check[] = [
     check: async () => {
       const { compose } = lookForDocker();
       if ("problem" in compose) return { notChecked: "no Compose found" };
-      for (const model of Object.keys(SERVICES)) {
+      for (const { model } of models) {
         const file = join(repoFolder, model, "docker-compose.yml");
         await mustPass(["docker", "compose", "--file", file, "config", "--quiet"]);
       }

@@ -29,7 +29,15 @@ import type { Batch, EachBatchPayload, KafkaMessage, Message } from "kafkajs";
 import { deadLetter, ONE_BY_ONE_SCHEMA } from "./kafka/one-by-one.ts";
 import { slicesOf } from "./kafka/partitions.ts";
 import { Stream } from "./kafka/stream.ts";
-import { KafkaBrokers, Namespace, PARTITIONS, SEND_BATCH, type Topics, topics } from "./topics.ts";
+import {
+  KafkaBrokers,
+  MAX_ATTEMPTS,
+  Namespace,
+  PARTITIONS,
+  SEND_BATCH,
+  type Topics,
+  topics,
+} from "./topics.ts";
 
 export const Config = Type.Object({
   ...serviceKnobs({ port: 8022, database: ".lab/data/streaming-kafka/inventory.sqlite" }),
@@ -40,8 +48,6 @@ export const Config = Type.Object({
   openingStock: Type.Integer({ minimum: 0, default: OPENING_STOCK }),
 });
 
-/** A record that fails this often is dead. */
-const MAX_ATTEMPTS = 5;
 const RETRY_PAUSE_MS = 100;
 
 export async function startInventory(config: Static<typeof Config>): Promise<Service> {

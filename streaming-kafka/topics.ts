@@ -18,6 +18,9 @@ import type { Troubles } from "./kafka/troubles.ts";
  */
 export const PARTITIONS = 6;
 
+/** A record that fails this often is dead. */
+export const MAX_ATTEMPTS = 5;
+
 /** Records sent at once. */
 export const SEND_BATCH = 1000;
 

@@ -26,7 +26,7 @@ export async function startLab(
   const campus = await startModel("async-rabbitmq", {
     folder: run.folder,
     env,
-    amqpUrl: broker.address,
+    broker,
     namespace: run.namespace,
   });
   const rabbit = new Rabbitmq(broker);

@@ -2,6 +2,7 @@ import { type Broker, type BrokerName } from "@lab/lab/brokers/broker";
 import { startOwn } from "@lab/lab/brokers/brokers";
 import { type Verdict, violations } from "@lab/lab/check/checker";
 import { repeatedIn } from "@lab/lab/services/logs";
+import { factsOf } from "@lab/lab/services/model-facts";
 import type { Run } from "@lab/lab/experiment/experiment";
 import { answerOf } from "@lab/lab/load/history";
 import type { LoadResult } from "@lab/lab/load/load";
@@ -82,7 +83,7 @@ export function noteCounts(
 
 /** Notes how many messages came again after they had been processed, where there are messages. */
 export function noteRepeated(run: Run): void {
-  if (run.evidence.model !== "sync-rest") run.figure("repeated", repeatedIn(run.folder));
+  if (factsOf(run.evidence.model).broker) run.figure("repeated", repeatedIn(run.folder));
 }
 
 /** What the client was told: one row per kind of answer. */

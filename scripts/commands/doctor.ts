@@ -4,7 +4,7 @@ import { textTable } from "@lab/lab/host/text-table";
 import { isFree } from "@lab/lab/host/ports";
 import { readState, serviceRuns } from "@lab/lab/brokers/state";
 import { type Command, UsageError } from "../command.ts";
-import { MODELS } from "../models.ts";
+import { fixedPorts, MODELS } from "../models.ts";
 
 export const command: Command = {
   summary: "show what this machine has, what is missing and what to type",
@@ -28,8 +28,10 @@ export const command: Command = {
 async function portRows(): Promise<string[][]> {
   const { services } = await readState();
   const ours = new Set(services.filter(serviceRuns).map(({ url }) => Number(new URL(url).port)));
-  const wanted = Object.values(MODELS).flatMap(({ model, ports }) =>
-    Object.entries(ports).map(([service, port]) => [port, `${model}/${service}`] as const),
+  const wanted = Object.values(MODELS).flatMap((one) =>
+    Object.entries(fixedPorts(one)).map(
+      ([service, port]) => [port, `${one.model}/${service}`] as const,
+    ),
   );
   return Promise.all(
     wanted.map(async ([port, service]) => {

@@ -6,10 +6,11 @@ import { endLostProject } from "@lab/lab/machine/compose";
 import type { Model } from "@lab/evidence/evidence";
 import { labFolder } from "@lab/evidence/folders";
 import { fetchHealth, type ShownHealth } from "@lab/lab/services/health";
+import { factsOf } from "@lab/lab/services/model-facts";
 import { killGroup } from "@lab/lab/host/lifeline";
 import { inTurn } from "@lab/lab/host/lock";
 import { type Identity, identityOf, isPaused, runs } from "@lab/lab/host/process-id";
-import { SERVICES, type ServiceProcess, startModel } from "@lab/lab/services/processes";
+import { type ServiceProcess, startModel } from "@lab/lab/services/processes";
 import { changeState, readState, serviceRuns, type UpService } from "@lab/lab/brokers/state";
 import { eventually } from "@lab/lab/host/waiting";
 import { existsSync } from "node:fs";
@@ -132,8 +133,7 @@ export async function start(
       services: missing,
       ports: Object.fromEntries(services.map(({ name: service, url }) => [service, portIn(url)])),
       env: await serviceSettings(model),
-      ...(broker?.name === "rabbitmq" ? { amqpUrl: broker.address } : {}),
-      ...(broker?.name === "kafka" ? { kafkaBrokers: broker.address } : {}),
+      broker,
       onSpawn: (service, pid) => {
         const started = services.find((each) => each.name === service)!;
         delete started.owner;
@@ -250,7 +250,8 @@ export function hasData(model: Model): boolean {
 
 /** Says what a start anew deletes. */
 function announceFresh(name: string): void {
-  const { model, broker } = MODELS[name]!;
+  const { model } = MODELS[name]!;
+  const broker = brokerOf(model);
   const folders = [model, ...(broker === undefined ? [] : [broker])]
     .map((each) => join(upFolder, each))
     .filter((folder) => existsSync(folder));
@@ -263,7 +264,7 @@ async function servicesOf(name: string): Promise<UpService[]> {
   const { model } = MODELS[name]!;
   const folder = join(upFolder, model);
   const known = (await readState()).services.filter((one) => one.model === model);
-  return SERVICES[model].map(
+  return factsOf(model).services.map(
     (service) =>
       known.find((one) => one.name === service) ?? {
         model,

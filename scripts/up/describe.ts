@@ -5,7 +5,8 @@ import { externalBroker } from "@lab/lab/brokers/external";
 import { fetchHealth, type ShownHealth } from "@lab/lab/services/health";
 import { nativePid } from "@lab/lab/brokers/native";
 import { isPaused } from "@lab/lab/host/process-id";
-import { SERVICES } from "@lab/lab/services/processes";
+import { factsOf } from "@lab/lab/services/model-facts";
+import { models } from "@lab/evidence/experiments";
 import { readState, serviceRuns, type UpBroker, type UpService } from "@lab/lab/brokers/state";
 import { printable } from "@lab/runtime/printable";
 
@@ -93,9 +94,8 @@ export async function describeUp(): Promise<string> {
 
 /** The order in which an order passes them, and the models' own. */
 function rank({ model, name }: UpService): number {
-  const models: string[] = Object.keys(SERVICES);
-  const names: readonly string[] = SERVICES[model];
-  return models.indexOf(model) * 10 + names.indexOf(name);
+  const at = models.findIndex((one) => one.model === model);
+  return at * 10 + factsOf(model).services.indexOf(name);
 }
 
 async function statusOfService(service: UpService): Promise<ServiceStatus> {

@@ -1,6 +1,6 @@
 // What the shell's environment means to the lab and to the services that it starts.
 import { Settings, settings } from "@lab/evidence/settings";
-import { SERVICES } from "@lab/lab/services/processes";
+import { factsOf } from "@lab/lab/services/model-facts";
 import type { Model } from "@lab/evidence/evidence";
 import { repoFolder } from "@lab/evidence/folders";
 import { readCrash } from "@lab/proof/weaving/crash";
@@ -105,7 +105,7 @@ export async function saySettings(models: readonly Model[]): Promise<void> {
 }
 
 async function configsOf(model: Model): Promise<Schema[]> {
-  const files = SERVICES[model].map((service) => join(repoFolder, model, `${service}.ts`));
+  const files = factsOf(model).services.map((service) => join(repoFolder, model, `${service}.ts`));
   const modules = await Promise.all(files.map((file) => import(file)));
   return modules.map(({ Config }: { Config: Schema }) => Config);
 }

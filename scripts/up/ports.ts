@@ -1,11 +1,12 @@
 // The ports of what a person starts.
 import { portVariable } from "@lab/lab/services/compose-services";
+import { factsOf } from "@lab/lab/services/model-facts";
 import { becomesFree } from "@lab/lab/host/ports";
 import { settings } from "@lab/evidence/settings";
 import { readState, type UpService } from "@lab/lab/brokers/state";
 import { hostInUrl } from "@lab/runtime/service";
 import type { Start } from "./campus.ts";
-import { MODELS } from "../models.ts";
+import { fixedPorts, MODELS } from "../models.ts";
 
 /** Where a service is to answer: at the port of the environment; else, `again`, where it was; else at its fixed one. */
 export function urlOf(name: string, { name: service, url }: UpService, again: boolean): string {
@@ -13,7 +14,7 @@ export function urlOf(name: string, { name: service, url }: UpService, again: bo
   if (port === undefined && again && url !== "") return url;
   // A service checks it before it starts.
   const host = process.env["LISTEN_HOST"] || "127.0.0.1";
-  return `http://${hostInUrl(host)}:${port ?? MODELS[name]!.ports[service]}`;
+  return `http://${hostInUrl(host)}:${port ?? fixedPorts(MODELS[name]!)[service]}`;
 }
 
 export const portIn = (url: string) => Number(new URL(url).port);
@@ -49,9 +50,10 @@ export async function refusePorts(starts: readonly Start[]): Promise<void> {
   for (const { missing, model, services } of starts) {
     // It was told where they are when it was started.
     const caller = services[0]!;
-    if (model !== "sync-rest" || missing.includes(caller.name)) continue;
+    if (missing.includes(caller.name)) continue;
     const known = (await readState()).services;
-    for (const { name, url } of services) {
+    const called = Object.values(factsOf(model).calls);
+    for (const { name, url } of services.filter((one) => called.includes(one.name))) {
       const before = known.find((one) => one.model === model && one.name === name);
       if (before === undefined || before.url === url) continue;
       problems.push(

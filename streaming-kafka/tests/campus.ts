@@ -21,13 +21,13 @@ export interface Stream {
 
 /** The services on free ports, with databases in the run's folder and a namespace of their own. */
 export async function startStream(run: Run): Promise<Stream> {
-  const { address } = await run.broker("kafka");
+  const broker = await run.broker("kafka");
   const campus = await startModel("streaming-kafka", {
     folder: run.folder,
-    kafkaBrokers: address,
+    broker,
     namespace: run.namespace,
   });
-  return { campus, brokers: address, names: topics(run.namespace) };
+  return { campus, brokers: broker.address, names: topics(run.namespace) };
 }
 
 /** A bulk stream as it is asked for; without a rate in one burst. */

@@ -203,6 +203,7 @@ const BROKER_KILLED: MutantSituation = {
 testMutants({
   model: "async-rabbitmq",
   timeoutS: 300,
+  stuckMs: 4_000,
   lanes: [
     [LOCKED, FAILS_AT_TIMES, QUEUE_GONE, SCARCE],
     [

@@ -4,28 +4,8 @@ import { DEFAULT_KITCHEN, KITCHENS, OPENING_STOCK, SKUS } from "@lab/workflow/me
 import { type Counter, type Metrics, metricsOf } from "@lab/workflow/metrics";
 import type { Model } from "@lab/evidence/evidence";
 import type { Operation } from "../load/history.ts";
+import { factsOf } from "../services/model-facts.ts";
 import { type Files, readStored, shelf, type Stored, type StoredOrder } from "./stored.ts";
-
-/** How often a message may be tried before it is dead: `DELIVERY_LIMIT` of topology.ts and once more, `MAX_ATTEMPTS` of inventory-consumer.ts. */
-const MOST_ATTEMPTS: Record<Model, number> = {
-  "sync-rest": Infinity,
-  "async-rabbitmq": 6,
-  "streaming-kafka": 5,
-};
-
-/** What an order may end as, by model. */
-const TERMINAL: Record<Model, readonly StoredOrder["status"][]> = {
-  "sync-rest": ["confirmed", "failed"],
-  "async-rabbitmq": ["confirmed", "failed"],
-  "streaming-kafka": ["reserved", "failed"],
-};
-
-/** Why an order may fail though Inventory never said no, by model. */
-const GIVEN_UP: Record<Model, readonly string[]> = {
-  "sync-rest": ["inventory_error", "inventory_timeout", "inventory_unreachable"],
-  "async-rabbitmq": [],
-  "streaming-kafka": [],
-};
 
 /** Answers that refuse a request, and say nothing of what becomes of the order that they name. */
 const SAYS_NOTHING = ["order_in_progress", "idempotency_key_reused", "store_unavailable"];
@@ -132,7 +112,7 @@ export function checkOrders(checked: Checked): Verdict {
   checkMetrics(checked, stored, verdict);
   checkGrowth(checked, verdict);
   for (const [orderId, count] of checked.attempts ?? []) {
-    if (count > MOST_ATTEMPTS[checked.model]) verdict.endless.push(orderId);
+    if (count > factsOf(checked.model).maxAttempts) verdict.endless.push(orderId);
   }
   const { replay } = checked;
   if (replay && replay.digest_after !== replay.digest_before) {
@@ -163,6 +143,10 @@ function askerOf({ id, key }: Operation): string | number {
   return key ?? id;
 }
 
+function hasEnded(model: Model, { status }: StoredOrder): boolean {
+  return status === "failed" || status === factsOf(model).success;
+}
+
 /** Whether an order has failed before anybody else had heard of it: its key may be used again. */
 function hasLeftNothing(order: StoredOrder | undefined): boolean {
   return order?.reason === "inventory_unreachable";
@@ -188,7 +172,7 @@ function checkAnswers(
     }
     if (key !== undefined) answers.set(key, (answers.get(key) ?? new Set()).add(orderId));
     const order = orders.get(orderId);
-    const ended = order !== undefined && TERMINAL[model].includes(order.status);
+    const ended = order !== undefined && hasEnded(model, order);
     if (outcome === "ok" && !ended && !dead.includes(orderId)) verdict.lost.push(orderId);
     // A key that came before with another body names that body's order.
     if (code === "idempotency_key_reused") continue;
@@ -238,7 +222,7 @@ function checkOrigins(
   const asked = Map.groupBy(unresolved.values(), (what) => what);
   for (const [orderId, order] of orders) {
     if (named.has(orderId)) continue;
-    const ended = TERMINAL[model].includes(order.status);
+    const ended = hasEnded(model, order);
     if (!ended && !dead.includes(orderId)) verdict.stuck.push(orderId);
     const what = whatOf(order);
     // What is of a stream must be there, what had no answer may be.
@@ -309,6 +293,7 @@ function checkReservations(
         : kitchen === null || (known && !offMenu));
     if (!isTrue) verdict.contradicted.push(orderId);
   }
+  const givenUp: readonly string[] = factsOf(model).givenUp;
   for (const [orderId, { reason, status }] of orders) {
     const held = reservations.get(orderId);
     const isTrue: Record<StoredOrder["status"], boolean> = {
@@ -316,8 +301,7 @@ function checkReservations(
       reserved: held?.state === "reserved",
       confirmed: held?.state === "reserved",
       failed:
-        GIVEN_UP[model].includes(reason ?? "") ||
-        (held?.state === "rejected" && held.reason === reason),
+        givenUp.includes(reason ?? "") || (held?.state === "rejected" && held.reason === reason),
     };
     if (!isTrue[status]) verdict.contradicted.push(orderId);
   }

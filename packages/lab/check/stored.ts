@@ -4,6 +4,8 @@ import type { BulkRequest } from "@lab/contracts/bulk";
 import { bulkOrder } from "@lab/workflow/bulk";
 import { read } from "../probes/databases.ts";
 import type { Model } from "@lab/evidence/evidence";
+import { PROMISES } from "@lab/evidence/promises";
+import { factsOf } from "../services/model-facts.ts";
 
 /** Database files of a model's services. */
 export interface Files {
@@ -82,16 +84,16 @@ export function readStored(model: Model, files: Files): Stored {
     { database: files.inventory },
     "SELECT * FROM stock",
   );
-  const streaming = model === "streaming-kafka";
+  const { broker, takesBulks } = factsOf(model);
   return {
     orders: new Map(orders.map((order) => [order.order_id, order])),
     reservations: new Map(reservations.map((one) => [one.order_id, one])),
     confirmations: readConfirmations(files.notification),
     stock: new Map(stock.map(({ kitchen, sku, quantity }) => [shelf(kitchen, sku), quantity])),
-    streamed: streaming ? readStreamed(files.orders) : [],
-    said: model === "sync-rest" ? [] : readSaid(files),
-    ids: model === "sync-rest" ? new Map() : readIds(files),
-    worked: streaming ? readWorked(files) : [],
+    streamed: takesBulks ? readStreamed(files.orders) : [],
+    said: broker ? readSaid(files) : [],
+    ids: broker ? readIds(files) : new Map(),
+    worked: PROMISES[model].keepsOrder ? readWorked(files) : [],
   };
 }
 

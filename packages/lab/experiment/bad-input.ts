@@ -8,6 +8,8 @@ import type { Model } from "@lab/evidence/evidence";
 import { labFolder } from "@lab/evidence/folders";
 import { removeLeftovers } from "../probes/leftovers.ts";
 import { placeOrder } from "../load/load.ts";
+import { PROMISES } from "@lab/evidence/promises";
+import { factsOf } from "../services/model-facts.ts";
 import { type Campus, type ServiceProcess, startModel } from "../services/processes.ts";
 import { sharedBroker } from "../brokers/shared-brokers.ts";
 
@@ -20,7 +22,8 @@ const BROKER_TIMEOUT_MS = 600_000;
  * table's, one that is no problem+json, or a row that no answer spoke of.
  */
 export function testBadInput(model: Model): void {
-  const success = model === "sync-rest" ? 201 : 202;
+  const { answer } = PROMISES[model];
+  const needed = factsOf(model).broker?.name;
   const id = crypto.randomUUID().slice(0, 6);
   const folder = join(labFolder, "data", `${model}-bad-input-${id}`);
   const namespace = `t${id}-`;
@@ -30,21 +33,14 @@ export function testBadInput(model: Model): void {
     campus = await startModel(model, {
       folder,
       namespace,
-      ...(model === "async-rabbitmq" && {
-        amqpUrl: (await sharedBroker("rabbitmq")).address,
-      }),
-      ...(model === "streaming-kafka" && {
-        kafkaBrokers: (await sharedBroker("kafka")).address,
-      }),
+      broker: needed && (await sharedBroker(needed)),
     });
   }, BROKER_TIMEOUT_MS);
 
   afterAll(async () => {
     await campus[Symbol.asyncDispose]();
     rmSync(folder, { recursive: true });
-    if (model === "sync-rest") return;
-    const name = model === "async-rabbitmq" ? "rabbitmq" : "kafka";
-    await removeLeftovers(await sharedBroker(name), namespace);
+    if (needed) await removeLeftovers(await sharedBroker(needed), namespace);
   }, BROKER_TIMEOUT_MS);
 
   test("every bad request is refused as the table says, and leaves nothing", async () => {
@@ -88,8 +84,8 @@ export function testBadInput(model: Model): void {
     const other = await placeOrder(campus.order.url, { ...one, user_id: "u2" }, { headers });
     expect(again.order_id).toBe(first.order_id as string);
     expect([first.status, again.status, other.status, other.code]).toEqual([
-      success,
-      success,
+      answer,
+      answer,
       422,
       "idempotency_key_reused",
     ]);

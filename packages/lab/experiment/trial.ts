@@ -13,6 +13,7 @@ import type { Run } from "./experiment.ts";
 import { eventsOf, readTopic, withAdmin } from "../probes/kafka-tools.ts";
 import { describeGroup, labGroups, totalLag } from "../probes/lag.ts";
 import { attemptsIn } from "../services/logs.ts";
+import { factsOf, type ModelFacts } from "../services/model-facts.ts";
 import { type LoadResult, openLoop, placeOrder } from "../load/load.ts";
 import { type Campus, startModel } from "../services/processes.ts";
 import { Rabbitmq } from "../probes/rabbitmq-tools.ts";
@@ -31,14 +32,17 @@ const QUIET_UNSEEN_MS = 4_000;
 /** Longer than any pause between two attempts, and than a dead Kafka consumer's session. */
 const STUCK_MS = 12_000;
 
-const ENV: Record<Model, Record<string, string>> = {
-  "sync-rest": {
-    RETRY_EVERY_MS: "100",
-    INVENTORY_TIMEOUT_MS: "1000",
-    NOTIFICATION_TIMEOUT_MS: "1000",
-  },
-  "async-rabbitmq": { RETRY_EVERY_MS: "100" },
-  "streaming-kafka": { RETRY_EVERY_MS: "100" },
+/** So that a trial doesn't wait long. A service reads of it what it has a use for. */
+const ENV = {
+  RETRY_EVERY_MS: "100",
+  INVENTORY_TIMEOUT_MS: "1000",
+  NOTIFICATION_TIMEOUT_MS: "1000",
+};
+
+/** Counts what the downstream service has done, in its database. */
+export const DOWNSTREAM_EFFECTS = {
+  notification: "SELECT count(*) FROM notifications",
+  analytics: "SELECT sum(next_offset) FROM positions",
 };
 
 export interface TrialOptions {
@@ -49,7 +53,7 @@ export interface TrialOptions {
   namespace: string;
   seed: number;
   history: History;
-  /** None for sync-rest. */
+  /** None where the services call each other. */
   broker?: Pick<Broker, "name" | "address" | "managementUrl"> | undefined;
   env?: Record<string, string>;
   /** By service; the others get free ones. */
@@ -72,13 +76,14 @@ export async function trialOf(
   }: Partial<Pick<TrialOptions, "broker" | "env" | "history" | "ports" | "services">> = {},
 ): Promise<Trial> {
   const { model } = run.evidence;
+  const needed = factsOf(model).broker?.name;
   return startTrial({
     model,
     folder: `${run.folder}/${name}`,
     namespace: `${run.namespace}${name}-`,
     seed: run.seed,
     history: history ?? run.history,
-    broker: broker ?? (await brokerFor(run)),
+    broker: broker ?? (needed && (await run.broker(needed))),
     ...options,
   });
 }
@@ -86,15 +91,10 @@ export async function trialOf(
 /** Starts the services of a model, with nothing sent yet. */
 export async function startTrial(options: TrialOptions): Promise<Trial> {
   refuseContainers();
-  const { broker, env, folder, model, namespace, ports = {}, services } = options;
+  const { env, model } = options;
   const campus = await startModel(model, {
-    folder,
-    namespace,
-    ports,
-    ...(services && { services }),
-    ...(broker?.name === "rabbitmq" ? { amqpUrl: broker.address } : {}),
-    ...(broker?.name === "kafka" ? { kafkaBrokers: broker.address } : {}),
-    env: { LAB_FAULTS: "on", ...ENV[model], ...env },
+    ...options,
+    env: { LAB_FAULTS: "on", ...ENV, ...env },
   });
   return new Trial(options, campus);
 }
@@ -118,6 +118,7 @@ interface Waiting {
 export class Trial implements AsyncDisposable {
   readonly campus: Campus;
   readonly model: Model;
+  readonly facts: ModelFacts;
   readonly #options: TrialOptions;
   readonly #rabbit: Rabbitmq | undefined;
   /** Where this trial begins in the history, which other trials share. */
@@ -132,6 +133,7 @@ export class Trial implements AsyncDisposable {
   constructor(options: TrialOptions, campus: Campus) {
     this.campus = campus;
     this.model = options.model;
+    this.facts = factsOf(options.model);
     this.#options = options;
     this.#from = options.history.operations.length;
     const { broker } = options;
@@ -172,6 +174,16 @@ export class Trial implements AsyncDisposable {
     return broker;
   }
 
+  /** Orders without an end; only those placed before that time, if there is one. */
+  openOrders(before?: string): number {
+    const open = this.facts.success === "confirmed" ? "'placed', 'reserved'" : "'placed'";
+    const sql = `SELECT count(*) FROM orders WHERE status IN (${open})`;
+    const { order } = this.campus;
+    return before === undefined
+      ? count(order, sql)
+      : count(order, `${sql} AND placed_at < ?`, before);
+  }
+
   /** The operations of this trial so far. */
   get operations() {
     return this.#options.history.operations.slice(this.#from);
@@ -202,16 +214,16 @@ export class Trial implements AsyncDisposable {
         throw new Error(state);
       },
       // A look at a broker's groups and queues costs it something.
-      { timeoutMs, everyMs: this.model === "sync-rest" ? 50 : 200 },
+      { timeoutMs, everyMs: this.facts.broker ? 200 : 50 },
     );
-    if (this.model === "streaming-kafka") {
+    if (this.facts.downstream === "analytics") {
       this.#shown.push((await fetchMetrics(this.campus.downstream.url)).metrics);
     }
   }
 
   /** Holds what the client was told against what is stored. Call it after `settle`. */
   async verdict(): Promise<Verdict> {
-    const { campus, model } = this;
+    const { campus, facts, model } = this;
     const checked: Checked = {
       model,
       operations: this.operations,
@@ -223,7 +235,7 @@ export class Trial implements AsyncDisposable {
       unnoticed: await this.#unnoticed(),
       openingStock: Number(this.#options.env?.["OPENING_STOCK"] ?? OPENING_STOCK),
     };
-    if (model === "streaming-kafka") {
+    if (facts.downstream === "analytics") {
       checked.shown = this.#shown;
       checked.metrics = (await fetchMetrics(campus.downstream.url)).metrics;
       const replay = await fetchReplay(campus.downstream.url).catch((error: Error) => {
@@ -270,21 +282,17 @@ export class Trial implements AsyncDisposable {
 
   async #waiting(): Promise<Waiting> {
     const { order, downstream } = this.campus;
-    const streaming = this.model === "streaming-kafka";
-    const ends = streaming ? ["placed"] : ["placed", "reserved"];
-    const among = ends.map((status) => `'${status}'`).join();
-    const open = count(order, `SELECT count(*) FROM orders WHERE status IN (${among})`);
-    const running = streaming
-      ? count(order, "SELECT count(*) FROM bulks WHERE finished_at IS NULL") +
-        count(downstream, "SELECT count(*) FROM generations WHERE state = 'replaying'")
-      : 0;
-    const owed = count(
-      order,
-      this.model === "sync-rest" ? "SELECT count(*) FROM releases" : OUTBOX_DEPTH,
-    );
+    const { broker, takesBulks } = this.facts;
+    const open = this.openOrders();
+    const bulks = "SELECT count(*) FROM bulks WHERE finished_at IS NULL";
+    const replays = "SELECT count(*) FROM generations WHERE state = 'replaying'";
+    const running =
+      (takesBulks ? count(order, bulks) : 0) +
+      (this.facts.downstream === "analytics" ? count(downstream, replays) : 0);
+    const owed = count(order, broker ? OUTBOX_DEPTH : "SELECT count(*) FROM releases");
     const busy = open + owed + running > 0;
     // To ask Kafka takes a connection: not while the databases know of something.
-    if (busy && streaming) return { open, running, owed, queued: 0 };
+    if (busy && broker?.name === "kafka") return { open, running, owed, queued: 0 };
     return { open, running, owed, queued: await this.#queued(busy) };
   }
 
@@ -316,12 +324,7 @@ export class Trial implements AsyncDisposable {
       count(order, "SELECT count(*) FROM order_steps"),
       count(inventory, "SELECT count(*) FROM reservations"),
       count(inventory, "SELECT sum(quantity) FROM stock"),
-      count(
-        downstream,
-        this.model === "streaming-kafka"
-          ? "SELECT sum(next_offset) FROM positions"
-          : "SELECT count(*) FROM notifications",
-      ),
+      count(downstream, DOWNSTREAM_EFFECTS[this.facts.downstream]),
     ];
   }
 
@@ -341,19 +344,6 @@ export class Trial implements AsyncDisposable {
 }
 
 const QUEUES = Object.keys(SOURCES) as SourceQueue[];
-
-function brokerFor(run: Run): Promise<Broker | undefined> {
-  switch (run.evidence.model) {
-    case "sync-rest":
-      return Promise.resolve(undefined);
-    case "async-rabbitmq":
-      return run.broker("rabbitmq");
-    case "streaming-kafka":
-      return run.broker("kafka");
-    default:
-      return run.evidence.model satisfies never;
-  }
-}
 
 function orderIdIn(body: Buffer): string | undefined {
   try {

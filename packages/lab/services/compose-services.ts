@@ -48,12 +48,11 @@ interface Containers {
 /** For services to be started as containers; undefined where LAB_SERVICES doesn't say so. Throws when they can't be. */
 export async function openContainers(
   model: Model,
-  { amqpUrl, kafkaBrokers }: { amqpUrl?: string; kafkaBrokers?: string },
+  address: string | undefined,
 ): Promise<Containers | undefined> {
   if (servicesKind() === "native") return undefined;
   const problem = dockerProblem();
   if (problem !== undefined) throw new Error(`LAB_SERVICES=compose: ${problem}`);
-  const address = amqpUrl ?? kafkaBrokers;
   const broker = address === undefined ? undefined : projectOf(address);
   if (address !== undefined && broker === undefined) {
     throw new Error(

@@ -1,19 +1,14 @@
 import { readFileSync, statSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import { addressVariable, type Broker } from "../brokers/broker.ts";
 import { openContainers } from "./compose-services.ts";
 import type { Model } from "@lab/evidence/evidence";
 import type { ShownHealth } from "./health.ts";
+import { factsOf } from "./model-facts.ts";
 import { freePorts } from "../host/ports.ts";
 import { type ProcessHandle, spawnService } from "./process-handle.ts";
 import { eventually } from "../host/waiting.ts";
-
-/** The services of each model: who takes the order, who reserves, and the third. */
-export const SERVICES = {
-  "sync-rest": ["order-service", "inventory-service", "notification-service"],
-  "async-rabbitmq": ["order-service", "inventory-service", "notification-service"],
-  "streaming-kafka": ["order-producer", "inventory-consumer", "analytics-consumer"],
-} as const satisfies Record<Model, readonly [string, string, string]>;
 
 /** The runtime gives up a stop after 10 s; who is still there then is hung. */
 const STOP_TIMEOUT_MS = 12_000;
@@ -266,7 +261,7 @@ export interface Campus extends AsyncDisposable {
   readonly inventory: ServiceProcess;
   /** notification-service or analytics-consumer. */
   readonly downstream: ServiceProcess;
-  /** Those that were started, in the order of `SERVICES`. */
+  /** Those that were started, in the order of the model's facts. */
   readonly services: ServiceProcess[];
 }
 
@@ -278,8 +273,7 @@ export interface ModelOptions {
   services?: readonly string[];
   /** By service; the others get free ones. */
   ports?: Record<string, number>;
-  amqpUrl?: string;
-  kafkaBrokers?: string;
+  broker?: Pick<Broker, "name" | "address"> | undefined;
   /** Prefix of queues, topics and groups. */
   namespace?: string;
   /** As in `ServiceOptions`. */
@@ -293,10 +287,10 @@ export interface ModelOptions {
  * When one doesn't start, the others are stopped and its error is thrown.
  */
 export async function startModel(model: Model, options: ModelOptions): Promise<Campus> {
-  const names = SERVICES[model];
+  const names = factsOf(model).services;
   const wanted = names.filter((name) => options.services?.includes(name) ?? true);
   const env = await modelEnv(model, options);
-  const containers = await openContainers(model, options);
+  const containers = await openContainers(model, options.broker?.address);
   const started = await Promise.allSettled(
     wanted.map((service) =>
       startService({
@@ -354,23 +348,20 @@ async function modelEnv(
   model: Model,
   options: ModelOptions,
 ): Promise<(service: string) => Record<string, string>> {
-  const names = SERVICES[model];
+  const { calls, services: names } = factsOf(model);
   // All ports are known before the first start, so that nobody has to wait for a neighbour's.
   const free = await freePorts(names.length);
-  const port = (name: string) =>
-    options.ports?.[name] ?? free[(names as readonly string[]).indexOf(name)];
-  const urlOf = (name: string) => `http://127.0.0.1:${port(name)}`;
-  const set = (name: string, value: string | undefined) =>
-    value === undefined ? {} : { [name]: value };
+  const port = (name: string) => options.ports?.[name] ?? free[names.indexOf(name)];
+  const urls = Object.entries(calls).map(([variable, name]) => [
+    variable,
+    `http://127.0.0.1:${port(name)}`,
+  ]);
   return (service) => ({
     LAB_FAULTS: "on",
     PORT: String(port(service)),
-    ...(model === "sync-rest" && service === names[0]
-      ? { INVENTORY_URL: urlOf(names[1]), NOTIFICATION_URL: urlOf(names[2]) }
-      : {}),
-    ...set("AMQP_URL", options.amqpUrl),
-    ...set("KAFKA_BROKERS", options.kafkaBrokers),
-    ...set("LAB_NAMESPACE", options.namespace),
+    ...(service === names[0] && Object.fromEntries(urls)),
+    ...(options.broker && { [addressVariable[options.broker.name]]: options.broker.address }),
+    ...(options.namespace === undefined ? {} : { LAB_NAMESPACE: options.namespace }),
     ...options.env,
   });
 }

@@ -2,9 +2,10 @@ import { afterAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Model } from "@lab/evidence/evidence";
+import { models } from "@lab/evidence/experiments";
+import { factsOf } from "../services/model-facts.ts";
 import { isAlive } from "../host/process-id.ts";
-import { SERVICES, startModel, startService } from "../services/processes.ts";
+import { startModel, startService } from "../services/processes.ts";
 import { killServices, spawnService } from "../services/process-handle.ts";
 import { eventually, settled } from "../host/waiting.ts";
 
@@ -53,8 +54,8 @@ test("a port that another process has is refused by every service, and named", a
     reusePort: true,
     fetch: () => new Response(),
   });
-  const services = (Object.keys(SERVICES) as Model[]).flatMap((model) =>
-    SERVICES[model].map((service) => ({ model, service })),
+  const services = models.flatMap(({ model }) =>
+    factsOf(model).services.map((service) => ({ model, service })),
   );
   const said = services.map(async (one) => {
     const env = { PORT: `${server.port}` };

@@ -191,12 +191,13 @@ async function strike(trial: Trial, { lastsS, proxy, toxics }: NetworkFault) {
 }
 
 /** Whether all services are healthy, and nothing is open or owed since before that time. */
-async function isAsBefore({ campus, model }: Trial, since: string): Promise<boolean> {
-  const open = model === "streaming-kafka" ? "('placed')" : "('placed', 'reserved')";
+async function isAsBefore(trial: Trial, since: string): Promise<boolean> {
+  const { campus, facts } = trial;
+  const releases = "SELECT count(*) FROM releases WHERE owed_since < ?";
   const left = [
-    `SELECT count(*) AS n FROM orders WHERE status IN ${open} AND placed_at < ?`,
-    ...(model === "sync-rest" ? ["SELECT count(*) AS n FROM releases WHERE owed_since < ?"] : []),
-  ].map((sql) => count(campus.order, sql, since));
+    trial.openOrders(since),
+    ...(facts.broker ? [] : [count(campus.order, releases, since)]),
+  ];
   if (left.some((n) => n !== 0)) throw new Error(`left, and releases: ${left.join(", ")}`);
   const answers = await Promise.all(campus.services.map(({ url }) => fetch(`${url}/health`)));
   return answers.every(({ ok }) => ok);

@@ -4,7 +4,7 @@ import { count } from "@lab/lab/probes/databases";
 import type { Model } from "@lab/evidence/evidence";
 import { experiment, type Run } from "@lab/lab/experiment/experiment";
 import type { ServiceProcess } from "@lab/lab/services/processes";
-import { type Trial, trialOf } from "@lab/lab/experiment/trial";
+import { DOWNSTREAM_EFFECTS, type Trial, trialOf } from "@lab/lab/experiment/trial";
 import { eventually, nowUs, outage } from "@lab/lab/host/waiting";
 import { setFaults } from "@lab/lab/services/set-faults";
 import { answerOf } from "@lab/lab/load/history";
@@ -256,14 +256,13 @@ function markHeader(database: string, version: number): number {
 }
 
 /** How much a service had to store so far, and how much it has stored: each hears of its work from the one before it. */
-function workOf({ campus, model, operations }: Trial, service: ServiceProcess) {
+function workOf({ campus, facts, operations }: Trial, service: ServiceProcess) {
   const orders = count(campus.order, "SELECT count(*) FROM orders");
   if (service === campus.order) return { asked: operations.length, stored: orders };
   const reservations = count(campus.inventory, "SELECT count(*) FROM reservations");
   if (service === campus.inventory) return { asked: orders, stored: reservations };
-  return model === "streaming-kafka"
-    ? { asked: orders, stored: count(service, "SELECT sum(next_offset) FROM positions") }
-    : { asked: reservations, stored: count(service, "SELECT count(*) FROM notifications") };
+  const asked = facts.downstream === "analytics" ? orders : reservations;
+  return { asked, stored: count(service, DOWNSTREAM_EFFECTS[facts.downstream]) };
 }
 
 interface Row {

@@ -96,7 +96,8 @@ async function killedAndHealed(
   const lethal = killers.length * messages;
   const deaths = await supervise(service, async () => {
     const found = (await letters(trial)).length;
-    return found === lethal && allEnded(trial, ids.length);
+    // All but the killers' orders have ended, as the order service knows.
+    return found === lethal && trial.openOrders() <= ids.length;
   });
   run.progress(`${name}: died ${deaths} times`);
   await service.restart();
@@ -116,7 +117,7 @@ async function killedAndHealed(
   // Whoever can't hear of them knows less of those orders than the others.
   const ofOthers = Object.values(illegal).flatMap((some) => some.filter((id) => !ids.includes(id)));
   // What kills Analytics or the order service only the other of them knows.
-  const differ = trial.model === "streaming-kafka" && role !== "inventory";
+  const differ = trial.facts.downstream === "analytics" && role !== "inventory";
   run.holds(`${name}: the checker finds nothing illegal about the good orders`, ofOthers, []);
   run.holds(`${name}: metrics differ only by what was missed`, miscounted !== undefined, differ);
   run.holds(`${name}: of the orders only those are dead`, verdict.dead.toSorted(), ids.toSorted());
@@ -177,12 +178,6 @@ async function supervise(service: ServiceProcess, isDone: () => Promise<boolean>
     );
     if (!hasDied) return deaths;
   }
-}
-
-/** Whether all but the killers' orders have ended, as the order service knows. */
-function allEnded({ campus, model }: Trial, killers: number): boolean {
-  const ends = model === "streaming-kafka" ? "'placed'" : "'placed', 'reserved'";
-  return count(campus.order, `SELECT count(*) FROM orders WHERE status IN (${ends})`) <= killers;
 }
 
 /** Of an order's own event the bytes are known; of others at least that they are one. */

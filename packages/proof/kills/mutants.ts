@@ -6,6 +6,7 @@ import { type Verdict, type Violations, violations } from "@lab/lab/check/checke
 import type { Model, Table } from "@lab/evidence/evidence";
 import { experiment, type Run } from "@lab/lab/experiment/experiment";
 import { History, type Outcome } from "@lab/lab/load/history";
+import { factsOf } from "@lab/lab/services/model-facts";
 import type { ServiceProcess } from "@lab/lab/services/processes";
 import { startTrial, type Trial } from "@lab/lab/experiment/trial";
 import { eventually, settled } from "@lab/lab/host/waiting";
@@ -15,12 +16,6 @@ import { keepOrdering, noteRepeated, ownBroker } from "../common.ts";
 
 /** A mutant that shows nothing in so many rounds isn't caught. */
 const MOST_ROUNDS = 5;
-/**
- * For so long orders have to stand still that are expected to be lost. Where none
- * is, the trial's own patience costs nothing. A Kafka group may be without a member
- * for its session's 6 s.
- */
-const STUCK_MS = { "sync-rest": 3_000, "async-rabbitmq": 4_000, "streaming-kafka": 7_000 };
 /** Orders that a situation places at once. */
 export const SOME = 12;
 
@@ -79,6 +74,11 @@ type Breaks = Partial<Record<Kind, number | "any">>;
 interface Suite {
   model: Model;
   timeoutS: number;
+  /**
+   * For so long orders have to stand still that are expected to be lost. Where none is, the trial's
+   * own patience costs nothing.
+   */
+  stuckMs: number;
   /** Lists of situations; the lists go side by side. */
   lanes: MutantSituation[][];
   /** Those that hurt the broker, which the lists share. */
@@ -95,7 +95,7 @@ interface Finding {
 }
 
 /** Takes each protection away in a situation that needs it, and sees whether the checker finds what that breaks. */
-export function testMutants({ model, timeoutS, lanes, afterwards = [] }: Suite): void {
+export function testMutants({ model, timeoutS, stuckMs, lanes, afterwards = [] }: Suite): void {
   experiment(
     {
       name: "mutants",
@@ -108,11 +108,9 @@ export function testMutants({ model, timeoutS, lanes, afterwards = [] }: Suite):
       timeoutS,
     },
     async (run) => {
-      await using own =
-        model === "sync-rest"
-          ? undefined
-          : await ownBroker(run, model === "async-rabbitmq" ? "rabbitmq" : "kafka");
-      const proof = new MutantProof(run, own?.broker);
+      const needed = factsOf(model).broker?.name;
+      await using own = needed && (await ownBroker(run, needed));
+      const proof = new MutantProof(run, stuckMs, own?.broker);
       await Promise.all(
         lanes.map(async (lane) => {
           for (const situation of lane) await proof.prove(situation);
@@ -126,6 +124,7 @@ export function testMutants({ model, timeoutS, lanes, afterwards = [] }: Suite):
 
 class MutantProof {
   readonly #run: Run;
+  readonly #stuckMs: number;
   readonly #broker: Broker | undefined;
   readonly #findings: Finding[] = [];
   readonly #totals = {
@@ -142,8 +141,9 @@ class MutantProof {
   /** What was begun last in each of them. */
   readonly #queues: Promise<unknown>[] = [Promise.resolve(), Promise.resolve()];
 
-  constructor(run: Run, broker: Broker | undefined) {
+  constructor(run: Run, stuckMs: number, broker: Broker | undefined) {
     this.#run = run;
+    this.#stuckMs = stuckMs;
     this.#broker = broker;
   }
 
@@ -185,7 +185,7 @@ class MutantProof {
       // Only what is done to a model with a broker asks for it.
       await situation.happen(subjects, this.#broker as Broker);
       const verdicts = await Promise.all(
-        subjects.map((subject, n) => judged(subject, mutants[n] as Mutant)),
+        subjects.map((subject, n) => judged(subject, mutants[n] as Mutant, this.#stuckMs)),
       );
       for (const [n, verdict] of verdicts.entries()) this.#add(subjects[n] as Subject, verdict);
       const { model, operations } = (subjects[0] as Subject).trial;
@@ -353,9 +353,9 @@ function controlsTable(findings: Finding[]): Table {
   };
 }
 
-async function judged({ trial }: Subject, { breaks }: Mutant): Promise<Verdict> {
+async function judged({ trial }: Subject, { breaks }: Mutant, stuckMs: number): Promise<Verdict> {
   const loses = "lost" in breaks || "stuck" in breaks;
-  await trial.settle(120_000, loses ? STUCK_MS[trial.model] : undefined);
+  await trial.settle(120_000, loses ? stuckMs : undefined);
   return trial.verdict();
 }
 

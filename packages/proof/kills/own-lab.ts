@@ -4,7 +4,7 @@ import { basename, dirname, join } from "node:path";
 import { repoFolder } from "@lab/evidence/folders";
 import { hasKafkaJars, kafkaFolder } from "@lab/lab/brokers/kafka/kafka-jars";
 import { freePorts } from "@lab/lab/host/ports";
-import { SERVICES } from "@lab/lab/services/processes";
+import { models } from "@lab/evidence/experiments";
 
 /** What a command of the lab has come to. */
 interface Ended {
@@ -38,7 +38,7 @@ export async function ownLab(): Promise<OwnLab> {
   const copy = (name: string) =>
     cp(join(repoFolder, name), join(folder, name), { recursive: true, verbatimSymlinks: true });
   const files = ["package.json", "bunfig.toml", "tsconfig.json", "packages", "scripts"];
-  await Promise.all([...files, ...Object.keys(SERVICES)].map(copy));
+  await Promise.all([...files, ...models.map(({ model }) => model)].map(copy));
   await mkdir(join(folder, "node_modules"));
   for (const name of await readdir(join(repoFolder, "node_modules"))) {
     const path = join("node_modules", name);

@@ -109,7 +109,7 @@ const SUITE: Record<string, (subject: Subject) => Promise<Kept | undefined>> = {
     const { kitchen, items, user_id, status: end } = shown;
     return [
       { status, end, order: { kitchen, items, user_id } },
-      { status: its.answer, end: good(trial), order },
+      { status: its.answer, end: trial.facts.success, order },
     ];
   },
 
@@ -155,7 +155,7 @@ const SUITE: Record<string, (subject: Subject) => Promise<Kept | undefined>> = {
     await trial.place(orderOf(last, STOCK - 1));
     const answers = await atOnce(() => trial.place(orderOf(last)));
     const ends = await Promise.all(answers.map((answer) => ended(trial, answer.order_id ?? "")));
-    const won = ends.filter(({ status }) => status === good(trial)).length;
+    const won = ends.filter(({ status }) => status === trial.facts.success).length;
     return [
       { won, left: left(trial, last) },
       { won: 1, left: 0 },
@@ -232,12 +232,14 @@ const SUITE: Record<string, (subject: Subject) => Promise<Kept | undefined>> = {
   },
 
   "an unknown outcome is resolved, and asking again under its key is no second order": async ({
+    its,
     struck,
     trial,
   }) => {
     const { inventory, order } = trial.campus;
     struck.faults += 1;
-    const hung = trial.model === "sync-rest" ? inventory : order;
+    // Who answers with the result waits for Inventory.
+    const hung = its.answer === 201 ? inventory : order;
     await setFaults(hung, { hang: true });
     const orders = Array.from({ length: CLIENTS }, (_, n) => ({
       order: orderOf(shelf()),
@@ -382,11 +384,6 @@ function atOnce<T>(work: () => Promise<T>): Promise<T[]> {
   return Promise.all(Array.from({ length: CLIENTS }, work));
 }
 
-/** What a good order ends as. */
-function good({ model }: Trial): Order["status"] {
-  return model === "streaming-kafka" ? "reserved" : "confirmed";
-}
-
 async function look(url: string, orderId: string): Promise<Order> {
   return (await (await fetch(`${url}/orders/${orderId}`)).json()) as Order;
 }
@@ -397,7 +394,7 @@ function ended(trial: Trial, orderId: string): Promise<Order> {
     `order ${orderId} ends`,
     async () => {
       const order = await look(trial.campus.order.url, orderId);
-      if (order.status === "failed" || order.status === good(trial)) return order;
+      if (order.status === "failed" || order.status === trial.facts.success) return order;
       throw new Error(order.status);
     },
     { everyMs: 10 },
@@ -412,7 +409,7 @@ async function statuses(trial: Trial, orderId: string): Promise<string[]> {
     async () => {
       const { status } = await look(trial.campus.order.url, orderId);
       seen.push(status);
-      return status === "failed" || status === good(trial);
+      return status === "failed" || status === trial.facts.success;
     },
     { everyMs: 1 },
   );

@@ -1,7 +1,9 @@
+import { models } from "@lab/evidence/experiments";
 import { expect, test } from "bun:test";
-import { LINKS, stormSchedule, TOXICS } from "./storm-schedule.ts";
+import { factsOf } from "@lab/lab/services/model-facts";
+import { stormSchedule, TOXICS } from "./storm-schedule.ts";
 
-const MODELS = ["sync-rest", "async-rabbitmq", "streaming-kafka"] as const;
+const MODELS = models.map(({ model }) => model);
 
 test("the same seed, length and model give the same storm, and another of them another", () => {
   const one = stormSchedule(7, 2, "async-rabbitmq");
@@ -34,12 +36,13 @@ test("a storm without a strike, or without an end, is refused", () => {
 test("a storm of half an hour strikes every target, and with all that there is", () => {
   for (const model of MODELS) {
     const strikes = stormSchedule(1, 30, model);
-    const broker = model === "sync-rest" ? [] : ["broker kill", "broker pause"];
+    const { broker, links } = factsOf(model);
+    const ofBroker = broker ? ["broker kill", "broker pause"] : [];
     const kinds = new Set(strikes.map(({ kind, target }) => `${target} ${kind}`));
-    const expected = LINKS[model].flatMap((link) =>
+    const expected = links.flatMap((link) =>
       [...Object.keys(TOXICS), "down"].map((kind) => `${link} ${kind}`),
     );
-    for (const one of [...expected, ...broker]) expect(kinds).toContain(one);
+    for (const one of [...expected, ...ofBroker]) expect(kinds).toContain(one);
   }
 });
 

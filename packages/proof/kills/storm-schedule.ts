@@ -1,6 +1,6 @@
 import { draw } from "@lab/workflow/random";
 import type { Model } from "@lab/evidence/evidence";
-import { SERVICES } from "@lab/lab/services/processes";
+import { factsOf } from "@lab/lab/services/model-facts";
 import type { ToxicRequest } from "@lab/lab/proxy/toxics";
 
 /** One thing that strikes one target for a while; nothing else strikes it meanwhile. */
@@ -53,13 +53,6 @@ const OF_BROKER: Weather = {
   ],
 };
 
-/** What stands between the services, or before the broker. */
-export const LINKS: Record<Model, readonly string[]> = {
-  "sync-rest": ["order - inventory", "order - notification"],
-  "async-rabbitmq": ["services - rabbitmq"],
-  "streaming-kafka": ["services - kafka"],
-};
-
 /** The toxics of a link's kind of strike. */
 export const TOXICS: Record<string, ToxicRequest[]> = {
   latency: [
@@ -88,11 +81,12 @@ const CALM_S = 3;
  * too short for any.
  */
 export function stormSchedule(seed: number, minutes: number, model: Model): Strike[] {
+  const { broker, links, services } = factsOf(model);
   const targets: [string, Weather][] = [
-    ...SERVICES[model].map((name): [string, Weather] => [name, OF_SERVICE]),
-    ...LINKS[model].map((name): [string, Weather] => [name, OF_LINK]),
+    ...services.map((name): [string, Weather] => [name, OF_SERVICE]),
+    ...links.map((name): [string, Weather] => [name, OF_LINK]),
   ];
-  if (model !== "sync-rest") targets.push(["broker", OF_BROKER]);
+  if (broker) targets.push(["broker", OF_BROKER]);
   const end_s = minutes * 60 - CALM_S;
   const strikes = targets
     .flatMap(([target, weather]) =>

@@ -37,7 +37,7 @@ const LIVE_S = labLiveS ?? (process.stderr.isTTY ? 1 : 10);
 /** A model with everything in reach that a storm may strike. */
 export interface Ground extends AsyncDisposable {
   trial: Trial;
-  /** By the names of LINKS. */
+  /** By the names that the model's facts have for them. */
   links: Record<string, FaultProxy>;
   broker?: Broker;
 }

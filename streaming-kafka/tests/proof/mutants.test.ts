@@ -239,6 +239,8 @@ function lagOf({ broker }: Trial, group: string): Promise<number> {
 testMutants({
   model: "streaming-kafka",
   timeoutS: 400,
+  // A group may be without a member for its session's 6 s.
+  stuckMs: 7_000,
   lanes: [
     [REPLAYED_LATER],
     [KILLED_WITH_RECORDS, FAILS_FOR_EVER, CUT_BEFORE_REPLAY],

@@ -1,0 +1,41 @@
+import type { PROBLEMS } from "@lab/contracts/problem";
+import type { Model } from "@lab/evidence/evidence";
+import { repoFolder } from "@lab/evidence/folders";
+import { join } from "node:path";
+
+/** What the lab has to know of a model before it can start it, strike it and judge it. */
+export interface ModelFacts {
+  /** The names of its services' files: who takes the order, who reserves stock, and who works on what comes of it. */
+  services: readonly [order: string, inventory: string, downstream: string];
+  /** What the downstream service does: it tells the customer, or counts. */
+  downstream: "notification" | "analytics";
+  /** Whether a client may ask the order service for a stream of orders (`POST /orders/bulk`). */
+  takesBulks: boolean;
+  /** Between the services; undefined where they call each other. */
+  broker?: RabbitmqFacts | KafkaFacts;
+  /** The services that the order service calls, each by the variable that has its URL. */
+  calls: Readonly<Record<string, string>>;
+  /** The lines between the services, or to the broker, where a proof may put a proxy. */
+  links: readonly string[];
+  /** What a good order ends as. Any other ends as `failed`. */
+  success: "reserved" | "confirmed";
+  /** Why an order may fail though Inventory has never refused it. */
+  givenUp: readonly (keyof typeof PROBLEMS)[];
+  /** Attempts at a message, until it is dead. */
+  maxAttempts: number;
+}
+
+interface RabbitmqFacts {
+  name: "rabbitmq";
+}
+
+interface KafkaFacts {
+  name: "kafka";
+}
+
+/** The facts of a model: each gives its own, in `tests/model.ts`. */
+export function factsOf(model: Model): ModelFacts {
+  // Loaded by its path, since a package knows no model; and at once, so that who asks need not wait.
+  const { MODEL } = require(join(repoFolder, model, "tests/model.ts")) as { MODEL: ModelFacts };
+  return MODEL;
+}

@@ -1,0 +1,14 @@
+/** What the lab has to know of the synchronous model. */
+import type { ModelFacts } from "@lab/lab/services/model-facts";
+
+export const MODEL: ModelFacts = {
+  services: ["order-service", "inventory-service", "notification-service"],
+  downstream: "notification",
+  takesBulks: false,
+  calls: { INVENTORY_URL: "inventory-service", NOTIFICATION_URL: "notification-service" },
+  links: ["order - inventory", "order - notification"],
+  success: "confirmed",
+  givenUp: ["inventory_error", "inventory_timeout", "inventory_unreachable"],
+  // What a service owes another it tries until it has an answer.
+  maxAttempts: Infinity,
+};
