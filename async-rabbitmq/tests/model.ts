@@ -6,7 +6,7 @@ export const MODEL: ModelFacts = {
   services: ["order-service", "inventory-service", "notification-service"],
   downstream: "notification",
   takesBulks: false,
-  broker: { name: "rabbitmq" },
+  broker: { name: "rabbitmq", concurrency: 1 },
   calls: {},
   links: ["services - rabbitmq"],
   success: "confirmed",

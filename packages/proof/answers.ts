@@ -1,27 +1,17 @@
 import type { PlaceOrder } from "@lab/contracts/order";
+import { PROBLEMS } from "@lab/contracts/problem";
 import { isOffMenu } from "@lab/lab/check/checker";
 import type { Model } from "@lab/evidence/evidence";
+import { PROMISES } from "@lab/evidence/promises";
 import type { Operation } from "@lab/lab/load/history";
 import { answerOf } from "@lab/lab/load/history";
+import { factsOf } from "@lab/lab/services/model-facts";
 
 /** What the client of an order is told while all is well: an order for what isn't on the menu is among them. */
-export const GOOD_ANSWERS: Record<Model, string[]> = {
-  "sync-rest": ["ok 201", "failed 409 unknown_item"],
-  "async-rabbitmq": ["ok 202"],
-  "streaming-kafka": ["ok 202"],
-};
-
-/** What each model may tell the client of an order while services, brokers and links are away. */
-const LEGAL: Record<Model, readonly string[]> = {
-  "sync-rest": [
-    "ok 201",
-    "failed 502 inventory_error",
-    "failed 503 inventory_unreachable",
-    "failed 504 inventory_timeout",
-  ],
-  "async-rabbitmq": ["ok 202"],
-  "streaming-kafka": ["ok 202"],
-};
+export function goodAnswers(model: Model): string[] {
+  const { answer } = PROMISES[model];
+  return answer === 201 ? ["ok 201", "failed 409 unknown_item"] : ["ok 202"];
+}
 
 /**
  * The answers that no client may get, but for those that are legal `here`: each kind, and how often.
@@ -41,9 +31,13 @@ export function illegalAnswers(
 function isLegal(model: Model, operation: Operation): boolean {
   const { code, key, outcome, request, status } = operation;
   if (outcome === "unknown") return status === undefined;
-  const answer = answerOf(operation);
-  if (answer === "failed connection_refused" || LEGAL[model].includes(answer)) return true;
-  if (model !== "sync-rest" || status !== 409) return false;
+  const { answer } = PROMISES[model];
+  // Services, brokers and links may be away.
+  const givenUp = factsOf(model).givenUp.map((why) => `failed ${PROBLEMS[why].status} ${why}`);
+  const legal = [`ok ${answer}`, "failed connection_refused", ...givenUp];
+  if (legal.includes(answerOf(operation))) return true;
+  // Only who has the result can refuse because of it.
+  if (answer !== 201 || status !== 409) return false;
   if (code === "order_in_progress") return key !== undefined;
   return code === "unknown_item" && isOffMenu(request as PlaceOrder);
 }

@@ -1,4 +1,5 @@
 /** Bad input of every kind, sent to every route; see `testBadInput` for the method. */
 import { testBadInput } from "@lab/lab/experiment/bad-input";
+import { INPUT } from "./input.ts";
 
-testBadInput("streaming-kafka");
+testBadInput("streaming-kafka", INPUT);

@@ -2,9 +2,11 @@
 import { testHostileInput } from "@lab/proof/input/hostile-input";
 import { Rabbitmq } from "@lab/lab/probes/rabbitmq-tools";
 import { deadQueue, topology } from "../../topology.ts";
+import { INPUT } from "../input.ts";
 
 testHostileInput({
   model: "async-rabbitmq",
+  input: INPUT,
   sources({ namespace }) {
     const { inventoryQueue, notificationQueue, orderQueue } = topology(namespace);
     return [

@@ -1,4 +1,4 @@
 /** Services and RabbitMQ killed under `scripts/lab up`, and brought back by it. */
 import { testRevival } from "@lab/proof/kills/revival";
 
-testRevival({ model: "async-rabbitmq", name: "async", broker: "rabbitmq", end: "confirmed" });
+testRevival({ model: "async-rabbitmq", name: "async" });

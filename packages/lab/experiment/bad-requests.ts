@@ -1,9 +1,7 @@
-import { PlaceOrder, Release, Reserve, Send } from "@lab/contracts/order";
+import { PlaceOrder } from "@lab/contracts/order";
 import { PROBLEMS, ProblemBody } from "@lab/contracts/problem";
-import { BulkRequest } from "@lab/contracts/bulk";
 import type { TSchema } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
-import type { Model } from "@lab/evidence/evidence";
 
 /** A request that a service must refuse, and how. */
 export interface BadRequest {
@@ -157,7 +155,7 @@ function badPages(path: string): BadRequest[] {
 }
 
 /** What the service that takes orders refuses, in all three models. */
-const BAD_ORDERS: BadRequest[] = [
+export const BAD_ORDERS: BadRequest[] = [
   ...EVERY_SERVICE,
   ...notJson("/order"),
   ...wrongFields(
@@ -207,7 +205,7 @@ const BAD_ORDERS: BadRequest[] = [
 ];
 
 /** What Inventory refuses in all three models: it has these routes in each. */
-const BAD_LOOK_UPS: BadRequest[] = [
+export const BAD_LOOK_UPS: BadRequest[] = [
   ...EVERY_SERVICE,
   {
     name: "an unknown order id",
@@ -224,7 +222,7 @@ const BAD_LOOK_UPS: BadRequest[] = [
 ];
 
 /** What only the REST model's Inventory has: commands. */
-const BAD_RESERVATIONS: BadRequest[] = [
+export const BAD_RESERVATIONS: BadRequest[] = [
   ...notJson("/reserve"),
   ...notJson("/release"),
   ...wrongFields(
@@ -239,7 +237,7 @@ const BAD_RESERVATIONS: BadRequest[] = [
   ...wrongFields("/release", {}, { order_id: BAD_IDS }),
 ];
 
-const BAD_SENDS: BadRequest[] = [
+export const BAD_SENDS: BadRequest[] = [
   ...notJson("/send"),
   ...wrongFields(
     "/send",
@@ -252,9 +250,12 @@ const BAD_SENDS: BadRequest[] = [
   ),
 ];
 
-const BAD_NOTIFICATION_PAGES: BadRequest[] = [...EVERY_SERVICE, ...badPages("/notifications")];
+export const BAD_NOTIFICATION_PAGES: BadRequest[] = [
+  ...EVERY_SERVICE,
+  ...badPages("/notifications"),
+];
 
-const BAD_BULKS: BadRequest[] = [
+export const BAD_BULKS: BadRequest[] = [
   ...notJson("/orders/bulk"),
   ...wrongFields(
     "/orders/bulk",
@@ -276,7 +277,7 @@ const BAD_BULKS: BadRequest[] = [
   },
 ];
 
-const BAD_REPLAYS: BadRequest[] = [
+export const BAD_REPLAYS: BadRequest[] = [
   ...EVERY_SERVICE,
   { name: "no replay yet", method: "GET", path: "/replay", code: "not_found" },
   {
@@ -289,40 +290,24 @@ const BAD_REPLAYS: BadRequest[] = [
   },
 ];
 
-/** What each model's order service, Inventory and downstream service must refuse. */
-export const BAD_REQUESTS: Record<
-  Model,
-  [order: BadRequest[], inventory: BadRequest[], downstream: BadRequest[]]
-> = {
-  "sync-rest": [
-    BAD_ORDERS,
-    [...BAD_LOOK_UPS, ...BAD_RESERVATIONS],
-    [...BAD_NOTIFICATION_PAGES, ...BAD_SENDS],
-  ],
-  "async-rabbitmq": [BAD_ORDERS, BAD_LOOK_UPS, BAD_NOTIFICATION_PAGES],
-  "streaming-kafka": [[...BAD_ORDERS, ...BAD_BULKS], BAD_LOOK_UPS, BAD_REPLAYS],
-};
-
 /** A route that takes JSON, and what. */
 export interface JsonRoute {
-  service: "order" | "inventory" | "downstream";
+  service: Role;
   path: string;
   body: TSchema;
 }
 
-const ORDER_ROUTE: JsonRoute = { service: "order", path: "/order", body: PlaceOrder };
+export const ORDER_ROUTE: JsonRoute = { service: "order", path: "/order", body: PlaceOrder };
 
-/** Those of each model, beside `/faults`. */
-export const JSON_ROUTES: Record<Model, JsonRoute[]> = {
-  "sync-rest": [
-    ORDER_ROUTE,
-    { service: "inventory", path: "/reserve", body: Reserve },
-    { service: "inventory", path: "/release", body: Release },
-    { service: "downstream", path: "/send", body: Send },
-  ],
-  "async-rabbitmq": [ORDER_ROUTE],
-  "streaming-kafka": [ORDER_ROUTE, { service: "order", path: "/orders/bulk", body: BulkRequest }],
-};
+type Role = "order" | "inventory" | "downstream";
+
+/** What bad input of every kind is tried on: each model gives its own. */
+export interface InputTable {
+  /** What each service must refuse. */
+  bad: Record<Role, readonly BadRequest[]>;
+  /** The routes that take JSON, beside `/faults`. */
+  routes: readonly JsonRoute[];
+}
 
 /** Sends it, and says in one line what is wrong with the answer; undefined when it was refused as it should. */
 export async function complaint(url: string, bad: BadRequest): Promise<string | undefined> {

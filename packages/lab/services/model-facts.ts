@@ -27,10 +27,14 @@ export interface ModelFacts {
 
 interface RabbitmqFacts {
   name: "rabbitmq";
+  /** Messages that Inventory works on at a time. */
+  concurrency: number;
 }
 
 interface KafkaFacts {
   name: "kafka";
+  /** Records that Inventory works on at a time. */
+  concurrency: number;
 }
 
 /** The facts of a model: each gives its own, in `tests/model.ts`. */

@@ -1,4 +1,4 @@
-import { GOOD_ANSWERS } from "../answers.ts";
+import { goodAnswers } from "../answers.ts";
 import { noteCounts } from "../common.ts";
 import { type Verdict, violations } from "@lab/lab/check/checker";
 import type { Definition, Run } from "@lab/lab/experiment/experiment";
@@ -208,7 +208,7 @@ function report(run: Run, trial: Trial, seen: readonly Seen[], verdict: Verdict)
   const ends = completionsMs(trial);
   const lost = new Set([...verdict.lost, ...verdict.stuck]);
   const doubled = new Set(verdict.doubled);
-  const good = GOOD_ANSWERS[trial.model];
+  const good = goodAnswers(trial.model);
   const told = seen.map(({ fault, ...at }, n) => {
     const { answers = [], delaysMs = 0, name, repeats = false } = fault;
     const nextUs = seen[n + 1]?.beganUs ?? Number.POSITIVE_INFINITY;

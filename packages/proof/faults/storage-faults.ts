@@ -8,6 +8,7 @@ import { DOWNSTREAM_EFFECTS, type Trial, trialOf } from "@lab/lab/experiment/tri
 import { eventually, nowUs, outage } from "@lab/lab/host/waiting";
 import { setFaults } from "@lab/lab/services/set-faults";
 import { answerOf } from "@lab/lab/load/history";
+import { goodAnswers } from "../answers.ts";
 import { answersTable, judge, keepOrdering, type Ordering, timed } from "../common.ts";
 import { SMALL_MIB, type SmallDisk, smallDisk } from "./small-disk.ts";
 
@@ -32,33 +33,16 @@ const FELT_TIMEOUT_MS = 20_000;
 /** There the services are dead, and refuse nobody. */
 const TORN_LOG = "torn write-ahead log";
 
-/** What may be said to an order meanwhile, by model; anything else is not clear. */
-const CLEAR: Record<Model, readonly string[]> = {
-  "sync-rest": [
-    "ok 201",
-    // Stored, but its end couldn't be: it is taken up again.
-    "ok 202",
-    "failed 409 unknown_item",
-    "failed 502 inventory_error",
-    "failed 503 store_unavailable",
-    "failed 504 inventory_timeout",
-  ],
-  "async-rabbitmq": ["ok 202", "failed 503 store_unavailable"],
-  "streaming-kafka": ["ok 202", "failed 503 store_unavailable"],
-};
-/** And where services end. */
-const CLEAR_WITHOUT: Record<Model, readonly string[]> = {
-  "sync-rest": [
-    "failed 503 inventory_unreachable",
-    "failed connection_refused",
-    "unknown connection_reset",
-  ],
-  "async-rabbitmq": ["failed connection_refused", "unknown connection_reset"],
-  "streaming-kafka": ["failed connection_refused", "unknown connection_reset"],
-};
+/** What may be said to an order meanwhile, beside what every model may say; anything else is not clear. */
+interface ClearAnswers {
+  /** Where the services go on. */
+  up: readonly string[];
+  /** Where some have ended. */
+  down: readonly string[];
+}
 
 /** The disk under a service's database fails in every way that can be arranged. */
-export function testStorageFaults(model: Model): void {
+export function testStorageFaults(model: Model, own: ClearAnswers = { up: [], down: [] }): void {
   experiment(
     {
       name: "storage-faults",
@@ -86,7 +70,7 @@ export function testStorageFaults(model: Model): void {
       const rows: Row[] = [];
       const strike = async (fault: string, struck: readonly ServiceProcess[], work: Work) => {
         run.progress(`${fault}: ${struck.map(({ name }) => name).join(", ")}`);
-        rows.push(await strikeOnce(trial, orders, fault, struck, work));
+        rows.push(await strikeOnce({ trial, orders, own }, fault, struck, work));
       };
       for (const service of services) {
         // The disk must fail in the middle of orders, too: after they are stored, before they end.
@@ -281,8 +265,7 @@ interface Row {
 }
 
 async function strikeOnce(
-  trial: Trial,
-  orders: Ordering,
+  { orders, own, trial }: { trial: Trial; orders: Ordering; own: ClearAnswers },
   fault: string,
   struck: readonly ServiceProcess[],
   work: Work,
@@ -314,7 +297,8 @@ async function strikeOnce(
   const pids = trial.campus.services.map(({ pid }) => pid);
   const { tookMs, value: kills } = await timed(() => work(untilFelt));
   const stopped = trial.campus.services.some(({ pid }, n) => pid !== pids[n]);
-  const clear = [...CLEAR[trial.model], ...(stopped ? CLEAR_WITHOUT[trial.model] : [])];
+  const clear = [...goodAnswers(trial.model), REFUSED, ...own.up];
+  if (stopped) clear.push("failed connection_refused", "unknown connection_reset", ...own.down);
   const liftedUs = nowUs();
   const alive = await Promise.allSettled(trial.campus.services.map((one) => one.healthy()));
   await eventually("an order is accepted again", async () => (await trial.send()).kind === "ok");

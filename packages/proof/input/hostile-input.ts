@@ -5,17 +5,12 @@ import { PROBLEMS } from "@lab/contracts/problem";
 import { Value } from "@sinclair/typebox/value";
 import fc from "fast-check";
 import { nearlyAnOrder } from "@lab/lab/experiment/bad-input";
-import {
-  BAD_REQUESTS,
-  complaint,
-  JSON_ROUTES,
-  type JsonRoute,
-} from "@lab/lab/experiment/bad-requests";
+import { complaint, type InputTable, type JsonRoute } from "@lab/lab/experiment/bad-requests";
 import type { Model } from "@lab/evidence/evidence";
 import { experiment, type Run } from "@lab/lab/experiment/experiment";
 import { closedLoop, latencies, type LoadResult, post } from "@lab/lab/load/load";
 import { type Trial, trialOf } from "@lab/lab/experiment/trial";
-import { GOOD_ANSWERS } from "../answers.ts";
+import { goodAnswers } from "../answers.ts";
 import { judge, keepOrdering, PATIENT } from "../common.ts";
 import { sample } from "@lab/lab/host/waiting";
 import { holdsBounded, memoryMib, MOST_MEMORY_MIB } from "./memory.ts";
@@ -43,9 +38,10 @@ interface Source {
 
 export interface HostilePlan {
   model: Model;
+  input: InputTable;
   /** What only LAB_FAULTS=on has, beside /faults: service, method and path. */
   hidden?: ["downstream", string, string][];
-  /** Where messages come from; none for sync-rest. */
+  /** Where messages come from; none where the services call each other. */
   sources?: (trial: Trial) => Source[];
   /** Writes messages there as they are. */
   put?: (trial: Trial, source: string, messages: Buffer[]) => Promise<void>;
@@ -112,7 +108,7 @@ export function testHostileInput(plan: HostilePlan): void {
         ...answered,
         ...written,
         ...stalled,
-        await badRequests(trial),
+        await badRequests(trial, plan.input),
         await hidden(trial, plan),
         ...(await floods(order.url)),
       ];
@@ -199,8 +195,7 @@ async function holdOpen(url: string) {
 
 type Requests = { route: JsonRoute; bodies: unknown[] }[];
 
-function generateRequests(seed: number, { model, sources }: HostilePlan): Requests {
-  const routes = JSON_ROUTES[model];
+function generateRequests(seed: number, { input: { routes }, sources }: HostilePlan): Requests {
   const count = Math.round((GENERATED * (sources ? 0.6 : 1)) / routes.length);
   const nasty = NASTY.map((text) => JSON.parse(text) as unknown);
   const arbitrary = fc.oneof(
@@ -323,14 +318,14 @@ function nearlyAnEvent(): fc.Arbitrary<Uint8Array> {
   );
 }
 
-async function badRequests({ campus, model }: Trial): Promise<Wave> {
+async function badRequests({ campus }: Trial, { bad }: InputTable): Promise<Wave> {
   const wrong: string[] = [];
   let sent = 0;
-  for (const [n, list] of BAD_REQUESTS[model].entries()) {
+  for (const role of ["order", "inventory", "downstream"] as const) {
     // Without LAB_FAULTS there is nothing at that path: see `hidden`.
-    for (const bad of list.filter(({ path }) => path !== "/faults")) {
+    for (const request of bad[role].filter(({ path }) => path !== "/faults")) {
       sent += 1;
-      const found = await complaint(campus.services[n]!.url, bad);
+      const found = await complaint(campus[role].url, request);
       if (found) wrong.push(found);
     }
   }
@@ -426,7 +421,7 @@ function conclude(run: Run, waves: readonly Wave[], told: LoadResult, model: Mod
   for (const { kind, wrong } of waves) run.holds(`${kind}: refused as it should be`, wrong, []);
   run.holds(
     "every honest order got its answer",
-    Object.keys(told.answers).filter((answer) => !GOOD_ANSWERS[model].includes(answer)),
+    Object.keys(told.answers).filter((answer) => !goodAnswers(model).includes(answer)),
     [],
   );
 }

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Model } from "@lab/evidence/evidence";
 import { experiment, type Run } from "@lab/lab/experiment/experiment";
 import type { Operation } from "@lab/lab/load/history";
+import { factsOf } from "@lab/lab/services/model-facts";
 import type { ServiceProcess } from "@lab/lab/services/processes";
 import { trialOf } from "@lab/lab/experiment/trial";
 import { eventually, nowUs, sample, type Sampler } from "@lab/lab/host/waiting";
@@ -23,12 +24,11 @@ const MOST_RECOVERY_MS = 2_000;
 
 /** What Inventory takes of the orders that wait for it at a broker: fewer than are accepted. */
 const TAKEN_PER_S = 200;
-/** How many it works on at a time: one, or one of each of Kafka's partitions. */
-const AT_A_TIME = { "sync-rest": 0, "async-rabbitmq": 1, "streaming-kafka": 6 };
 
 /** Twice as many orders as the order service can take, for a while. */
 export function testOverload(model: Model): void {
-  const throttleMs = (1_000 / TAKEN_PER_S) * AT_A_TIME[model];
+  const { concurrency = 0 } = factsOf(model).broker ?? {};
+  const throttleMs = (1_000 / TAKEN_PER_S) * concurrency;
   const queued = throttleMs > 0;
   experiment(
     {

@@ -1,9 +1,9 @@
 import { join } from "node:path";
-import { type BrokerName } from "@lab/lab/brokers/broker";
 import { attachBroker } from "@lab/lab/brokers/brokers";
 import type { Model } from "@lab/evidence/evidence";
 import { experiment } from "@lab/lab/experiment/experiment";
 import { QUEUE_SETTLES_S } from "@lab/lab/brokers/rabbitmq";
+import { factsOf } from "@lab/lab/services/model-facts";
 import { eventually, outage } from "@lab/lab/host/waiting";
 import { ownLab } from "./own-lab.ts";
 
@@ -15,13 +15,13 @@ interface RevivalPlan {
   model: Model;
   /** As `scripts/lab up` calls it. */
   name: string;
-  broker: BrokerName;
-  /** The status in which an order ends. */
-  end: string;
 }
 
 /** What a person has started with `scripts/lab up` ends by itself, broker included, and is brought back. */
-export function testRevival({ broker, end, model, name }: RevivalPlan): void {
+export function testRevival({ model, name }: RevivalPlan): void {
+  const facts = factsOf(model);
+  const broker = facts.broker!.name;
+  const end = facts.success;
   experiment(
     {
       name: "revival",

@@ -2,9 +2,11 @@
 import { countRecords, produceRaw, withAdmin } from "@lab/lab/probes/kafka-tools";
 import { testHostileInput } from "@lab/proof/input/hostile-input";
 import { topics } from "../../topics.ts";
+import { INPUT } from "../input.ts";
 
 testHostileInput({
   model: "streaming-kafka",
+  input: INPUT,
   hidden: [["downstream", "POST", "/replay"]],
   sources({ namespace }) {
     const { inventoryEvents, orderEvents } = topics(namespace);

@@ -1,4 +1,4 @@
 /** Services and Kafka killed under `scripts/lab up`, and brought back by it. */
 import { testRevival } from "@lab/proof/kills/revival";
 
-testRevival({ model: "streaming-kafka", name: "stream", broker: "kafka", end: "reserved" });
+testRevival({ model: "streaming-kafka", name: "stream" });
