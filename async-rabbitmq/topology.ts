@@ -9,7 +9,7 @@ export const DELIVERY_LIMIT = 5;
  * RabbitMQ's own limit, for a message that ends its consumer before that can count. It counts every
  * look at the message, too: far more than anybody takes.
  */
-const BROKERS_LIMIT = 100;
+export const BROKERS_LIMIT = 100;
 
 /** How each event is addressed on the topic exchange. */
 export const ROUTING_KEYS: Record<EventType, string> = {

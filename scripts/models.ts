@@ -1,6 +1,6 @@
 import type { BrokerName } from "@lab/lab/brokers/broker";
 import type { Model } from "@lab/evidence/evidence";
-import { factsOf } from "@lab/lab/services/model-facts";
+import { factsOf } from "@lab/lab/brokers/model-facts";
 
 interface Started {
   model: Model;

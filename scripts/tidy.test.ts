@@ -54,6 +54,16 @@ test("packages import neither models nor scripts", () => {
   expect(broken).toEqual([]);
 });
 
+test("the lab and its proofs ask a model for its facts, and don't tell models apart by name", () => {
+  const name = `"(${MODELS.join("|")})"`;
+  const tells = new RegExp(`[!=]==\\s*${name}|case ${name}|${name}:`);
+  const broken = files
+    .filter(({ path }) => /^packages\/(lab|proof)\//.test(path))
+    .filter(({ text }) => tells.test(text))
+    .map(({ path }) => path);
+  expect(broken).toEqual([]);
+});
+
 /** What each room of the lab may import beside itself and what a service is made of; what stands further up may import what stands below. */
 const ROOMS = [
   "packages/evidence",

@@ -1,12 +1,25 @@
 /** What the lab has to know of the asynchronous model. */
-import type { ModelFacts } from "@lab/lab/services/model-facts";
-import { DELIVERY_LIMIT } from "../topology.ts";
+import type { ModelFacts, RabbitmqFacts } from "@lab/lab/brokers/model-facts";
+import { BROKERS_LIMIT, DELIVERY_LIMIT, topology } from "../topology.ts";
+
+const { inventoryQueue, notificationQueue, orderQueue } = topology("");
+
+export const BROKER: RabbitmqFacts = {
+  name: "rabbitmq",
+  queues: {
+    [inventoryQueue]: ["OrderPlaced"],
+    [notificationQueue]: ["InventoryReserved"],
+    [orderQueue]: ["InventoryReserved", "InventoryFailed", "ConfirmationSent"],
+  },
+  maxDeliveries: BROKERS_LIMIT + 1,
+  concurrency: 1,
+};
 
 export const MODEL: ModelFacts = {
   services: ["order-service", "inventory-service", "notification-service"],
   downstream: "notification",
   takesBulks: false,
-  broker: { name: "rabbitmq", concurrency: 1 },
+  broker: BROKER,
   calls: {},
   links: ["services - rabbitmq"],
   success: "confirmed",

@@ -2,14 +2,14 @@
 import { count, read } from "@lab/lab/probes/databases";
 import { setFaults } from "@lab/lab/services/set-faults";
 import type { Broker } from "@lab/lab/brokers/broker";
-import { DeadLetters, letterText, SOURCES } from "@lab/lab/probes/dead-letters";
-import type { DeadLetter, SourceQueue } from "@lab/lab/probes/dead-letters";
+import { type DeadLetter, DeadLetters, letterText } from "@lab/lab/probes/dead-letters";
 import { experiment, type Run } from "@lab/lab/experiment/experiment";
 import { repoFolder } from "@lab/evidence/folders";
 import { placeOrder } from "@lab/lab/load/load";
 import type { ServiceProcess } from "@lab/lab/services/processes";
 import { eventually } from "@lab/lab/host/waiting";
-import { DELIVERY_LIMIT, topology } from "../topology.ts";
+import { DELIVERY_LIMIT } from "../topology.ts";
+import { BROKER } from "./model.ts";
 import {
   deadCounts,
   holdsClean,
@@ -38,14 +38,8 @@ experiment(
   async (run) => {
     const broker = await run.broker("rabbitmq");
     await using lab = await startLab(run, broker);
-    await using dead = await DeadLetters.open(broker.address, run.namespace);
+    await using dead = await DeadLetters.open(broker.address, run.namespace, BROKER);
     const { campus, names } = lab;
-    const { inventoryQueue, notificationQueue, orderQueue } = topology("");
-    run.holds("dlq knows the topology's queues", Object.keys(SOURCES), [
-      inventoryQueue,
-      notificationQueue,
-      orderQueue,
-    ]);
 
     const spoilt = await spoiltOrders(run, lab);
     const good = await behindDead(run, lab, campus.inventory, names.inventoryQueue, (poison) =>
@@ -167,7 +161,7 @@ async function whileAlive(run: Run, lab: Lab): Promise<string[]> {
 async function holdsDead(run: Run, dead: DeadLetters): Promise<DeadLetter[]> {
   const expected = POISONS.map(({ kind, reason }) => `${kind}: ${reason}, rejected`);
   const letters: DeadLetter[] = [];
-  for (const queue of Object.keys(SOURCES) as SourceQueue[]) {
+  for (const queue of Object.keys(BROKER.queues)) {
     const found = await eventually(`dead letters of ${queue}`, async () => {
       const list = await dead.list(queue);
       return list.length >= POISONS.length && list;

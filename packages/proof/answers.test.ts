@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { models } from "@lab/evidence/experiments";
 import type { Operation } from "@lab/lab/load/history";
 import { illegalAnswers } from "./answers.ts";
 
@@ -15,7 +16,7 @@ test("a refused connection and no answer are legal everywhere, a bug's answer no
     operation({ status: 500, code: "internal_error" }),
     operation({ status: 500, code: "internal_error" }),
   ];
-  for (const model of ["sync-rest", "async-rabbitmq", "streaming-kafka"] as const) {
+  for (const { model } of models) {
     expect(illegalAnswers(model, operations)).toEqual(["2 failed 500 internal_error"]);
   }
 });

@@ -5,7 +5,7 @@ import type { Model } from "@lab/evidence/evidence";
 import { PROMISES } from "@lab/evidence/promises";
 import type { Operation } from "@lab/lab/load/history";
 import { answerOf } from "@lab/lab/load/history";
-import { factsOf } from "@lab/lab/services/model-facts";
+import { factsOf } from "@lab/lab/brokers/model-facts";
 
 /** What the client of an order is told while all is well: an order for what isn't on the menu is among them. */
 export function goodAnswers(model: Model): string[] {

@@ -2,7 +2,7 @@ import { type Broker, type BrokerName } from "@lab/lab/brokers/broker";
 import { startOwn } from "@lab/lab/brokers/brokers";
 import { type Verdict, violations } from "@lab/lab/check/checker";
 import { repeatedIn } from "@lab/lab/services/logs";
-import { factsOf } from "@lab/lab/services/model-facts";
+import { factsOf } from "@lab/lab/brokers/model-facts";
 import type { Run } from "@lab/lab/experiment/experiment";
 import { answerOf } from "@lab/lab/load/history";
 import type { LoadResult } from "@lab/lab/load/load";

@@ -3,16 +3,15 @@ import {
   type DeadLetter,
   DeadLetters,
   letterText,
-  SOURCES,
-  type SourceQueue,
   textOf,
   type Which,
 } from "@lab/lab/probes/dead-letters";
 import { textTable } from "@lab/lab/host/text-table";
 import { printable, printableJson } from "@lab/runtime/printable";
+import { BROKER } from "../../async-rabbitmq/tests/model.ts";
 import { type Command, type Input, unknown, UsageError } from "../command.ts";
 
-const queues = Object.keys(SOURCES) as SourceQueue[];
+const queues = Object.keys(BROKER.queues);
 
 /** What an action needs, and which options it has. */
 const ACTIONS: Record<
@@ -71,7 +70,11 @@ The broker is the one of scripts/lab up, or of AMQP_URL. LAB_NAMESPACE is its qu
     }
     const plan = action.plan(rest, options);
     const { address } = await addressOf("rabbitmq");
-    await using letters = await DeadLetters.open(address, process.env["LAB_NAMESPACE"] ?? "");
+    await using letters = await DeadLetters.open(
+      address,
+      process.env["LAB_NAMESPACE"] ?? "",
+      BROKER,
+    );
     await plan(letters);
     return 0;
   },
@@ -130,7 +133,7 @@ function planPurge(words: string[]): Plan {
   };
 }
 
-function target(words: string[]): { queue: SourceQueue; which: Which } {
+function target(words: string[]): { queue: string; which: Which } {
   const queue = queueOf(words[0]);
   const word = words[1];
   if (word === undefined) {
@@ -140,7 +143,7 @@ function target(words: string[]): { queue: SourceQueue; which: Which } {
   return { queue, which: /^\d+$/.test(word) ? Number(word) : word };
 }
 
-function queueOf(word: string | undefined): SourceQueue {
+function queueOf(word: string | undefined): string {
   if (!word) throw new UsageError(`of which queue: ${queues.join(", ")}?`);
   const name = word.replace(/\.dead$/, "");
   const found = queues.find((queue) => queue === name || queue.startsWith(`${name}.`));

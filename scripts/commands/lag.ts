@@ -1,5 +1,6 @@
 import { withAdmin } from "@lab/lab/probes/kafka-tools";
-import { describeGroup, labGroups, type LagRow, lagSummary, lagTable } from "@lab/lab/probes/lag";
+import { describeGroup, type LagRow, lagSummary, lagTable } from "@lab/lab/probes/lag";
+import { groupsOf } from "../../streaming-kafka/tests/model.ts";
 import { type Command, unknown, UsageError } from "../command.ts";
 import { PIPE_CLOSED, print, unread } from "../say.ts";
 import { kafkaAddress, namespace } from "../stream.ts";
@@ -20,7 +21,7 @@ Reads KAFKA_BROKERS, or the broker of scripts/lab up; LAB_NAMESPACE is the prefi
   },
   async run({ options, words }) {
     if (words.length > 0) throw new UsageError("lag takes no words");
-    const all = labGroups(namespace());
+    const all = groupsOf(namespace());
     const group = options["group"];
     const groups =
       typeof group === "string"

@@ -1,5 +1,5 @@
 import { withAdmin } from "@lab/lab/probes/kafka-tools";
-import { describeGroup, labGroups, lagTable } from "@lab/lab/probes/lag";
+import { describeGroup, lagTable } from "@lab/lab/probes/lag";
 import {
   beginReplay,
   diffMetrics,
@@ -10,6 +10,7 @@ import {
   sumOf,
 } from "@lab/lab/probes/replay";
 import { eventually } from "@lab/lab/host/waiting";
+import { topics } from "../../streaming-kafka/topics.ts";
 import { type Command, UsageError } from "../command.ts";
 import { analyticsUrl, kafkaAddress, namespace } from "../stream.ts";
 
@@ -36,7 +37,7 @@ Reads ANALYTICS_URL and KAFKA_BROKERS, or takes those of scripts/lab up.`,
     const given = options["url"];
     const url = typeof given === "string" ? given.replace(/\/$/, "") : await analyticsUrl();
     const brokers = await kafkaAddress();
-    const [, group = ""] = labGroups(namespace());
+    const { analyticsGroup: group } = topics(namespace());
     return withAdmin(brokers, async (admin) => {
       const table = async () => lagTable(await describeGroup(admin, group));
 

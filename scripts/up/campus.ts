@@ -6,7 +6,7 @@ import { endLostProject } from "@lab/lab/machine/compose";
 import type { Model } from "@lab/evidence/evidence";
 import { labFolder } from "@lab/evidence/folders";
 import { fetchHealth, type ShownHealth } from "@lab/lab/services/health";
-import { factsOf } from "@lab/lab/services/model-facts";
+import { factsOf } from "@lab/lab/brokers/model-facts";
 import { killGroup } from "@lab/lab/host/lifeline";
 import { inTurn } from "@lab/lab/host/lock";
 import { type Identity, identityOf, isPaused, runs } from "@lab/lab/host/process-id";

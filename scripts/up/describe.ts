@@ -5,7 +5,7 @@ import { externalBroker } from "@lab/lab/brokers/external";
 import { fetchHealth, type ShownHealth } from "@lab/lab/services/health";
 import { nativePid } from "@lab/lab/brokers/native";
 import { isPaused } from "@lab/lab/host/process-id";
-import { factsOf } from "@lab/lab/services/model-facts";
+import { factsOf } from "@lab/lab/brokers/model-facts";
 import { models } from "@lab/evidence/experiments";
 import { readState, serviceRuns, type UpBroker, type UpService } from "@lab/lab/brokers/state";
 import { printable } from "@lab/runtime/printable";

@@ -1,6 +1,6 @@
 // What the shell's environment means to the lab and to the services that it starts.
 import { Settings, settings } from "@lab/evidence/settings";
-import { factsOf } from "@lab/lab/services/model-facts";
+import { factsOf } from "@lab/lab/brokers/model-facts";
 import type { Model } from "@lab/evidence/evidence";
 import { repoFolder } from "@lab/evidence/folders";
 import { readCrash } from "@lab/proof/weaving/crash";

@@ -1,6 +1,6 @@
 // The ports of what a person starts.
 import { portVariable } from "@lab/lab/services/compose-services";
-import { factsOf } from "@lab/lab/services/model-facts";
+import { factsOf } from "@lab/lab/brokers/model-facts";
 import { becomesFree } from "@lab/lab/host/ports";
 import { settings } from "@lab/evidence/settings";
 import { readState, type UpService } from "@lab/lab/brokers/state";

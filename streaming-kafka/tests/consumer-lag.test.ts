@@ -4,7 +4,6 @@ import { experiment, type Run } from "@lab/lab/experiment/experiment";
 import { countRecords, eventsOf, kafkaClient, readTopic } from "@lab/lab/probes/kafka-tools";
 import {
   describeGroup,
-  labGroups,
   type LagRow,
   type LagSampler,
   lagTable,
@@ -24,6 +23,7 @@ import {
   startStream,
   workOut,
 } from "./campus.ts";
+import { groupsOf } from "./model.ts";
 
 const EVENTS = 10_000;
 const RATE_PER_S = 800;
@@ -138,7 +138,7 @@ experiment(
       text: lagTable(lag.peak.rows),
     });
     const groups = await Promise.all(
-      labGroups(run.namespace).map((one) => describeGroup(admin, one)),
+      groupsOf(run.namespace).map((one) => describeGroup(admin, one)),
     );
     run.excerpt({
       id: "end",

@@ -9,7 +9,7 @@ import {
   readTopic,
   type TopicRecord,
 } from "@lab/lab/probes/kafka-tools";
-import { describeGroup, labGroups, lagTable, totalLag } from "@lab/lab/probes/lag";
+import { describeGroup, lagTable, totalLag } from "@lab/lab/probes/lag";
 import {
   LATENCY_COLUMNS,
   latencies,
@@ -36,6 +36,7 @@ import {
   workOut,
 } from "./campus.ts";
 import { sendMalformed } from "./malformed.ts";
+import { groupsOf } from "./model.ts";
 
 const EVENTS = 10_000;
 const KITCHENS = 24;
@@ -365,7 +366,7 @@ async function showGroups(run: Run, { brokers }: Stream): Promise<void> {
   await admin.connect();
   try {
     const rows = await eventually("no group is behind", async () => {
-      const groups = labGroups(run.namespace);
+      const groups = groupsOf(run.namespace);
       const all = await Promise.all(groups.map((group) => describeGroup(admin, group)));
       const found = all.flat();
       if (totalLag(found) > 0) throw new Error(`\n${lagTable(found)}`);

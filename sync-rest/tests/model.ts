@@ -1,5 +1,5 @@
 /** What the lab has to know of the synchronous model. */
-import type { ModelFacts } from "@lab/lab/services/model-facts";
+import type { ModelFacts } from "@lab/lab/brokers/model-facts";
 
 export const MODEL: ModelFacts = {
   services: ["order-service", "inventory-service", "notification-service"],

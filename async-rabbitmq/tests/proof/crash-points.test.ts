@@ -1,5 +1,5 @@
 /** Every service of the asynchronous model killed in each of its gaps, under load. */
-import { DeadLetters, type SourceQueue } from "@lab/lab/probes/dead-letters";
+import { DeadLetters } from "@lab/lab/probes/dead-letters";
 import {
   type CrashSituation,
   STARTING,
@@ -7,9 +7,10 @@ import {
   testCrashPoints,
 } from "@lab/proof/kills/crash-points";
 import { Rabbitmq } from "@lab/lab/probes/rabbitmq-tools";
+import { BROKER } from "../model.ts";
 
 /** A message that can never be valid comes, and must be dead in the end: once. */
-function poisoned(queue: SourceQueue): CrashSituation {
+function poisoned(queue: string): CrashSituation {
   const body = `burger, please ${crypto.randomUUID()}`;
   return {
     title: "a message that is never valid",
@@ -18,7 +19,7 @@ function poisoned(queue: SourceQueue): CrashSituation {
       await rabbit.put(`${namespace}${queue}`, body);
     },
     async wrong({ broker, namespace }) {
-      await using letters = await DeadLetters.open(broker.address, namespace);
+      await using letters = await DeadLetters.open(broker.address, namespace, BROKER);
       const found = (await letters.list(queue)).filter((letter) => letter.body.toString() === body);
       return found.length === 1 ? [] : [`${found.length} dead letters of one message`];
     },

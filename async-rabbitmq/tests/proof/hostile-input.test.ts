@@ -1,19 +1,16 @@
 /** Bad input of every kind beside honest orders. */
 import { testHostileInput } from "@lab/proof/input/hostile-input";
 import { Rabbitmq } from "@lab/lab/probes/rabbitmq-tools";
-import { deadQueue, topology } from "../../topology.ts";
+import { deadQueue } from "../../topology.ts";
 import { INPUT } from "../input.ts";
+import { BROKER } from "../model.ts";
 
 testHostileInput({
   model: "async-rabbitmq",
   input: INPUT,
   sources({ namespace }) {
-    const { inventoryQueue, notificationQueue, orderQueue } = topology(namespace);
-    return [
-      { name: inventoryQueue, types: ["OrderPlaced"] },
-      { name: notificationQueue, types: ["InventoryReserved"] },
-      { name: orderQueue, types: ["InventoryReserved", "InventoryFailed", "ConfirmationSent"] },
-    ];
+    const queues = Object.entries(BROKER.queues);
+    return queues.map(([queue, types]) => ({ name: `${namespace}${queue}`, types }));
   },
   badMessage: "A bad message that isn't in its dead queue.",
   async put({ broker }, queue, messages) {

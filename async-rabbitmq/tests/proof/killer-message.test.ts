@@ -1,11 +1,12 @@
 /** Messages that kill each consumer of the asynchronous model. */
-import { DeadLetters, SOURCES, type SourceQueue } from "@lab/lab/probes/dead-letters";
+import { DeadLetters } from "@lab/lab/probes/dead-letters";
 import { testKillerMessage } from "@lab/proof/input/killer-message";
 import type { Trial } from "@lab/lab/experiment/trial";
+import { BROKER } from "../model.ts";
 
-const QUEUES = Object.keys(SOURCES) as SourceQueue[];
+const QUEUES = Object.keys(BROKER.queues);
 
-const open = ({ broker, namespace }: Trial) => DeadLetters.open(broker.address, namespace);
+const open = ({ broker, namespace }: Trial) => DeadLetters.open(broker.address, namespace, BROKER);
 
 testKillerMessage({
   model: "async-rabbitmq",

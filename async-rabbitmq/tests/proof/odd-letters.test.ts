@@ -8,6 +8,7 @@ import { trialOf } from "@lab/lab/experiment/trial";
 import { eventually } from "@lab/lab/host/waiting";
 import type { Options } from "amqplib";
 import { deadQueue, topology } from "../../topology.ts";
+import { BROKER } from "../model.ts";
 
 const QUEUE = "inventory.order-placed";
 /** Clears a screen, names its window, turns the writing; C1's CSI too. */
@@ -54,7 +55,7 @@ experiment(
     await using trial = await trialOf(run, "odd", { broker: own.broker });
     const { broker, namespace } = trial;
     await using rabbit = new Rabbitmq(broker);
-    await using dead = await DeadLetters.open(broker.address, namespace);
+    await using dead = await DeadLetters.open(broker.address, namespace, BROKER);
     const { inventoryQueue } = topology(namespace);
     const dlq = async (...words: string[]) => {
       const child = Bun.spawn([process.execPath, "scripts/lab.ts", "dlq", ...words], {

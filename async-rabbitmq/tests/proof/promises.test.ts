@@ -4,6 +4,7 @@ import { sameIdAgain, testPromises } from "@lab/proof/kills/promises";
 import { Rabbitmq } from "@lab/lab/probes/rabbitmq-tools";
 import { eventually } from "@lab/lab/host/waiting";
 import { deadQueue, topology } from "../../topology.ts";
+import { BROKER } from "../model.ts";
 
 testPromises({
   model: "async-rabbitmq",
@@ -44,7 +45,7 @@ testPromises({
         const body = sameIdAgain(trial, order);
         await rabbit.put(inventoryQueue, body);
         await eventually("it is dead, with its reason", async () => {
-          await using letters = await DeadLetters.open(broker.address, namespace);
+          await using letters = await DeadLetters.open(broker.address, namespace, BROKER);
           const found = await letters.list("inventory.order-placed");
           return found.some((one) => one.reason === "id_reused" && one.body.toString() === body);
         });

@@ -15,6 +15,8 @@ import {
   rabbitmqPassword,
 } from "../machine/compose.ts";
 import type { Model } from "@lab/evidence/evidence";
+import { models } from "@lab/evidence/experiments";
+import { factsOf } from "./model-facts.ts";
 import { greetKafka } from "./kafka.ts";
 import { lifelineEnds } from "../host/lifeline.ts";
 import { runQuietly } from "../host/run.ts";
@@ -25,15 +27,14 @@ import { eventually } from "../host/waiting.ts";
 
 const START_TIMEOUT_MS = 120_000;
 
-/** In whose compose file a broker stands. */
-const MODEL = {
-  rabbitmq: "async-rabbitmq",
-  kafka: "streaming-kafka",
-} as const satisfies Record<BrokerName, Model>;
+/** The model that a broker stands in: its compose file has the image. */
+function modelOf(name: BrokerName): Model {
+  return models.find(({ model }) => factsOf(model).broker?.name === name)!.model;
+}
 
 /** Fetches the broker's image unless it is there. Throws, with the reason, when it can't be had. */
 export async function pullBroker(name: BrokerName): Promise<void> {
-  await provideImage(await imageOf(MODEL[name], name));
+  await provideImage(await imageOf(modelOf(name), name));
 }
 
 /** The broker of a part's compose file as a container of our own. Plain data, which stands in its folder. */
@@ -180,7 +181,7 @@ async function planCompose(
     name === "kafka"
       ? { KAFKA_PORT: String(client) }
       : { RABBITMQ_PORT: String(client), RABBITMQ_MANAGEMENT_PORT: String(management) };
-  const project = await openProject(name, MODEL[name], env, dataIn);
+  const project = await openProject(name, modelOf(name), env, dataIn);
   await override(project, name, {});
   if (name === "kafka") return { name, project, address: `127.0.0.1:${client}` };
   return {
@@ -238,7 +239,7 @@ class ComposeBroker implements Broker {
     this.versions =
       name === "rabbitmq"
         ? (told as Record<string, string>)
-        : { kafka: (await imageOf(MODEL[name], name)).split(":").at(-1)! };
+        : { kafka: (await imageOf(modelOf(name), name)).split(":").at(-1)! };
   }
 
   async kill(): Promise<void> {

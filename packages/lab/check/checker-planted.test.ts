@@ -19,7 +19,9 @@ import { type Counter, type Metrics, metricsOf } from "@lab/workflow/metrics";
 import fc from "fast-check";
 import { type Checked, checkOrders, type Violations, violations } from "./checker.ts";
 import type { Model } from "@lab/evidence/evidence";
+import { models } from "@lab/evidence/experiments";
 import type { Operation, OutcomeKind } from "../load/history.ts";
+import { factsOf } from "../brokers/model-facts.ts";
 
 const AT = "2026-01-01T00:00:00.000Z";
 
@@ -31,12 +33,10 @@ interface Course {
 }
 
 /** The ends that each model knows: who waits gives up, and messages may be dead. */
-const ENDS: Record<Model, Course["end"][]> = {
-  "sync-rest": ["well", "failed", "released"],
-  "async-rabbitmq": ["well", "failed", "dead"],
-  "streaming-kafka": ["well", "failed", "dead"],
-};
-const MODELS = Object.keys(ENDS) as Model[];
+function endsOf(model: Model): Course["end"][] {
+  return ["well", "failed", factsOf(model).broker ? "dead" : "released"];
+}
+const MODELS = models.map(({ model }) => model);
 
 const SCHEMAS = {
   orders: [...ORDERS_SCHEMA, ...OUTBOX_SCHEMA, ...BULKS_SCHEMA],
@@ -109,7 +109,7 @@ class World implements Disposable {
   }
 
   get streaming(): boolean {
-    return this.#model === "streaming-kafka";
+    return factsOf(this.#model).downstream === "analytics";
   }
 
   /** Runs it on a service's file, `$id` being the victim. */
@@ -175,7 +175,7 @@ class World implements Disposable {
     }
     const key = keyed ? { key: `key-${n}` } : {};
     if (heard === "unknown") this.tell(heard, { request, ...key });
-    else if (this.#model !== "sync-rest") {
+    else if (factsOf(this.#model).broker) {
       this.tell("ok", { request, status: 202, order_id: id, ...key });
     } else if (end === "well") this.tell("ok", { request, status: 201, order_id: id, ...key });
     else this.tell("failed", { request, status: 504, code, order_id: id, ...key });
@@ -309,7 +309,7 @@ function worlds(models: readonly Model[] = MODELS) {
       model: fc.constant(model),
       courses: fc.array(
         fc.record<Course>({
-          end: fc.constantFrom(...ENDS[model]),
+          end: fc.constantFrom(...endsOf(model)),
           heard: fc.constantFrom("ok", "unknown"),
           keyed: fc.boolean(),
         }),

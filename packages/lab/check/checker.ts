@@ -4,7 +4,7 @@ import { DEFAULT_KITCHEN, KITCHENS, OPENING_STOCK, SKUS } from "@lab/workflow/me
 import { type Counter, type Metrics, metricsOf } from "@lab/workflow/metrics";
 import type { Model } from "@lab/evidence/evidence";
 import type { Operation } from "../load/history.ts";
-import { factsOf } from "../services/model-facts.ts";
+import { factsOf } from "../brokers/model-facts.ts";
 import { type Files, readStored, shelf, type Stored, type StoredOrder } from "./stored.ts";
 
 /** Answers that refuse a request, and say nothing of what becomes of the order that they name. */

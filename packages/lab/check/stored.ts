@@ -5,7 +5,7 @@ import { bulkOrder } from "@lab/workflow/bulk";
 import { read } from "../probes/databases.ts";
 import type { Model } from "@lab/evidence/evidence";
 import { PROMISES } from "@lab/evidence/promises";
-import { factsOf } from "../services/model-facts.ts";
+import { factsOf } from "../brokers/model-facts.ts";
 
 /** Database files of a model's services. */
 export interface Files {

@@ -9,7 +9,7 @@ import { labFolder } from "@lab/evidence/folders";
 import { removeLeftovers } from "../probes/leftovers.ts";
 import { placeOrder } from "../load/load.ts";
 import { PROMISES } from "@lab/evidence/promises";
-import { factsOf } from "../services/model-facts.ts";
+import { factsOf } from "../brokers/model-facts.ts";
 import { type Campus, startModel } from "../services/processes.ts";
 import { sharedBroker } from "../brokers/shared-brokers.ts";
 

@@ -6,14 +6,14 @@ import type { Broker } from "../brokers/broker.ts";
 import { type Checked, checkOrders, type Verdict } from "../check/checker.ts";
 import { refuseContainers } from "../services/compose-services.ts";
 import { count, OUTBOX_DEPTH } from "../probes/databases.ts";
-import { DeadLetters, SOURCES, type SourceQueue } from "../probes/dead-letters.ts";
+import { DeadLetters } from "../probes/dead-letters.ts";
 import type { Model } from "@lab/evidence/evidence";
 import { fetchHealth } from "../services/health.ts";
 import type { Run } from "./experiment.ts";
 import { eventsOf, readTopic, withAdmin } from "../probes/kafka-tools.ts";
-import { describeGroup, labGroups, totalLag } from "../probes/lag.ts";
+import { describeGroup, totalLag } from "../probes/lag.ts";
 import { attemptsIn } from "../services/logs.ts";
-import { factsOf, type ModelFacts } from "../services/model-facts.ts";
+import { factsOf, type ModelFacts } from "../brokers/model-facts.ts";
 import { type LoadResult, openLoop, placeOrder } from "../load/load.ts";
 import { type Campus, startModel } from "../services/processes.ts";
 import { Rabbitmq } from "../probes/rabbitmq-tools.ts";
@@ -298,23 +298,24 @@ export class Trial implements AsyncDisposable {
 
   /** With those that are delivered and not acknowledged, unless `busy`: they may wait there to be put back. */
   async #queued(busy: boolean): Promise<number> {
-    const { broker, namespace } = this.#options;
-    if (this.#rabbit !== undefined) {
-      let sum = 0;
-      for (const queue of QUEUES) sum += await this.#rabbit.ready(`${namespace}${queue}`);
-      if (busy || sum > 0 || broker?.managementUrl === undefined) return sum;
-      for (const queue of QUEUES) {
-        sum += await this.#rabbit.unacknowledged(`${namespace}${queue}`);
-      }
-      return sum;
-    }
+    const { broker } = this.facts;
     if (broker === undefined) return 0;
-    return withAdmin(broker.address, async (admin) => {
-      const groups = await Promise.all(
-        labGroups(namespace).map((group) => describeGroup(admin, group)),
-      );
-      return groups.reduce((sum, rows) => sum + totalLag(rows), 0);
-    });
+    const { address, managementUrl } = this.broker;
+    if (broker.name === "kafka") {
+      return withAdmin(address, async (admin) => {
+        const groups = await Promise.all(
+          broker.groups.map((group) => describeGroup(admin, `${this.namespace}${group}`)),
+        );
+        return groups.reduce((sum, rows) => sum + totalLag(rows), 0);
+      });
+    }
+    const rabbit = this.#rabbit!;
+    const queues = Object.keys(broker.queues).map((queue) => `${this.namespace}${queue}`);
+    let sum = 0;
+    for (const queue of queues) sum += await rabbit.ready(queue);
+    if (busy || sum > 0 || managementUrl === undefined) return sum;
+    for (const queue of queues) sum += await rabbit.unacknowledged(queue);
+    return sum;
   }
 
   /** Whatever an effect of any kind would change. */
@@ -330,20 +331,19 @@ export class Trial implements AsyncDisposable {
 
   /** Ids of the orders whose message lies in a dead queue or topic. */
   async #dead(): Promise<string[]> {
-    const { broker, namespace } = this.#options;
-    if (broker?.name === "rabbitmq") {
-      await using letters = await DeadLetters.open(broker.address, namespace);
-      const lists = [];
-      for (const queue of QUEUES) lists.push(...(await letters.list(queue)));
-      return lists.flatMap(({ body }) => orderIdIn(body) ?? []);
+    const { broker } = this.facts;
+    if (broker === undefined) return [];
+    const { address } = this.broker;
+    if (broker.name === "kafka") {
+      const records = await readTopic(address, `${this.namespace}${broker.deadTopic}`);
+      return eventsOf(records).events.map(({ data }) => data.order_id);
     }
-    if (broker?.name !== "kafka") return [];
-    const records = await readTopic(broker.address, `${namespace}order-events.dead`);
-    return eventsOf(records).events.map(({ data }) => data.order_id);
+    await using letters = await DeadLetters.open(address, this.namespace, broker);
+    const lists = [];
+    for (const queue of Object.keys(broker.queues)) lists.push(...(await letters.list(queue)));
+    return lists.flatMap(({ body }) => orderIdIn(body) ?? []);
   }
 }
-
-const QUEUES = Object.keys(SOURCES) as SourceQueue[];
 
 function orderIdIn(body: Buffer): string | undefined {
   try {

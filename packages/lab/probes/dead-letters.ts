@@ -1,22 +1,15 @@
-import { decodeEvent, type EventType, type InvalidReason } from "@lab/contracts/events";
+import { decodeEvent, type InvalidReason } from "@lab/contracts/events";
 import { printable, printableJson } from "@lab/runtime/printable";
 import type { ChannelModel, ConfirmChannel, GetMessage, Options } from "amqplib";
+import type { RabbitmqFacts } from "../brokers/model-facts.ts";
 import { openChannel, putConfirmed } from "./rabbitmq-tools.ts";
 
-/** The queues that have dead letters, and what each of them takes; poison-message holds this against the topology. */
-export const SOURCES = {
-  "inventory.order-placed": ["OrderPlaced"],
-  "notification.inventory-reserved": ["InventoryReserved"],
-  "order.inventory-events": ["InventoryReserved", "InventoryFailed", "ConfirmationSent"],
-} as const satisfies Record<string, readonly EventType[]>;
-export type SourceQueue = keyof typeof SOURCES;
-
-/** How often a message is delivered until RabbitMQ itself gives it up: the topology's limit, and once more. */
-const MOST_DELIVERIES = 101;
+/** What is known of the queues. */
+type Queues = Pick<RabbitmqFacts, "queues" | "maxDeliveries">;
 
 export interface DeadLetter {
   /** Where it came from, without the namespace; the dead queue is `<queue>.dead`. */
-  queue: SourceQueue;
+  queue: string;
   /** From 1, the one that died first. Earlier ones that go make it smaller. */
   position: number;
   message_id: string | null;
@@ -46,25 +39,27 @@ export type Which = number | string;
 export class DeadLetters implements AsyncDisposable {
   readonly #model: ChannelModel;
   readonly #namespace: string;
+  readonly #queues: Queues;
 
-  private constructor(model: ChannelModel, namespace: string) {
+  private constructor(model: ChannelModel, namespace: string, queues: Queues) {
     this.#model = model;
     this.#namespace = namespace;
+    this.#queues = queues;
   }
 
   /** Throws when the broker doesn't answer. */
-  static async open(address: string, namespace: string): Promise<DeadLetters> {
+  static async open(address: string, namespace: string, queues: Queues): Promise<DeadLetters> {
     const { model } = await openChannel(address);
-    return new DeadLetters(model, namespace);
+    return new DeadLetters(model, namespace, queues);
   }
 
   /** The dead letters of a queue, the first to die first. Throws when the queue was never declared. */
-  list(queue: SourceQueue): Promise<DeadLetter[]> {
+  list(queue: string): Promise<DeadLetter[]> {
     return this.#withLetters(queue, async (_, taken) => taken.map(({ letter }) => letter));
   }
 
   /** One letter. Throws when there is none, or more than one with that message id. */
-  async find(queue: SourceQueue, which: number | string): Promise<DeadLetter> {
+  async find(queue: string, which: number | string): Promise<DeadLetter> {
     const found = await this.#withLetters(queue, async (_, taken) => chosen(queue, taken, which));
     return found[0]!.letter;
   }
@@ -76,7 +71,7 @@ export class DeadLetters implements AsyncDisposable {
    * `body` repairs a single letter. Throws, and changes nothing, when what would
    * be put back can't be valid; of "all", those stay where they are.
    */
-  replay(queue: SourceQueue, which: Which, body?: Uint8Array): Promise<DeadLetter[]> {
+  replay(queue: string, which: Which, body?: Uint8Array): Promise<DeadLetter[]> {
     if (body !== undefined && which === "all") {
       throw new Error("one body repairs one letter, not all of them");
     }
@@ -85,7 +80,7 @@ export class DeadLetters implements AsyncDisposable {
       for (const one of chosen(queue, taken, which)) {
         const { message, letter } = one;
         const content = body === undefined ? message.content : Buffer.from(body);
-        const decoded = decodeEvent(content, SOURCES[queue]);
+        const decoded = decodeEvent(content, this.#queues.queues[queue]!);
         const reuses = body === undefined && letter.reason === "id_reused";
         if (decoded.kind === "invalid" || reuses) {
           if (which === "all") continue;
@@ -106,7 +101,7 @@ export class DeadLetters implements AsyncDisposable {
   }
 
   /** Deletes letters for good, and returns them. */
-  purge(queue: SourceQueue, which: Which): Promise<DeadLetter[]> {
+  purge(queue: string, which: Which): Promise<DeadLetter[]> {
     return this.#withLetters(queue, async (channel, taken) => {
       const purged = chosen(queue, taken, which);
       // All with one ack: of thousands RabbitMQ's channel keeps most back, and forgets them when it closes.
@@ -121,13 +116,13 @@ export class DeadLetters implements AsyncDisposable {
     await this.#model.close();
   }
 
-  #name(queue: SourceQueue): string {
+  #name(queue: string): string {
     return `${this.#namespace}${queue}`;
   }
 
   /** AMQP can't look at a message without taking it: take all, use them, put back those that aren't settled. */
   async #withLetters<T>(
-    queue: SourceQueue,
+    queue: string,
     use: (channel: ConfirmChannel, taken: Taken[]) => Promise<T>,
   ): Promise<T> {
     const name = `${this.#name(queue)}.dead`;
@@ -148,7 +143,7 @@ export class DeadLetters implements AsyncDisposable {
       for (;;) {
         const message = await channel.get(name, { noAck: false });
         if (message === false) break;
-        const letter = read(queue, taken.length + 1, message);
+        const letter = read(queue, this.#queues, taken.length + 1, message);
         taken.push({ message, letter, settled: false });
       }
       return await use(channel, taken);
@@ -214,7 +209,7 @@ async function putBack(channel: ConfirmChannel, taken: Taken[]): Promise<void> {
   }
 }
 
-function chosen(queue: SourceQueue, taken: Taken[], which: Which): Taken[] {
+function chosen(queue: string, taken: Taken[], which: Which): Taken[] {
   if (which === "all") return taken;
   const found = taken.filter(({ letter }) =>
     typeof which === "number" ? letter.position === which : letter.message_id === which,
@@ -236,7 +231,8 @@ interface Death {
 }
 
 function read(
-  queue: SourceQueue,
+  queue: string,
+  queues: Queues,
   position: number,
   { content, properties }: GetMessage,
 ): DeadLetter {
@@ -257,11 +253,11 @@ function read(
     queue,
     position,
     message_id: (properties.messageId as string | undefined) ?? null,
-    ...diagnose(queue, content, headers, diedBy),
+    ...diagnose(queue, queues, content, headers, diedBy),
     died_by: diedBy,
     died_at: Number.isNaN(diedAt.getTime()) ? null : diedAt.toISOString(),
     // RabbitMQ 3 keeps no count of the queue where it died (x-delivery-count is the dead queue's own), but the cause of death tells.
-    attempts: Number(attempts) || (diedBy === "delivery_limit" ? MOST_DELIVERIES : 1),
+    attempts: Number(attempts) || (diedBy === "delivery_limit" ? queues.maxDeliveries : 1),
     deaths: deaths.reduce((sum, { count }) => sum + (Number(count) || 0), buried ? 1 : 0),
     size_bytes: content.length,
     headers,
@@ -270,12 +266,13 @@ function read(
 }
 
 function diagnose(
-  queue: SourceQueue,
+  queue: string,
+  { maxDeliveries, queues }: Queues,
   content: Buffer,
   { "dead-reason": reason, "dead-detail": detail }: Record<string, unknown>,
   diedBy: string,
 ): Pick<DeadLetter, "reason" | "detail"> {
-  const decoded = decodeEvent(content, SOURCES[queue]);
+  const decoded = decodeEvent(content, queues[queue]!);
   if (decoded.kind === "invalid") {
     return { reason: decoded.reason, detail: decoded.detail };
   }
@@ -284,7 +281,7 @@ function diagnose(
   return diedBy === "delivery_limit"
     ? {
         reason: "delivered_too_often",
-        detail: `${what} that was delivered ${MOST_DELIVERIES} times, and never acknowledged`,
+        detail: `${what} that was delivered ${maxDeliveries} times, and never acknowledged`,
       }
     : { reason: "refused_before", detail: `${what} by today's contract` };
 }

@@ -20,11 +20,6 @@ export interface LagRow {
   client_id: string | null;
 }
 
-/** The consumer groups of the streaming model, each prefixed with `namespace`. */
-export function labGroups(namespace: string): string[] {
-  return ["inventory", "analytics", "order-status"].map((name) => `${namespace}${name}`);
-}
-
 /**
  * One row for each partition that the group reads or has committed, sorted by
  * topic and partition; none for a group that doesn't exist. The lag counts from

@@ -5,7 +5,7 @@ import { addressVariable, type Broker } from "../brokers/broker.ts";
 import { openContainers } from "./compose-services.ts";
 import type { Model } from "@lab/evidence/evidence";
 import type { ShownHealth } from "./health.ts";
-import { factsOf } from "./model-facts.ts";
+import { factsOf } from "../brokers/model-facts.ts";
 import { freePorts } from "../host/ports.ts";
 import { type ProcessHandle, spawnService } from "./process-handle.ts";
 import { eventually } from "../host/waiting.ts";

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { models } from "@lab/evidence/experiments";
-import { factsOf } from "../services/model-facts.ts";
+import { factsOf } from "../brokers/model-facts.ts";
 import { isAlive } from "../host/process-id.ts";
 import { startModel, startService } from "../services/processes.ts";
 import { killServices, spawnService } from "../services/process-handle.ts";

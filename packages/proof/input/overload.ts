@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Model } from "@lab/evidence/evidence";
 import { experiment, type Run } from "@lab/lab/experiment/experiment";
 import type { Operation } from "@lab/lab/load/history";
-import { factsOf } from "@lab/lab/services/model-facts";
+import { factsOf } from "@lab/lab/brokers/model-facts";
 import type { ServiceProcess } from "@lab/lab/services/processes";
 import { trialOf } from "@lab/lab/experiment/trial";
 import { eventually, nowUs, sample, type Sampler } from "@lab/lab/host/waiting";

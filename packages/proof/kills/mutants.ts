@@ -6,7 +6,7 @@ import { type Verdict, type Violations, violations } from "@lab/lab/check/checke
 import type { Model, Table } from "@lab/evidence/evidence";
 import { experiment, type Run } from "@lab/lab/experiment/experiment";
 import { History, type Outcome } from "@lab/lab/load/history";
-import { factsOf } from "@lab/lab/services/model-facts";
+import { factsOf } from "@lab/lab/brokers/model-facts";
 import type { ServiceProcess } from "@lab/lab/services/processes";
 import { startTrial, type Trial } from "@lab/lab/experiment/trial";
 import { eventually, settled } from "@lab/lab/host/waiting";

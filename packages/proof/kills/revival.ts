@@ -3,7 +3,7 @@ import { attachBroker } from "@lab/lab/brokers/brokers";
 import type { Model } from "@lab/evidence/evidence";
 import { experiment } from "@lab/lab/experiment/experiment";
 import { QUEUE_SETTLES_S } from "@lab/lab/brokers/rabbitmq";
-import { factsOf } from "@lab/lab/services/model-facts";
+import { factsOf } from "@lab/lab/brokers/model-facts";
 import { eventually, outage } from "@lab/lab/host/waiting";
 import { ownLab } from "./own-lab.ts";
 

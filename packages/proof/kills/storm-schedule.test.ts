@@ -1,6 +1,6 @@
 import { models } from "@lab/evidence/experiments";
 import { expect, test } from "bun:test";
-import { factsOf } from "@lab/lab/services/model-facts";
+import { factsOf } from "@lab/lab/brokers/model-facts";
 import { stormSchedule, TOXICS } from "./storm-schedule.ts";
 
 const MODELS = models.map(({ model }) => model);

@@ -1,6 +1,6 @@
 import { draw } from "@lab/workflow/random";
 import type { Model } from "@lab/evidence/evidence";
-import { factsOf } from "@lab/lab/services/model-facts";
+import { factsOf } from "@lab/lab/brokers/model-facts";
 import type { ToxicRequest } from "@lab/lab/proxy/toxics";
 
 /** One thing that strikes one target for a while; nothing else strikes it meanwhile. */

@@ -5,13 +5,14 @@ import { newId } from "@lab/contracts/ids";
 import { experiment } from "@lab/lab/experiment/experiment";
 import { fetchHealth } from "@lab/lab/services/health";
 import { kafkaClient, readTopic, withAdmin } from "@lab/lab/probes/kafka-tools";
-import { describeGroup, labGroups } from "@lab/lab/probes/lag";
+import { describeGroup } from "@lab/lab/probes/lag";
 import { noteCounts } from "@lab/proof/common";
 import { beginReplay, fetchMetrics, fetchReplay } from "@lab/lab/probes/replay";
 import { type Trial, trialOf } from "@lab/lab/experiment/trial";
 import { eventually } from "@lab/lab/host/waiting";
 import { CompressionCodecs, CompressionTypes, Partitioners } from "kafkajs";
 import { topics } from "../../topics.ts";
+import { groupsOf } from "../model.ts";
 
 // What kafkajs needs to write it; the services read it with their own.
 CompressionCodecs[CompressionTypes.ZSTD] = () => ({
@@ -158,7 +159,7 @@ async function lags({ broker, namespace }: Trial): Promise<Record<string, number
     "the lags stand still",
     async () => {
       const all = await withAdmin(broker.address, async (admin) => {
-        const groups = labGroups(namespace);
+        const groups = groupsOf(namespace);
         return Promise.all(groups.map((group) => describeGroup(admin, group)));
       });
       const shown = all.map((rows) => [

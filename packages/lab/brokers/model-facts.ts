@@ -1,3 +1,4 @@
+import type { EventType } from "@lab/contracts/events";
 import type { PROBLEMS } from "@lab/contracts/problem";
 import type { Model } from "@lab/evidence/evidence";
 import { repoFolder } from "@lab/evidence/folders";
@@ -25,14 +26,23 @@ export interface ModelFacts {
   maxAttempts: number;
 }
 
-interface RabbitmqFacts {
+/** Names of queues, topics and groups are without the namespace, which stands before them. */
+export interface RabbitmqFacts {
   name: "rabbitmq";
+  /** The queues that have a dead queue, `<queue>.dead`, and the types of event that each takes. */
+  queues: Readonly<Record<string, readonly EventType[]>>;
+  /** Deliveries of a message, until RabbitMQ itself gives it up. */
+  maxDeliveries: number;
   /** Messages that Inventory works on at a time. */
   concurrency: number;
 }
 
 interface KafkaFacts {
   name: "kafka";
+  /** The consumer groups. */
+  groups: readonly string[];
+  /** Where the dead letters go. */
+  deadTopic: string;
   /** Records that Inventory works on at a time. */
   concurrency: number;
 }
