@@ -1,6 +1,6 @@
 /** What the lab has to know of the asynchronous model. */
 import type { ModelFacts, RabbitmqFacts } from "@lab/lab/brokers/model-facts";
-import { BROKERS_LIMIT, DELIVERY_LIMIT, topology } from "../topology.ts";
+import { BROKERS_LIMIT, DELIVERY_LIMIT, deadQueue, topology } from "../topology.ts";
 
 const { inventoryQueue, notificationQueue, orderQueue } = topology("");
 
@@ -11,6 +11,7 @@ export const BROKER: RabbitmqFacts = {
     [notificationQueue]: ["InventoryReserved"],
     [orderQueue]: ["InventoryReserved", "InventoryFailed", "ConfirmationSent"],
   },
+  deadQueue,
   maxDeliveries: BROKERS_LIMIT + 1,
   concurrency: 1,
 };

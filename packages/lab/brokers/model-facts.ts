@@ -29,8 +29,10 @@ export interface ModelFacts {
 /** Names of queues, topics and groups are without the namespace, which stands before them. */
 export interface RabbitmqFacts {
   name: "rabbitmq";
-  /** The queues that have a dead queue, `<queue>.dead`, and the types of event that each takes. */
+  /** The queues, and the types of event that each takes. */
   queues: Readonly<Record<string, readonly EventType[]>>;
+  /** Where a queue's dead letters go. */
+  deadQueue: (queue: string) => string;
   /** Deliveries of a message, until RabbitMQ itself gives it up. */
   maxDeliveries: number;
   /** Messages that Inventory works on at a time. */

@@ -4,11 +4,8 @@ import type { ChannelModel, ConfirmChannel, GetMessage, Options } from "amqplib"
 import type { RabbitmqFacts } from "../brokers/model-facts.ts";
 import { openChannel, putConfirmed } from "./rabbitmq-tools.ts";
 
-/** What is known of the queues. */
-type Queues = Pick<RabbitmqFacts, "queues" | "maxDeliveries">;
-
 export interface DeadLetter {
-  /** Where it came from, without the namespace; the dead queue is `<queue>.dead`. */
+  /** Where it came from, without the namespace. */
   queue: string;
   /** From 1, the one that died first. Earlier ones that go make it smaller. */
   position: number;
@@ -39,18 +36,22 @@ export type Which = number | string;
 export class DeadLetters implements AsyncDisposable {
   readonly #model: ChannelModel;
   readonly #namespace: string;
-  readonly #queues: Queues;
+  readonly #facts: RabbitmqFacts;
 
-  private constructor(model: ChannelModel, namespace: string, queues: Queues) {
+  private constructor(model: ChannelModel, namespace: string, facts: RabbitmqFacts) {
     this.#model = model;
     this.#namespace = namespace;
-    this.#queues = queues;
+    this.#facts = facts;
   }
 
   /** Throws when the broker doesn't answer. */
-  static async open(address: string, namespace: string, queues: Queues): Promise<DeadLetters> {
+  static async open(
+    address: string,
+    namespace: string,
+    facts: RabbitmqFacts,
+  ): Promise<DeadLetters> {
     const { model } = await openChannel(address);
-    return new DeadLetters(model, namespace, queues);
+    return new DeadLetters(model, namespace, facts);
   }
 
   /** The dead letters of a queue, the first to die first. Throws when the queue was never declared. */
@@ -80,7 +81,7 @@ export class DeadLetters implements AsyncDisposable {
       for (const one of chosen(queue, taken, which)) {
         const { message, letter } = one;
         const content = body === undefined ? message.content : Buffer.from(body);
-        const decoded = decodeEvent(content, this.#queues.queues[queue]!);
+        const decoded = decodeEvent(content, this.#facts.queues[queue]!);
         const reuses = body === undefined && letter.reason === "id_reused";
         if (decoded.kind === "invalid" || reuses) {
           if (which === "all") continue;
@@ -125,7 +126,7 @@ export class DeadLetters implements AsyncDisposable {
     queue: string,
     use: (channel: ConfirmChannel, taken: Taken[]) => Promise<T>,
   ): Promise<T> {
-    const name = `${this.#name(queue)}.dead`;
+    const name = this.#facts.deadQueue(this.#name(queue));
     // Its own channel: a queue that isn't there ends it.
     const channel = await this.#model.createConfirmChannel();
     channel.on("error", () => {});
@@ -143,7 +144,7 @@ export class DeadLetters implements AsyncDisposable {
       for (;;) {
         const message = await channel.get(name, { noAck: false });
         if (message === false) break;
-        const letter = read(queue, this.#queues, taken.length + 1, message);
+        const letter = read(queue, this.#facts, taken.length + 1, message);
         taken.push({ message, letter, settled: false });
       }
       return await use(channel, taken);
@@ -232,7 +233,7 @@ interface Death {
 
 function read(
   queue: string,
-  queues: Queues,
+  facts: RabbitmqFacts,
   position: number,
   { content, properties }: GetMessage,
 ): DeadLetter {
@@ -253,11 +254,11 @@ function read(
     queue,
     position,
     message_id: (properties.messageId as string | undefined) ?? null,
-    ...diagnose(queue, queues, content, headers, diedBy),
+    ...diagnose(queue, facts, content, headers, diedBy),
     died_by: diedBy,
     died_at: Number.isNaN(diedAt.getTime()) ? null : diedAt.toISOString(),
     // RabbitMQ 3 keeps no count of the queue where it died (x-delivery-count is the dead queue's own), but the cause of death tells.
-    attempts: Number(attempts) || (diedBy === "delivery_limit" ? queues.maxDeliveries : 1),
+    attempts: Number(attempts) || (diedBy === "delivery_limit" ? facts.maxDeliveries : 1),
     deaths: deaths.reduce((sum, { count }) => sum + (Number(count) || 0), buried ? 1 : 0),
     size_bytes: content.length,
     headers,
@@ -267,7 +268,7 @@ function read(
 
 function diagnose(
   queue: string,
-  { maxDeliveries, queues }: Queues,
+  { maxDeliveries, queues }: RabbitmqFacts,
   content: Buffer,
   { "dead-reason": reason, "dead-detail": detail }: Record<string, unknown>,
   diedBy: string,
