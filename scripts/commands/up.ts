@@ -7,13 +7,12 @@ import {
   inOwnTurn,
   namesUp,
   prepare,
-  type Start,
   start,
   undo,
-  type UpOptions,
 } from "../up/campus.ts";
 import { type Command, unknown, UsageError } from "../command.ts";
 import { describeUp } from "../up/describe.ts";
+import type { Start, UpOptions } from "../up/start.ts";
 import { saySettings } from "../up/environment.ts";
 import { interruptible } from "../interrupt.ts";
 import { MODELS } from "../models.ts";

@@ -14,7 +14,7 @@ import { isFree } from "@lab/lab/host/ports";
 import { identityOf } from "@lab/lab/host/process-id";
 import { changeState, readState } from "@lab/lab/brokers/state";
 import { join } from "node:path";
-import type { Start } from "./campus.ts";
+import type { Start } from "./start.ts";
 import { brokerOf } from "../models.ts";
 import { emptyFolder, ownerIf, upFolder } from "./folders.ts";
 import { portIn } from "./ports.ts";

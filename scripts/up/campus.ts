@@ -1,6 +1,5 @@
 // What `up`, `down` and `status` share: the models that a person has started. Whoever changes what is
 // up does so in `inOwnTurn`.
-import { type Broker } from "@lab/lab/brokers/broker";
 import { brokerRuns, endBroker, killBroker, prepareBrokers } from "@lab/lab/brokers/brokers";
 import { endLostProject } from "@lab/lab/machine/compose";
 import type { Model } from "@lab/evidence/evidence";
@@ -10,7 +9,7 @@ import { factsOf } from "@lab/lab/brokers/model-facts";
 import { killGroup } from "@lab/lab/host/lifeline";
 import { inTurn } from "@lab/lab/host/lock";
 import { type Identity, identityOf, isPaused, runs } from "@lab/lab/host/process-id";
-import { type ServiceProcess, startModel } from "@lab/lab/services/processes";
+import { startModel } from "@lab/lab/services/processes";
 import { changeState, readState, serviceRuns, type UpService } from "@lab/lab/brokers/state";
 import { eventually } from "@lab/lab/host/waiting";
 import { existsSync } from "node:fs";
@@ -21,6 +20,7 @@ import { brokerOf, MODELS } from "../models.ts";
 import { say } from "../say.ts";
 import { brokerAgain, freshBroker } from "./broker.ts";
 import { downMark, emptyFolder, ownerIf, upFolder } from "./folders.ts";
+import type { Start, UpOptions } from "./start.ts";
 import { portIn, refusePorts, urlOf } from "./ports.ts";
 
 /** A service gives up its own stop after 10 s. */
@@ -39,30 +39,6 @@ export function inOwnTurn<T>(job: () => Promise<T>, signal?: AbortSignal): Promi
     },
     job,
   );
-}
-
-/** How models are to be started. */
-export interface UpOptions {
-  /** With empty databases, whatever there is. */
-  fresh: boolean;
-  /** They end with this process. */
-  foreground: boolean;
-}
-
-/** What is to be started of a model, and what has been. */
-export interface Start {
-  name: string;
-  model: Model;
-  /** On the data that are there; else with empty databases. */
-  again: boolean;
-  /** All its services, as they are written down or will be. */
-  services: UpService[];
-  /** Those of them that are to be started, and in the end run. */
-  missing: string[];
-  started: ServiceProcess[];
-  /** The folder of the broker, from when it is being started, and the broker. */
-  brokerFolder?: string;
-  broker?: Broker;
 }
 
 /** The models that are up, be it that all of them has ended by itself. */

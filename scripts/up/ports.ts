@@ -5,7 +5,7 @@ import { becomesFree } from "@lab/lab/host/ports";
 import { settings } from "@lab/evidence/settings";
 import { readState, type UpService } from "@lab/lab/brokers/state";
 import { hostInUrl } from "@lab/runtime/service";
-import type { Start } from "./campus.ts";
+import type { Start } from "./start.ts";
 import { fixedPorts, MODELS } from "../models.ts";
 
 /** Where a service is to answer: at the port of the environment; else, `again`, where it was; else at its fixed one. */

@@ -30,3 +30,21 @@ export const addressVariable = {
   rabbitmq: "AMQP_URL",
   kafka: "KAFKA_BROKERS",
 } as const;
+
+/**
+ * How to run one broker as a process of our own. Plain data: it stands in the
+ * broker's folder, so that another process can kill it and start it again.
+ */
+export interface NativePlan {
+  name: BrokerName;
+  /** Its data, its settings and its log. */
+  folder: string;
+  address: string;
+  managementUrl?: string;
+  /** All that it listens on. */
+  ports: number[];
+  command: string[];
+  env: Record<string, string>;
+  /** As far as they are known before it runs. */
+  versions: Record<string, string>;
+}

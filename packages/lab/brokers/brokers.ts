@@ -1,4 +1,4 @@
-import { addressVariable, type Broker, type BrokerName } from "./broker.ts";
+import { addressVariable, type Broker, type BrokerName, type NativePlan } from "./broker.ts";
 import {
   attachCompose,
   composeRuns,
@@ -18,7 +18,6 @@ import {
   attachNative,
   isNative,
   killNative,
-  type NativePlan,
   nativePid,
   runNative,
   runNativeAgain,

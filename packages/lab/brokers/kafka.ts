@@ -1,11 +1,11 @@
 import { cp, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Kafka, logLevel } from "kafkajs";
-import type { Broker } from "./broker.ts";
+import type { Broker, NativePlan } from "./broker.ts";
 import { jvmOptions, kafkaVersion, prepareKafka } from "./kafka/kafka-jars.ts";
 import { kafkaSettings, type KafkaPorts } from "./kafka/kafka-settings.ts";
 import { freshFolder } from "../host/lifeline.ts";
-import { type NativePlan, runNative } from "./native.ts";
+import { runNative } from "./native.ts";
 import { freePorts } from "../host/ports.ts";
 
 /**

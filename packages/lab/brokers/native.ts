@@ -1,7 +1,7 @@
 import { closeSync, existsSync, openSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Broker, BrokerName } from "./broker.ts";
+import type { Broker, BrokerName, NativePlan } from "./broker.ts";
 import {
   holdLifeline,
   killGroup,
@@ -16,24 +16,6 @@ import { type Identity, identityOf, isPaused, runs } from "../host/process-id.ts
 import { eventually } from "../host/waiting.ts";
 
 const startTimeoutMs = 120_000;
-
-/**
- * How to run one broker as a process of our own. Plain data: it stands in the
- * broker's folder, so that another process can kill it and start it again.
- */
-export interface NativePlan {
-  name: BrokerName;
-  /** Its data, its settings and its log. */
-  folder: string;
-  address: string;
-  managementUrl?: string;
-  /** All that it listens on. */
-  ports: number[];
-  command: string[];
-  env: Record<string, string>;
-  /** As far as they are known before it runs. */
-  versions: Record<string, string>;
-}
 
 /** What stands in the broker's folder. */
 interface Written {

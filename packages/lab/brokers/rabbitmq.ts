@@ -2,7 +2,7 @@ import { chmod, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { connect } from "amqplib";
 import { provide } from "../machine/doctor.ts";
-import type { NativePlan } from "./native.ts";
+import type { NativePlan } from "./broker.ts";
 import { becomesFree, freePorts } from "../host/ports.ts";
 
 export interface RabbitmqPorts {

@@ -1,9 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import type { Broker } from "./broker.ts";
+import type { Broker, NativePlan } from "./broker.ts";
 import { compose } from "../machine/compose.ts";
 import { projectOf } from "./compose-broker.ts";
-import type { NativePlan } from "./native.ts";
 
 /**
  * Runs `rabbitmqctl WORDS` on a broker of ours and gives what it prints. Throws with that when it
