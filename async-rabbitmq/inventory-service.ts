@@ -144,12 +144,12 @@ async function onOrderPlaced(
     const answers = await retryTransient(log, () =>
       store.commit(() => work.map(({ event }) => ledger.once(event, () => reserve(stock, event)))),
     );
-    const said = answers.map((answer, n) =>
+    const publishing = answers.map((answer, n) =>
       answer.kind === "done"
         ? publisher.publishUntilStored(answer.outcome)
         : refuse(stock, publisher, work[n]!.message, answer.detail),
     );
-    await Promise.all(said);
+    await Promise.all(publishing);
     acknowledge(channel, work);
   } catch (error) {
     // The process ends, and what it had is delivered again.

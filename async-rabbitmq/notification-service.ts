@@ -137,12 +137,12 @@ async function onInventoryReserved(
     const sent = await retryTransient(log, () =>
       store.commit(() => work.map(({ event }) => ledger.once(event, () => tell(desk, event)))),
     );
-    const said = sent.map((confirmation, n) =>
+    const publishing = sent.map((confirmation, n) =>
       confirmation.kind === "done"
         ? publisher.publishUntilStored(confirmation.outcome)
         : refuse(desk, publisher, work[n]!.message, confirmation.detail),
     );
-    await Promise.all(said);
+    await Promise.all(publishing);
     acknowledge(channel, work);
   } catch (error) {
     // The process ends, and what it had is delivered again.
@@ -169,8 +169,8 @@ function tell({ log, notifications }: Desk, event: InventoryReserved): Processed
   const told = notifications.send(order);
   if (told.kind === "reused") return told;
   if (told.kind === "sent") log.debug("customer_told", { order_id });
-  const said = causedEvent(event, "notification-service", "ConfirmationSent", order);
-  return { kind: "done", outcome: encodeEvent(said) };
+  const confirmation = causedEvent(event, "notification-service", "ConfirmationSent", order);
+  return { kind: "done", outcome: encodeEvent(confirmation) };
 }
 
 if (import.meta.main) await runService(startNotification, Config);

@@ -181,9 +181,9 @@ async function sendOutbox(shop: Shop, stopped: () => boolean): Promise<void> {
     if (!publisher) return;
     const rows = pace.next(outbox);
     if (rows.length === 0) return;
-    const said = rows.map((row) => publisher.publish(row.body));
-    const words = await Promise.allSettled(said);
-    const sent = rows.filter((_, n) => words[n]?.status === "fulfilled");
+    const publishing = rows.map((row) => publisher.publish(row.body));
+    const results = await Promise.allSettled(publishing);
+    const sent = rows.filter((_, n) => results[n]?.status === "fulfilled");
     // Killed here, the events go out again under the same ids.
     await store.commit(() => outbox.markSent(sent));
     const refused = rows.filter((row) => !sent.includes(row));

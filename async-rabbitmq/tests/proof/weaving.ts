@@ -9,8 +9,8 @@ const CONSUMER: Gaps = {
   rejected: "await giveUp(channel, message); <sent>",
   "failed-before-requeue":
     "<gap> requeueLater(channel, { message, event: decoded.event }, error, log);",
-  "published-before-confirm": "<sent> await Promise.all(said);",
-  "confirmed-before-ack": "await Promise.all(said); <gap>",
+  "published-before-confirm": "<sent> await Promise.all(publishing);",
+  "confirmed-before-ack": "await Promise.all(publishing); <gap>",
   acked: "acknowledge(channel, work); <sent>",
   "consumer-stopped": STOP_STEP,
   "broker-left": STOP_STEP,
@@ -21,8 +21,8 @@ export const GAPS: Record<string, Gaps> = {
   "order-service": {
     "placed-before-commit": "<gap> return accepted;",
     "stored-before-answer": '<gap> log.debug("order_placed"',
-    "published-before-confirm": "<sent> const words = await Promise.allSettled(said);",
-    "confirmed-before-mark": "const words = await Promise.allSettled(said); <gap>",
+    "published-before-confirm": "<sent> const results = await Promise.allSettled(publishing);",
+    "confirmed-before-mark": "const results = await Promise.allSettled(publishing); <gap>",
     marked: "await store.commit(() => outbox.markSent(sent)); <gap>",
     "declared-before-consuming": "<gap> consumer = await consumeBatches(",
     "refused-before-reject": "<gap> await giveUp(channel, message);",
@@ -40,12 +40,12 @@ export const GAPS: Record<string, Gaps> = {
     ...CONSUMER,
     "opened-before-listening": "inventory.open(config.openingStock)); <gap>",
     "decided-before-commit": '<gap> return { kind: "done", outcome: encodeEvent(answer) };',
-    "stored-before-publish": "<gap> const said = answers.map(",
+    "stored-before-publish": "<gap> const publishing = answers.map(",
   },
   "notification-service": {
     ...CONSUMER,
-    "told-before-commit": "<gap> const said = causedEvent(",
-    "stored-before-publish": "<gap> const said = sent.map(",
+    "told-before-commit": "<gap> const confirmation = causedEvent(",
+    "stored-before-publish": "<gap> const publishing = sent.map(",
   },
 };
 
