@@ -34,8 +34,12 @@ export function sayOnChange(log: Log) {
   };
 }
 
-/** The server's codes for what it will refuse again: access, a locked queue, other arguments, and what it doesn't know. */
-const FOR_GOOD = /\b(?:402|403|405|406|503|530|540) \(.*?\) with message "(.*)"/s;
+/**
+ * The server's codes for what it will refuse again: access, a locked queue, other arguments, and what
+ * it doesn't know; but for an ack that it doesn't know, which is over with its channel.
+ */
+const FOR_GOOD =
+  /\b(?:402|403|405|406|503|530|540) \(.*?\) with message "(?!.*unknown delivery tag)(.*)"/s;
 
 function problemOf(error: Error & { code?: unknown }, address: URL): string | undefined {
   const { message } = error;
