@@ -195,6 +195,18 @@ test("README is read in three minutes, and no table is wider than a screen", () 
   expect(wide).toEqual([]);
 });
 
+test("the image gets the packages that services import, whole and without their tests", () => {
+  const imported = files
+    .filter(({ path }) => MODELS.some((model) => path.startsWith(`${model}/`)))
+    .filter(({ path }) => !path.includes("/tests/") && !path.endsWith(".test.ts"))
+    .flatMap(({ text }) => namesIn(text, /from "@lab\/(\w+)\//g))
+    .map((name) => `!packages/${name}/**/*.ts`);
+  const ignore = read(".dockerignore").split("\n");
+  // A folder's name alone would bring nothing: its files are left out by the line above.
+  expect([...new Set(imported)].filter((line) => !ignore.includes(line))).toEqual([]);
+  expect(ignore).toContain("**/*.test.ts");
+});
+
 test("the lockfile is one that the oldest Bun of scripts/lab can read, and names no host", () => {
   const lock = read("bun.lock");
   expect(/"lockfileVersion": (\d+)/.exec(lock)?.[1]).toBe("1");
