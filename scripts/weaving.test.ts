@@ -1,19 +1,17 @@
 // What a proof changes in the code of a service is there to be changed, and every bit of it is tried.
 import { repoFolder } from "@lab/evidence/folders";
-import { EVERYWHERE, editOf, type Gaps, STOP_STEP } from "@lab/proof/weaving/gaps";
-import type { Protections } from "@lab/proof/weaving/protections";
+import { weavingOf } from "@lab/proof/weaving/asked";
+import { EVERYWHERE, editOf, STOP_STEP } from "@lab/proof/weaving/gaps";
 import { type Edit, weave } from "@lab/proof/weaving/weave";
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
 const MODELS = await Promise.all(
-  ["sync-rest", "async-rabbitmq", "streaming-kafka"].map(async (model) => {
-    const { GAPS, PROTECTIONS } = (await import(
-      join(repoFolder, model, "tests/proof/weaving.ts")
-    )) as { GAPS: Record<string, Gaps>; PROTECTIONS: Protections };
-    return { model, GAPS, PROTECTIONS };
-  }),
+  ["sync-rest", "async-rabbitmq", "streaming-kafka"].map(async (model) => ({
+    model,
+    ...(await weavingOf(model)),
+  })),
 );
 
 const read = (path: string) => readFileSync(join(repoFolder, path), "utf8");

@@ -3,9 +3,7 @@ import { Settings, settings } from "@lab/evidence/settings";
 import { factsOf } from "@lab/lab/brokers/model-facts";
 import type { Model } from "@lab/evidence/evidence";
 import { repoFolder } from "@lab/evidence/folders";
-import { readCrash } from "@lab/proof/weaving/crash";
-import { checkPoint, type Gaps } from "@lab/proof/weaving/gaps";
-import { editsWithout, type Protections } from "@lab/proof/weaving/protections";
+import { readAsked, weavingOf } from "@lab/proof/weaving/asked";
 import { ConfigError, readEnv, variableName } from "@lab/runtime/env";
 import { join } from "node:path";
 import { nearestWord } from "../command.ts";
@@ -72,16 +70,11 @@ export async function serviceSettings(model: Model): Promise<Record<string, stri
 
 /** What is wrong with the changes to the code of a model's services that the shell asks for. */
 async function wrongWeaving(model: Model): Promise<string[]> {
-  const { LAB_CRASH_AT = "", LAB_FAULTS, LAB_WITHOUT = "" } = process.env;
-  if (LAB_CRASH_AT + LAB_WITHOUT === "") return [];
-  const { GAPS, PROTECTIONS } = (await import(
-    join(repoFolder, model, "tests/proof/weaving.ts")
-  )) as { GAPS: Record<string, Gaps>; PROTECTIONS: Protections };
+  if (!WOVEN.some((name) => process.env[name])) return [];
   try {
-    if (LAB_FAULTS === "off") throw new Error("LAB_WITHOUT and LAB_CRASH_AT need LAB_FAULTS=on");
-    editsWithout(LAB_WITHOUT, PROTECTIONS);
-    const crash = readCrash(LAB_CRASH_AT);
-    if (crash !== undefined) checkPoint(crash.point, GAPS);
+    // `up` switches faults on, unless it is told otherwise.
+    const LAB_FAULTS = process.env["LAB_FAULTS"] === "off" ? "off" : "on";
+    readAsked({ ...process.env, LAB_FAULTS }, await weavingOf(model));
     return [];
   } catch (error) {
     return ["bad environment:", `  ${(error as Error).message}`];

@@ -1,28 +1,22 @@
 // Preloaded into a service, whose code it changes as it is loaded: LAB_WITHOUT takes protections away,
 // LAB_CRASH_AT has the process kill itself in a gap between two effects. Where these are in the code
 // stands in the folder of the model, in tests/proof/weaving.ts.
+import { repoFolder } from "@lab/evidence/folders";
 import { readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { readCrash, setCrash } from "./crash.ts";
-import { checkPoint, editOf, type Gaps } from "./gaps.ts";
-import { editsWithout, type Protections } from "./protections.ts";
+import { readAsked, weavingOf } from "./asked.ts";
+import { setCrash } from "./crash.ts";
+import { editOf } from "./gaps.ts";
 import { type Edit, weave } from "./weave.ts";
 
-const repoFolder = join(import.meta.dir, "../../..");
 const model = basename(dirname(Bun.main));
 const service = basename(Bun.main, ".ts");
 
 try {
-  const { LAB_CRASH_AT = "", LAB_FAULTS, LAB_WITHOUT = "" } = process.env;
-  if (LAB_FAULTS !== "on") throw new Error("LAB_WITHOUT and LAB_CRASH_AT need LAB_FAULTS=on");
-  const { GAPS, PROTECTIONS } = (await import(
-    join(repoFolder, model, "tests/proof/weaving.ts")
-  )) as { GAPS: Record<string, Gaps>; PROTECTIONS: Protections };
-  const edits = editsWithout(LAB_WITHOUT, PROTECTIONS);
-  const crash = readCrash(LAB_CRASH_AT);
+  const weaving = await weavingOf(model);
+  const { crash, without: edits } = readAsked(process.env, weaving);
   if (crash !== undefined) {
-    checkPoint(crash.point, GAPS);
-    const edit = editOf(crash.point, `${model}/${service}`, GAPS[service]);
+    const edit = editOf(crash.point, `${model}/${service}`, weaving.GAPS[service]);
     if (edit !== undefined) {
       edits.push(edit);
       setCrash(crash);

@@ -1,0 +1,29 @@
+import { repoFolder } from "@lab/evidence/folders";
+import { join } from "node:path";
+import { type Crash, readCrash } from "./crash.ts";
+import { checkPoint, type Gaps } from "./gaps.ts";
+import { editsWithout, type Protections } from "./protections.ts";
+import type { Edit } from "./weave.ts";
+
+/** Where crash points and protections are in the code of a model's services: its tests/proof/weaving.ts. */
+export interface Weaving {
+  /** By service. */
+  GAPS: Record<string, Gaps>;
+  PROTECTIONS: Protections;
+}
+
+export async function weavingOf(model: string): Promise<Weaving> {
+  return (await import(join(repoFolder, model, "tests/proof/weaving.ts"))) as Weaving;
+}
+
+/** What LAB_WITHOUT and LAB_CRASH_AT ask for. Throws where that isn't there, and without LAB_FAULTS=on. */
+export function readAsked(
+  { LAB_CRASH_AT = "", LAB_FAULTS, LAB_WITHOUT = "" }: Record<string, string | undefined>,
+  { GAPS, PROTECTIONS }: Weaving,
+): { without: Edit[]; crash: Crash | undefined } {
+  if (LAB_FAULTS !== "on") throw new Error("LAB_WITHOUT and LAB_CRASH_AT need LAB_FAULTS=on");
+  const without = editsWithout(LAB_WITHOUT, PROTECTIONS);
+  const crash = readCrash(LAB_CRASH_AT);
+  if (crash !== undefined) checkPoint(crash.point, GAPS);
+  return { without, crash };
+}
