@@ -102,6 +102,21 @@ export async function giveUp(channel: Channel, message: ConsumeMessage): Promise
   else channel.reject(message, false);
 }
 
+/**
+ * Puts a message whose id stands for something else already among the dead letters. Resolves once it
+ * lies there: then it is to be acknowledged.
+ */
+export function refuseReusedId(
+  channel: Channel,
+  message: ConsumeMessage,
+  detail: string,
+  log: Log,
+): Promise<void> {
+  const { publisher, queue } = deadLetterRoutes.get(channel)!;
+  log.warn("message_refused", { reason: "id_reused", detail });
+  return publisher.bury(queue, message, { reason: "id_reused", detail });
+}
+
 function isDeath(one: unknown): boolean {
   const { count, queue, reason } = Object(one) as Record<string, unknown>;
   return typeof queue === "string" && typeof reason === "string" && Number.isInteger(count);

@@ -27,7 +27,14 @@ import { OPENING_STOCK } from "@lab/workflow/menu";
 import { answerTo } from "@lab/workflow/reservation";
 import { type Static, Type } from "@sinclair/typebox";
 import type { ConfirmChannel, ConsumeMessage } from "amqplib";
-import { acknowledge, AmqpUrl, type Delivery, giveUp, requeueLater } from "./client.ts";
+import {
+  acknowledge,
+  AmqpUrl,
+  type Delivery,
+  giveUp,
+  refuseReusedId,
+  requeueLater,
+} from "./client.ts";
 import { connectBroker } from "./connection.ts";
 import { consumeBatches, type Consumer, PREFETCH } from "./consumer.ts";
 import { isBug, type Publisher } from "./publisher.ts";
@@ -53,7 +60,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
   const attempts = new Attempts(store);
   const names = topology(config.labNamespace);
   const queue = names.inventoryQueue;
-  const stock = { faults, inventory, ledger, log, queue, store };
+  const stock = { faults, inventory, ledger, log, store };
 
   const app = createApp("inventory-service", {
     model: "async-rabbitmq",
@@ -79,7 +86,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
   const broker = await connectBroker({
     url: config.amqpUrl,
     names,
-    queue: names.inventoryQueue,
+    queue,
     log,
     async setup(channel, publisher) {
       const limit = () => faults.batchLimit(PREFETCH);
@@ -111,7 +118,6 @@ interface Stock {
   inventory: Inventory;
   ledger: Ledger;
   log: Log;
-  queue: string;
   store: Store;
 }
 
@@ -147,7 +153,7 @@ async function onOrderPlaced(
     const publishing = answers.map((answer, n) =>
       answer.kind === "done"
         ? publisher.publishUntilStored(answer.outcome)
-        : refuse(stock, publisher, work[n]!.message, answer.detail),
+        : refuseReusedId(channel, work[n]!.message, answer.detail, log),
     );
     await Promise.all(publishing);
     acknowledge(channel, work);
@@ -156,17 +162,6 @@ async function onOrderPlaced(
     if (isBug(error)) throw error;
     for (const delivery of work) requeueLater(channel, delivery, error, log);
   }
-}
-
-/** An id that stands for something else already: to the dead queue, with that reason. */
-function refuse(
-  { log, queue }: Stock,
-  publisher: Publisher,
-  message: ConsumeMessage,
-  detail: string,
-): Promise<void> {
-  log.warn("message_refused", { reason: "id_reused", detail });
-  return publisher.bury(queue, message, { reason: "id_reused", detail });
 }
 
 /** Decides, and returns the answer as it will be stored and said. */

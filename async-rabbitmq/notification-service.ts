@@ -28,7 +28,14 @@ import { Notifications, NOTIFICATIONS_SCHEMA } from "@lab/store/notifications";
 import { Store } from "@lab/store/store";
 import { type Static, Type } from "@sinclair/typebox";
 import type { ConfirmChannel, ConsumeMessage } from "amqplib";
-import { acknowledge, AmqpUrl, type Delivery, giveUp, requeueLater } from "./client.ts";
+import {
+  acknowledge,
+  AmqpUrl,
+  type Delivery,
+  giveUp,
+  refuseReusedId,
+  requeueLater,
+} from "./client.ts";
 import { connectBroker } from "./connection.ts";
 import { consumeBatches, type Consumer, PREFETCH } from "./consumer.ts";
 import { isBug, type Publisher } from "./publisher.ts";
@@ -51,7 +58,7 @@ export async function startNotification(config: Static<typeof Config>): Promise<
   const attempts = new Attempts(store);
   const names = topology(config.labNamespace);
   const queue = names.notificationQueue;
-  const desk = { faults, ledger, log, notifications, queue, store };
+  const desk = { faults, ledger, log, notifications, store };
 
   const app = createApp("notification-service", {
     model: "async-rabbitmq",
@@ -72,7 +79,7 @@ export async function startNotification(config: Static<typeof Config>): Promise<
   const broker = await connectBroker({
     url: config.amqpUrl,
     names,
-    queue: names.notificationQueue,
+    queue,
     log,
     async setup(channel, publisher) {
       const limit = () => faults.batchLimit(PREFETCH);
@@ -104,7 +111,6 @@ interface Desk {
   ledger: Ledger;
   log: Log;
   notifications: Notifications;
-  queue: string;
   store: Store;
 }
 
@@ -140,7 +146,7 @@ async function onInventoryReserved(
     const publishing = sent.map((confirmation, n) =>
       confirmation.kind === "done"
         ? publisher.publishUntilStored(confirmation.outcome)
-        : refuse(desk, publisher, work[n]!.message, confirmation.detail),
+        : refuseReusedId(channel, work[n]!.message, confirmation.detail, log),
     );
     await Promise.all(publishing);
     acknowledge(channel, work);
@@ -149,17 +155,6 @@ async function onInventoryReserved(
     if (isBug(error)) throw error;
     for (const delivery of work) requeueLater(channel, delivery, error, log);
   }
-}
-
-/** An id that stands for something else already: to the dead queue, with that reason. */
-function refuse(
-  { log, queue }: Desk,
-  publisher: Publisher,
-  message: ConsumeMessage,
-  detail: string,
-): Promise<void> {
-  log.warn("message_refused", { reason: "id_reused", detail });
-  return publisher.bury(queue, message, { reason: "id_reused", detail });
 }
 
 /** Sends the confirmation, and returns what will be stored and said of it. */
