@@ -66,7 +66,7 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
     health: () => ({
       needs: { database: store.healthy(), broker: stream.isMember() },
       owed: { gaps: watch.owed(), standing_records: troubles.standing },
-      problems: [...store.problems(), ...watch.problems, ...troubles.problems],
+      problems: [...store.problems(), ...troubles.problems],
     }),
   })
     .get("/metrics", ({ headers }) => onMetrics(analytics, headers.accept), {

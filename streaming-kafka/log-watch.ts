@@ -9,7 +9,7 @@ import type { Store } from "@lab/store/store";
 import { type Consumer, type Kafka, KafkaJSError } from "kafkajs";
 import { isBug, wordsOf } from "./kafka/errors.ts";
 import { fetchLogs } from "./kafka/topic-logs.ts";
-import { keepRecords, type Topics } from "./topics.ts";
+import type { Topics } from "./topics.ts";
 
 const EVERY_MS = 5_000;
 
@@ -28,7 +28,6 @@ export class LogWatch {
   readonly #watched: Watched;
   readonly #looks: Repeater;
   #looking: Promise<void> = Promise.resolve();
-  #problems: string[] = [];
 
   constructor(watched: Watched) {
     this.#watched = watched;
@@ -41,11 +40,6 @@ export class LogWatch {
         log.debug("broker_says", { reason: wordsOf(error) });
       }
     });
-  }
-
-  /** What won't pass by waiting. */
-  get problems(): readonly string[] {
-    return this.#problems;
   }
 
   /** What the log has lost of what the live metrics stand for, or should: records, and since when. */
@@ -70,7 +64,6 @@ export class LogWatch {
     const admin = kafka.admin();
     await admin.connect();
     try {
-      this.#problems = await keepRecords(admin, names, log);
       const stood = analytics.stood();
       const logs = await fetchLogs(admin, brokers, [names.orderEvents, names.inventoryEvents]);
       const { gaps, moved } = await store.commit(() => analytics.meet(logs, stood));

@@ -2,13 +2,7 @@
 import type { Log } from "@lab/runtime/log";
 import { Repeater } from "@lab/runtime/work/repeater";
 import { Type } from "@sinclair/typebox";
-import {
-  type Admin,
-  ConfigResourceTypes,
-  ConfigSource,
-  type Kafka,
-  type KafkaJSProtocolError,
-} from "kafkajs";
+import { type Admin, ConfigResourceTypes, ConfigSource, type Kafka } from "kafkajs";
 import { isBug, rootOf } from "./kafka/errors.ts";
 import type { Troubles } from "./kafka/troubles.ts";
 
@@ -39,8 +33,8 @@ export function topics(namespace: string) {
 export type Topics = ReturnType<typeof topics>;
 
 /**
- * Records stay until somebody deletes them: a replay computes from all of them, and a consumer that
- * is away for a week misses none.
+ * Records stay until somebody deletes them: a replay computes from all of them, a consumer that is
+ * away for a week misses none, and a dead letter waits for whoever looks at it.
  */
 const KEPT = [
   { name: "cleanup.policy", value: "delete" },
@@ -48,10 +42,13 @@ const KEPT = [
   { name: "retention.bytes", value: "-1" },
 ];
 
+const LIMIT = "max.message.bytes";
+
 /** What the broker is asked for, and what would break the promises if it were otherwise. */
 function declared(names: Topics) {
+  const settings = (bytes: number) => [{ name: LIMIT, value: String(bytes) }, ...KEPT];
   // Kafka's default; what is sent at once keeps below it.
-  const configEntries = [{ name: "max.message.bytes", value: "1048588" }, ...KEPT];
+  const configEntries = settings(1_048_588);
   return [
     { topic: names.orderEvents, numPartitions: PARTITIONS, configEntries },
     { topic: names.inventoryEvents, numPartitions: PARTITIONS, configEntries },
@@ -59,17 +56,20 @@ function declared(names: Topics) {
       topic: names.deadLetters,
       numPartitions: 1,
       // The largest record that there can be, and why it is dead.
-      configEntries: [{ name: "max.message.bytes", value: String(2 * 1024 * 1024) }],
+      configEntries: settings(2 * 1024 * 1024),
     },
   ];
 }
+
+type Declared = ReturnType<typeof declared>[number];
 
 /** How often somebody looks whether all topics are there. */
 const LOOK_MS = 3_000;
 
 /**
- * Creates what is missing of the topics, at first and whenever somebody has taken it away, and names
- * in `troubles` what can't be put right. Every service does, so that none must start first.
+ * Creates what is missing of the topics and has them keep their records, at first and whenever
+ * somebody has changed that, and names in `troubles` what can't be put right. Every service does, so
+ * that none must start first.
  */
 export function watchTopics(kafka: Kafka, names: Topics, log: Log, troubles: Troubles) {
   // Of its own: one that was asked for the offsets of a topic can't do a thing once that is deleted.
@@ -80,12 +80,18 @@ export function watchTopics(kafka: Kafka, names: Topics, log: Log, troubles: Tro
   const look = async () => {
     for (const wanted of topics) {
       if (stopped) return;
-      const { topic } = wanted;
-      const reason = await wrongWith(admin, wanted);
-      if (reason === "missing") {
+      const { numPartitions, topic } = wanted;
+      const partitions = await partitionsOf(admin, topic);
+      if (partitions === undefined) {
         const isNew = await admin.createTopics({ waitForLeaders: true, topics: [wanted] });
         if (isNew) log.info("topic_declared", { topic });
-      } else if (reason) troubles.note(topic, reason);
+        continue;
+      }
+      const reason =
+        partitions === numPartitions
+          ? await putRight(admin, wanted, log)
+          : `has ${partitions} partitions and needs ${numPartitions}; once deleted it is made anew, without its records`;
+      if (reason) troubles.note(topic, reason);
       else troubles.clear(topic);
     }
     troubles.clear("topics");
@@ -114,24 +120,6 @@ export function watchTopics(kafka: Kafka, names: Topics, log: Log, troubles: Tro
   };
 }
 
-/** What is wrong with a topic, if anything is. */
-async function wrongWith(
-  admin: Admin,
-  { topic, numPartitions, configEntries }: ReturnType<typeof declared>[number],
-): Promise<string | undefined> {
-  const partitions = await partitionsOf(admin, topic);
-  if (partitions === undefined) return "missing";
-  if (partitions !== numPartitions) {
-    return `has ${partitions} partitions and needs ${numPartitions}; once deleted it is made anew, without its records`;
-  }
-  const is = await configOf(admin, topic);
-  if (is.get("cleanup.policy")?.includes("compact")) {
-    return "has cleanup.policy=compact, which deletes all but the last record of a kitchen";
-  }
-  const short = configEntries.find(({ name, value }) => Number(is.get(name)) < Number(value));
-  return short && `has ${short.name}=${is.get(short.name)} and needs ${short.value}`;
-}
-
 /** How many there are; undefined where there is no such topic, or, for once, where nobody could be asked. */
 async function partitionsOf(admin: Admin, name: string): Promise<number | undefined> {
   try {
@@ -145,61 +133,69 @@ async function partitionsOf(admin: Admin, name: string): Promise<number | undefi
   }
 }
 
-/** A topic's settings; none where they aren't ours to see. */
-async function configOf(admin: Admin, name: string): Promise<Map<string, string>> {
+/**
+ * Has a topic keep its records, where it was made otherwise or somebody has changed it. Gives what
+ * is wrong with its settings and stays so, in words; throws what may pass.
+ */
+async function putRight(
+  admin: Admin,
+  { configEntries: wanted, topic }: Declared,
+  log: Log,
+): Promise<string | undefined> {
+  const settings = await settingsOf(admin, topic);
+  if (settings.size === 0) return undefined;
+  const wrong = KEPT.filter(({ name, value }) => settings.get(name)?.value !== value);
+  if (wrong.length > 0) {
+    // What isn't named again goes back to the broker's default.
+    const own = [...settings].filter(([, { isOwn }]) => isOwn);
+    const values = new Map(own.map(([name, { value }]) => [name, value]));
+    for (const { name, value } of wrong) values.set(name, value);
+    const configEntries = [...values].map(([name, value]) => ({ name, value }));
+    const resource = { type: ConfigResourceTypes.TOPIC, name: topic, configEntries };
+    const refusal = await refusalOf(
+      admin.alterConfigs({ validateOnly: false, resources: [resource] }),
+    );
+    if (refusal) return `its retention can't be set: ${refusal}`;
+    log.warn("topic_altered", { topic, settings: wrong });
+  }
+  const has = settings.get(LIMIT)?.value;
+  const needed = wanted.find(({ name }) => name === LIMIT)?.value;
+  return Number(has) < Number(needed) ? `has ${LIMIT}=${has} and needs ${needed}` : undefined;
+}
+
+/** Why the broker refuses for good, in its words; throws what may pass. */
+async function refusalOf(change: Promise<unknown>): Promise<string | undefined> {
+  try {
+    await change;
+    return undefined;
+  } catch (error) {
+    const { message, retriable, type } = rootOf(error);
+    if (type === undefined || retriable) throw error;
+    return message;
+  }
+}
+
+/** A topic's settings, and which of them are its own; none where they aren't ours to see. */
+async function settingsOf(
+  admin: Admin,
+  name: string,
+): Promise<Map<string, { value: string; isOwn: boolean }>> {
   try {
     const { resources } = await admin.describeConfigs({
       includeSynonyms: false,
       resources: [{ type: ConfigResourceTypes.TOPIC, name }],
     });
     const entries = resources.flatMap(({ configEntries }) => configEntries);
-    return new Map(entries.map(({ configName, configValue }) => [configName, configValue]));
+    return new Map(
+      entries.map(({ configName, configSource, configValue }) => [
+        configName,
+        { value: configValue, isOwn: configSource === ConfigSource.TOPIC_CONFIG },
+      ]),
+    );
   } catch (error) {
     if (rootOf(error).type?.endsWith("AUTHORIZATION_FAILED")) return new Map();
     throw error;
   }
-}
-
-/**
- * Sets what keeps the records, where the topics were made without it or somebody has changed it.
- * Gives what the broker doesn't allow, in words; throws what may pass.
- */
-export async function keepRecords(admin: Admin, names: Topics, log: Log): Promise<string[]> {
-  try {
-    for (const topic of await keptAgain(admin, names)) log.warn("topic_altered", { topic });
-    return [];
-  } catch (error) {
-    const { message, retriable, type } = ((error as Error).cause ?? error) as KafkaJSProtocolError;
-    if (type === undefined || retriable) throw error;
-    return [`the retention of topics can't be set: ${message}`];
-  }
-}
-
-async function keptAgain(admin: Admin, names: Topics): Promise<string[]> {
-  const type = ConfigResourceTypes.TOPIC;
-  const wanted = [names.orderEvents, names.inventoryEvents];
-  const { resources } = await admin.describeConfigs({
-    includeSynonyms: false,
-    resources: wanted.map((name) => ({ type, name })),
-  });
-  const altered = [];
-  for (const { configEntries, resourceName: name } of resources) {
-    const isKept = KEPT.every((kept) =>
-      configEntries.some((has) => has.configName === kept.name && has.configValue === kept.value),
-    );
-    if (isKept) continue;
-    // What isn't named again goes back to the broker's default.
-    const others = configEntries
-      .filter(({ configName, configSource }) => {
-        const isOwn = configSource === ConfigSource.TOPIC_CONFIG;
-        return isOwn && !KEPT.some((kept) => kept.name === configName);
-      })
-      .map(({ configName, configValue }) => ({ name: configName, value: configValue }));
-    const resource = { type, name, configEntries: [...others, ...KEPT] };
-    await admin.alterConfigs({ validateOnly: false, resources: [resource] });
-    altered.push(name);
-  }
-  return altered;
 }
 
 /** Begins the names of topics and groups. Kafka takes no other characters, and no more. */
