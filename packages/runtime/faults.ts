@@ -21,7 +21,7 @@ export const FaultSettings = Type.Object(
 );
 export type FaultSettings = Static<typeof FaultSettings>;
 
-const OnOff = Type.Union([Type.Literal("on"), Type.Literal("off")], {
+export const OnOff = Type.Union([Type.Literal("on"), Type.Literal("off")], {
   default: "off",
 });
 

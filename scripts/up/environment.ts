@@ -73,7 +73,7 @@ async function wrongWeaving(model: Model): Promise<string[]> {
   if (!WOVEN.some((name) => process.env[name])) return [];
   try {
     // `up` switches faults on, unless it is told otherwise.
-    const LAB_FAULTS = process.env["LAB_FAULTS"] === "off" ? "off" : "on";
+    const LAB_FAULTS = process.env["LAB_FAULTS"]?.trim() || "on";
     readAsked({ ...process.env, LAB_FAULTS }, await weavingOf(model));
     return [];
   } catch (error) {

@@ -1,4 +1,7 @@
 import { repoFolder } from "@lab/evidence/folders";
+import { readEnv } from "@lab/runtime/env";
+import { OnOff } from "@lab/runtime/faults";
+import { Type } from "@sinclair/typebox";
 import { join } from "node:path";
 import { type Crash, readCrash } from "./crash.ts";
 import { checkPoint, type Gaps } from "./gaps.ts";
@@ -16,12 +19,16 @@ export async function weavingOf(model: string): Promise<Weaving> {
   return (await import(join(repoFolder, model, "tests/proof/weaving.ts"))) as Weaving;
 }
 
+const Switch = Type.Object({ labFaults: OnOff });
+
 /** What LAB_WITHOUT and LAB_CRASH_AT ask for. Throws where that isn't there, and without LAB_FAULTS=on. */
 export function readAsked(
-  { LAB_CRASH_AT = "", LAB_FAULTS, LAB_WITHOUT = "" }: Record<string, string | undefined>,
+  env: Record<string, string | undefined>,
   { GAPS, PROTECTIONS }: Weaving,
 ): { without: Edit[]; crash: Crash | undefined } {
-  if (LAB_FAULTS !== "on") throw new Error("LAB_WITHOUT and LAB_CRASH_AT need LAB_FAULTS=on");
+  const { LAB_CRASH_AT = "", LAB_WITHOUT = "" } = env;
+  const { labFaults } = readEnv(Switch, env);
+  if (labFaults !== "on") throw new Error("LAB_WITHOUT and LAB_CRASH_AT need LAB_FAULTS=on");
   const without = editsWithout(LAB_WITHOUT, PROTECTIONS);
   const crash = readCrash(LAB_CRASH_AT);
   if (crash !== undefined) checkPoint(crash.point, GAPS);

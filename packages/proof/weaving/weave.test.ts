@@ -57,7 +57,8 @@ test("what can't be taken away, or isn't a gap, is refused with what there is", 
 });
 
 test("a process is killed at the pass that it was told, and says so when it never came there", async () => {
-  const on = { LAB_FAULTS: "on" };
+  // As the services read it, in any case.
+  const on = { LAB_FAULTS: "On" };
   const { signal } = await run({ ...on, LAB_CRASH_AT: "intake-ended:1" });
   expect(signal).toBe("SIGKILL");
   const { code, errors } = await run({ ...on, LAB_CRASH_AT: "intake-ended:2" });
