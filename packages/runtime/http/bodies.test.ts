@@ -1,10 +1,11 @@
 // A body that is too large, sent by the clients that people have: each must read the answer.
-import { afterAll, expect, test } from "bun:test";
+import { afterAll, expect, spyOn, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Faults } from "../faults.ts";
 import { createApp } from "./app.ts";
+import { Bodies } from "./bodies.ts";
 import { createLog } from "../log.ts";
 
 const OFF = { delay_ms: 0, fail_rate: 0, hang: false, throttle_ms: 0, seed: 1 };
@@ -95,6 +96,17 @@ test.each([[[]], [["-H", "expect: 100-continue"]]])(
   },
   TIMEOUT_MS,
 );
+
+test.each(WAYS)("garbage is collected after 16 MiB of bodies, %s", async (way) => {
+  using collected = spyOn(Bun, "gc");
+  const bodies = new Bodies();
+  for (let n = 0; n <= 256; n += 1) {
+    const body = new Uint8Array(64 * 1024);
+    const headers = way === "length" ? { "content-length": `${body.length}` } : {};
+    expect(await bodies.read(new Request(url, { method: "POST", headers, body }))).toEqual(body);
+  }
+  expect(collected).toHaveBeenCalledTimes(1);
+});
 
 async function said(command: string[]): Promise<string[]> {
   await using child = Bun.spawn(command, { stdout: "pipe", stderr: "pipe" });

@@ -46,7 +46,7 @@ export class Bodies {
   readonly #spare: Uint8Array[] = [];
   #free: number;
   #discarding = 0;
-  #chunked = 0;
+  #uncollected = 0;
 
   constructor(budgetBytes = BUDGET_BYTES) {
     this.#free = budgetBytes;
@@ -66,9 +66,12 @@ export class Bodies {
     this.#free -= arriving.takes;
     this.#arriving.add(arriving);
     try {
-      return length !== undefined && length <= MAX_BODY_BYTES
-        ? await whole(request, arriving)
-        : await this.#counted(request, length, arriving);
+      if (length === undefined || length > MAX_BODY_BYTES) {
+        return await this.#counted(request, length, arriving);
+      }
+      const body = await whole(request, arriving);
+      this.#collect(length);
+      return body;
     } catch (error) {
       throw error instanceof Problem ? error : brokeOff();
     } finally {
@@ -131,13 +134,16 @@ export class Bodies {
 
   async #next(reader: Reader) {
     const read = await reader.read();
-    this.#chunked += read.done ? 0 : read.value.length;
-    // The collector doesn't feel their weight: without this they'd pile up beyond the budget.
-    if (this.#chunked > BUDGET_BYTES) {
-      this.#chunked = 0;
-      Bun.gc(true);
-    }
+    if (!read.done) this.#collect(read.value.length);
     return read;
+  }
+
+  /** Collects garbage after each budget of bytes: the collector doesn't feel their weight, and they'd pile up beyond it. */
+  #collect(bytes: number): void {
+    this.#uncollected += bytes;
+    if (this.#uncollected <= BUDGET_BYTES) return;
+    this.#uncollected = 0;
+    Bun.gc(true);
   }
 
   /** Whether it came to its end. */
