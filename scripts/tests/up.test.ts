@@ -3,6 +3,7 @@ import { ownLab } from "@lab/proof/kills/own-lab";
 import { becomesFree } from "@lab/lab/host/ports";
 import { isAlive } from "@lab/lab/host/process-id";
 import { eventually } from "@lab/lab/host/waiting";
+import { setFaults } from "@lab/lab/services/set-faults";
 import { expect, test } from "bun:test";
 
 const TIMEOUT_MS = 120_000;
@@ -78,6 +79,18 @@ test(
       "sync: started again on its database: order-service\n",
     );
     expect(await countOrders(lab)).toBe(1);
+
+    // About to stop is not there: an order that it works on holds it for a while.
+    const [order, stock] = (await lab.status()).services;
+    await setFaults(stock!, { delay_ms: 4_000 });
+    const held = placeOrder(lab);
+    await eventually("the order is stored", async () => (await countOrders(lab)) === 2);
+    process.kill(order!.pid, "SIGTERM");
+    expect(await lab.run(["up"])).toMatchObject({
+      code: 0,
+      errors: "sync: started again on its database: order-service\n",
+    });
+    await held;
 
     const fresh = await lab.run(["up", "sync", "--fresh"]);
     expect(fresh).toMatchObject({

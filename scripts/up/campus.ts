@@ -283,11 +283,14 @@ function signal(service: UpService, name: NodeJS.Signals): boolean {
   }
 }
 
-async function untilItAnswers({ name, pid, url }: UpService): Promise<void> {
+/** Returns, too, when it has ended meanwhile: it may have been about to stop. */
+async function untilItAnswers(service: UpService): Promise<void> {
+  const { name, pid, url } = service;
   const goOn = `kill -CONT ${pid} lets it go on`;
   const endIt = `kill -9 ${pid} ends it, and scripts/lab up starts it again`;
   if (isPaused(pid)) throw new Error(`${name} is paused: ${goOn}; ${endIt}`);
-  await eventually(`${name} answers`, () => fetchHealth(url), { timeoutMs: 10_000 }).catch(() => {
+  const answers = async () => !serviceRuns(service) || (await fetchHealth(url));
+  await eventually(`${name} answers`, answers, { timeoutMs: 10_000 }).catch(() => {
     throw new Error(`${name} is there, but doesn't answer at ${url}: ${endIt}`);
   });
 }
