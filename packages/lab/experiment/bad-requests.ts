@@ -35,6 +35,7 @@ function notJson(path: string, method = "POST"): BadRequest[] {
       body: { unknown: 1 },
       code: "invalid_request",
     },
+    { ...request, name: "a prototype", body: '{"__proto__":{}}', code: "invalid_request" },
     {
       ...request,
       name: "plain text",

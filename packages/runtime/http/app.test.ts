@@ -131,6 +131,8 @@ test("faults are set by a body alone, and /openapi says what may be in it", asyn
   const answers = await Promise.all([put({}), put({ headers }), put({ headers, body: "" })]);
   expect(answers.map(({ status }) => status)).toEqual([422, 422, 422]);
   expect(faults.settings.delay_ms).toBe(7);
+  expect((await put({ headers, body: '{"__proto__":{"hang":true}}' })).status).toBe(422);
+  expect(faults.settings.delay_ms).toBe(7);
   expect((await put({ headers, body: "{}" })).status).toBe(200);
   expect(faults.settings.delay_ms).toBe(0);
   const described = await app.handle(new Request("http://localhost/openapi/json"));
@@ -192,6 +194,18 @@ test.each([
   const answered = await app.handle(new Request("http://localhost/echo", init));
   expect(answered.status).toBe(status);
   if (status === 200) expect(await answered.json()).toEqual(JSON.parse(body));
+});
+
+test.each([
+  ["application/json;charset=utf-8", 200],
+  ["application/json ; charset=utf-8", 200],
+  ["Application/Problem+JSON\t;a=b", 200],
+  ["text/json", 415],
+  ["application/json application/json", 415],
+])("a body of type %s is answered %i", async (type, status) => {
+  const app = startApp().post("/echo", ({ body }) => body);
+  const init = { method: "POST", headers: { "content-type": type }, body: "{}" };
+  expect((await app.handle(new Request("http://localhost/echo", init))).status).toBe(status);
 });
 
 test("what was taken in by wider rules can still be read", async () => {

@@ -90,7 +90,8 @@ export function createApp(service: string, { model, faults, log, health }: AppOp
     .guard({
       as: "global",
       parse: [
-        ({ request }, contentType) => parseJson(arrived.get(request), contentType),
+        // Elysia cuts it at its first semicolon; a space may stand before that.
+        ({ request }, contentType) => parseJson(arrived.get(request), contentType.trimEnd()),
         // Never reached: it tells /openapi that bodies are JSON.
         "json",
       ],
@@ -196,6 +197,10 @@ function parseJson(bytes: Uint8Array | undefined, contentType: string): object |
   // Elysia would make an empty object of null where every property has a default.
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new Problem("invalid_request", "body: Expected object");
+  }
+  // Lost where Elysia puts the defaults in, before it looks for unknown properties.
+  if (Object.hasOwn(value, "__proto__")) {
+    throw new Problem("invalid_request", "body/__proto__: Unexpected property");
   }
   return value;
 }
