@@ -52,17 +52,19 @@ export class Notifications {
     return { kind: "sent" };
   }
 
-  /** Up to `limit` confirmations with order ids above `after`; `next_after` asks for the next. */
+  /** Up to `limit` confirmations with order ids above `after`; `next_after` asks for the next, if there are more. */
   page(query: { limit: number; after?: string | undefined }): {
     notifications: Notification[];
     next_after?: string;
   } {
-    const notifications = this.#db
+    // One more tells whether there is a next page.
+    const found = this.#db
       .query<Notification, [string, number]>(
         "SELECT order_id, user_id, text, sent_at FROM notifications WHERE order_id > ? ORDER BY order_id LIMIT ?",
       )
-      .all(query.after ?? "", query.limit);
-    const last = notifications.length === query.limit ? notifications.at(-1) : undefined;
+      .all(query.after ?? "", query.limit + 1);
+    const notifications = found.slice(0, query.limit);
+    const last = found.length > query.limit ? notifications.at(-1) : undefined;
     return {
       notifications,
       ...(last ? { next_after: last.order_id } : {}),

@@ -217,13 +217,15 @@ export class Orders {
     return owed(row?.n ?? 0, row?.oldest);
   }
 
-  /** `list` as a page: `next_after` asks for the next one, if there may be one. */
+  /** `list` as a page: `next_after` asks for the next one, if there is one. */
   page(query: Parameters<Orders["list"]>[0]): {
     orders: Order[];
     next_after?: string;
   } {
-    const orders = this.list(query);
-    const last = orders.length === query.limit ? orders.at(-1) : undefined;
+    // One more tells whether there is a next page.
+    const found = this.list({ ...query, limit: query.limit + 1 });
+    const orders = found.slice(0, query.limit);
+    const last = found.length > query.limit ? orders.at(-1) : undefined;
     return { orders, ...(last ? { next_after: last.order_id } : {}) };
   }
 

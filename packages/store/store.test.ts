@@ -160,6 +160,21 @@ test("pages follow each other without a gap", async () => {
   const ids = [...first.orders, ...second.orders].map((o) => o.order_id);
   expect(ids).toEqual(placed);
   expect(second.next_after).toBeUndefined();
+  // Full, and the last all the same.
+  expect(orders.page({ limit: 5 }).next_after).toBeUndefined();
+});
+
+test("a page of confirmations says where the next one begins, if there is one", async () => {
+  const notifications = new Notifications(store.db);
+  const ids = [newId(), newId()];
+  for (const order_id of ids) {
+    await store.commit(() => notifications.send({ order_id, user_id: "u1", kitchen: "main" }));
+  }
+  const first = notifications.page({ limit: 1 });
+  expect(first.next_after).toBe(ids[0]);
+  expect(notifications.page({ limit: 1, after: first.next_after })).toEqual({
+    notifications: [expect.objectContaining({ order_id: ids[1] })],
+  });
 });
 
 test("the key of an order that left nothing goes over to the next one, any other key stays", async () => {
