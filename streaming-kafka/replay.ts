@@ -36,10 +36,11 @@ export async function beginReplay(
   const { analytics, faults, log, stream } = fold;
   // Work for a long time that anybody could ask for: a lab's own, as faults are.
   if (!faults.enabled) throw new Problem("not_found", "a replay needs LAB_FAULTS=on");
-  if (!stream.isMember()) throw unavailable();
+  // First of all: whoever begins a replay leaves the group, and is no member for a while.
   if (beginning.has(fold) || analytics.replaying()) {
     throw new Problem("replay_in_progress", "see GET /replay");
   }
+  if (!stream.isMember()) throw unavailable();
   beginning.add(fold);
   try {
     await refuseInVain(fold, accept === "different");

@@ -151,6 +151,13 @@ async function replayWithReset({ run, stream, admin }: Shared): Promise<void> {
   const before = await fetchMetrics(url);
   await setFaults(campus.downstream, { hang: true });
   await beginReplay(url);
+  // Analytics has left its group here, and isn't back.
+  const second = await fetch(`${url}/replay`, { method: "POST" });
+  run.holds(
+    "a second replay is refused because of the first",
+    ((await second.json()) as { code?: string }).code,
+    "replay_in_progress",
+  );
   const rows = await eventually("the group is back with its offsets", async () => {
     const { reset_to } = await fetchReplay(url);
     const found = await describeGroup(admin, names.analyticsGroup);
