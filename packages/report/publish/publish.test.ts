@@ -80,6 +80,12 @@ test("a run is published, and what was changed by hand afterwards is found", asy
   expect(await Bun.file(file).text()).toBe(filled);
 });
 
+test("a run without evidence isn't taken for one that was published", async () => {
+  const run = await writeInventedRun(join(folder, "interrupted"), [inventEvidence("replay")]);
+  await rm(join(run, "streaming-kafka/replay.json"));
+  expect(publish(run, join(folder, "nothing"))).rejects.toThrow("there is nothing to publish");
+});
+
 test("what did not hold isn't published, and the earlier result stays", async () => {
   const root = join(folder, "twice");
   const good = inventEvidence("replay");

@@ -23,13 +23,17 @@ const readmes = ["README.md", ...models.map(({ model }) => `${model}/README.md`)
  * only what is made of the evidence is made anew, after a change of the report's texts. From all that is
  * published then: `<model>/results/results.md` and `charts/*.svg`, the whole report in
  * `packages/report/published/`, and the blocks in the READMEs. Returns the written files, and the experiments
- * that were left out with the reason. Throws when the run can't be read or a README has a block of unknown name.
+ * that were left out with the reason. Throws when the run can't be read or has no evidence, as one that was
+ * interrupted, and when a README has a block of unknown name.
  */
 export async function publish(
   runFolder: string | undefined,
   root: string = repoFolder,
 ): Promise<{ written: string[]; leftOut: string[] }> {
   const run = runFolder === undefined ? [] : (await readRun(runFolder)).evidence;
+  if (runFolder !== undefined && run.length === 0) {
+    throw new Error(`there is nothing to publish: no experiment left evidence in ${runFolder}`);
+  }
   const held = run.filter((one) => one.held);
   const leftOut = run
     .filter((one) => !one.held)
