@@ -1,10 +1,12 @@
 import {
+  Kind,
   OptionalKind,
   type Static,
   type TObject,
   type TProperties,
   type TSchema,
   Type,
+  TypeRegistry,
 } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 
@@ -12,7 +14,12 @@ import { Value } from "@sinclair/typebox/value";
 export function serviceKnobs(defaults: { port: number; database: string }) {
   return {
     /** Loopback unless somebody asks for more. Not `host`: many a shell has a HOST, the machine's name. */
-    listenHost: Type.String({ minLength: 1, default: "127.0.0.1" }),
+    listenHost: Type.Unsafe<string>({
+      [Kind]: "Host",
+      type: "string",
+      description: "a host's name or address",
+      default: "127.0.0.1",
+    }),
     /** 0 takes a free port. */
     port: Type.Integer({ minimum: 0, maximum: 65535, default: defaults.port }),
     /** A shell may have a DATABASE of another kind, and then all services would have one file. */
@@ -23,6 +30,20 @@ export function serviceKnobs(defaults: { port: number; database: string }) {
     ),
   };
 }
+
+/** A host as it stands in a URL. */
+export function hostInUrl(host: string): string {
+  return host.includes(":") ? `[${host}]` : host;
+}
+
+/** No pattern says which numbers and colons are an address; a URL can be made of no others. */
+TypeRegistry.Set(
+  "Host",
+  (_, value) =>
+    typeof value === "string" &&
+    /^[\w.:-]+$/.test(value) &&
+    URL.canParse(`http://${hostInUrl(value)}`),
+);
 
 /** The address of a neighbour. */
 export function HttpUrl(address: string) {

@@ -49,6 +49,17 @@ test("a number is read whole or not at all, a word in any case", () => {
   );
 });
 
+test("a service listens at a name or an address, and at nothing else", () => {
+  for (const host of ["localhost", "lab-1.example", "0.0.0.0", "::", "::1"]) {
+    expect(readEnv(Config, { LISTEN_HOST: ` ${host} ` }).listenHost).toBe(host);
+  }
+  for (const bad of ["999.1.1.1", "a b", "http://127.0.0.1", "127.0.0.1:8001", "a/b", "u@a"]) {
+    expect(() => readEnv(Config, { LISTEN_HOST: bad })).toThrow(
+      /LISTEN_HOST=".*": expected a host's name or address/,
+    );
+  }
+});
+
 test("faults need LAB_FAULTS=on", () => {
   const env = { INVENTORY_DELAY_MS: "10" };
   expect(() => createFaults("inventory", readEnv(Config, env))).toThrow("LAB_FAULTS=on");

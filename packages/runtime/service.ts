@@ -1,6 +1,6 @@
 import type { Static, TObject, TProperties } from "@sinclair/typebox";
 import type { Elysia } from "elysia";
-import { ConfigError, readEnv } from "./env.ts";
+import { ConfigError, hostInUrl, readEnv } from "./env.ts";
 import type { Faults } from "./faults.ts";
 import { createLog, reasonOf } from "./log.ts";
 
@@ -40,11 +40,6 @@ const WHY_NOT: Record<string, string> = {
   EACCES: "is not for this user: set PORT to one above 1023",
   EADDRNOTAVAIL: "can't be had, this machine has no such address: set LISTEN_HOST",
 };
-
-/** A host as it stands in a URL. */
-export function hostInUrl(host: string): string {
-  return host.includes(":") ? `[${host}]` : host;
-}
 
 /** Binds the app and gives its URL; port 0 takes a free one. Throws a `ConfigError` where that can't be. */
 export function listen(

@@ -4,7 +4,7 @@ import { factsOf } from "@lab/lab/brokers/model-facts";
 import { becomesFree } from "@lab/lab/host/ports";
 import { settings } from "@lab/evidence/settings";
 import { readState, type UpService } from "@lab/lab/brokers/state";
-import { hostInUrl } from "@lab/runtime/service";
+import { hostInUrl } from "@lab/runtime/env";
 import type { Start } from "./start.ts";
 import { fixedPorts, MODELS } from "../models.ts";
 
@@ -12,8 +12,8 @@ import { fixedPorts, MODELS } from "../models.ts";
 export function urlOf(name: string, { name: service, url }: UpService, again: boolean): string {
   const port = chosenPort(service);
   if (port === undefined && again && url !== "") return url;
-  // A service checks it before it starts.
-  const host = process.env["LISTEN_HOST"] || "127.0.0.1";
+  // It was checked with what else the services get from the shell.
+  const host = process.env["LISTEN_HOST"]?.trim() || "127.0.0.1";
   return `http://${hostInUrl(host)}:${port ?? fixedPorts(MODELS[name]!)[service]}`;
 }
 
