@@ -9,6 +9,7 @@ import { DELIVERY_LIMIT } from "./topology.ts";
 /** Where RabbitMQ is, with user and password if it wants one. */
 export const AmqpUrl = Type.String({
   pattern: "^amqps?://[^\\s]+$",
+  format: "parsable-url",
   default: "amqp://127.0.0.1:5672",
 });
 

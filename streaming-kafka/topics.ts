@@ -207,5 +207,6 @@ const BROKER =
 /** Where Kafka is: `host:port`, with commas between. */
 export const KafkaBrokers = Type.String({
   pattern: `^${BROKER}(,${BROKER})*$`,
+  format: "host-ports",
   default: "127.0.0.1:9092",
 });

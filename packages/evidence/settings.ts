@@ -4,6 +4,7 @@ import { type Static, Type } from "@sinclair/typebox";
 const Port = Type.Optional(Type.Integer({ minimum: 1, maximum: 65535 }));
 const HttpUrl = Type.String({
   pattern: "^(https?://[^\\s/]+/?)?$",
+  format: "parsable-url",
   default: "",
   description: "http://host:port",
 });
@@ -13,11 +14,13 @@ const Text = Type.String({ default: "" });
 export const Settings = Type.Object({
   amqpUrl: Type.String({
     pattern: "^(amqps?://[^\\s]+)?$",
+    format: "parsable-url",
     default: "",
     description: "amqp://user:password@host:port",
   }),
   kafkaBrokers: Type.String({
     pattern: "^([^\\s:,]+:\\d+(,[^\\s:,]+:\\d+)*)?$",
+    format: "host-ports",
     default: "",
     description: "host:port, with commas between",
   }),

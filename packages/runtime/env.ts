@@ -1,4 +1,5 @@
 import {
+  FormatRegistry,
   Kind,
   OptionalKind,
   type Static,
@@ -45,9 +46,19 @@ TypeRegistry.Set(
     URL.canParse(`http://${hostInUrl(value)}`),
 );
 
+/**
+ * No pattern says either which hosts and ports can be ones. Where nothing may be given, nothing is right.
+ * Elysia has a format "url" of its own, which would take this one's place.
+ */
+FormatRegistry.Set("parsable-url", (text) => text === "" || URL.canParse(text));
+FormatRegistry.Set(
+  "host-ports",
+  (text) => text === "" || text.split(",").every((one) => URL.canParse(`tcp://${one}`)),
+);
+
 /** The address of a neighbour. */
 export function HttpUrl(address: string) {
-  return Type.String({ pattern: "^https?://[^\\s/]+$", default: address });
+  return Type.String({ pattern: "^https?://[^\\s/]+$", format: "parsable-url", default: address });
 }
 
 /** The environment variable of a knob: `inventoryTimeoutMs` is `INVENTORY_TIMEOUT_MS`. */

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { Type } from "@sinclair/typebox";
 import { Batches } from "./work/batches.ts";
-import { readEnv, serviceKnobs } from "./env.ts";
+import { HttpUrl, readEnv, serviceKnobs } from "./env.ts";
 import { createFaults, Faults, failsAt, faultKnobs } from "./faults.ts";
 import { createLog } from "./log.ts";
 import { Repeater } from "./work/repeater.ts";
@@ -57,6 +57,19 @@ test("a service listens at a name or an address, and at nothing else", () => {
     expect(() => readEnv(Config, { LISTEN_HOST: bad })).toThrow(
       /LISTEN_HOST=".*": expected a host's name or address/,
     );
+  }
+});
+
+test("a neighbour's address is one that can be called", () => {
+  const Caller = Type.Object({
+    inventoryUrl: HttpUrl("http://127.0.0.1:8002"),
+    kafkaBrokers: Type.String({ format: "host-ports", default: "" }),
+  });
+  const right = { INVENTORY_URL: "http://[::1]:8002", KAFKA_BROKERS: "kafka:9092,127.0.0.1:1" };
+  expect(readEnv(Caller, right).kafkaBrokers).toBe(right.KAFKA_BROKERS);
+  expect(readEnv(Caller, {}).kafkaBrokers).toBe("");
+  for (const bad of [{ INVENTORY_URL: "http://a:99999" }, { KAFKA_BROKERS: "a:1,b:99999" }]) {
+    expect(() => readEnv(Caller, bad)).toThrow(`${Object.keys(bad)[0]}=`);
   }
 });
 

@@ -68,11 +68,15 @@ test("an error lists every variable of the lab's that is wrong or misspelt, befo
     LAB_STORM_MINUTES: "1e9",
     ORDER_PORT: "0",
     AMQP_URL: "amqp:/u:secret@x",
+    KAFKA_BROKERS: "127.0.0.1:9092,127.0.0.1:99999",
+    ANALYTICS_URL: "http://127.0.0.1:99999",
     LAB_OF_PHYSICS: "a stranger's",
   };
   const lines = [
     "bad environment:",
     '  AMQP_URL="amqp:/***@x": expected amqp://user:password@host:port',
+    '  KAFKA_BROKERS="127.0.0.1:9092,127.0.0.1:99999": expected host:port, with commas between',
+    '  ANALYTICS_URL="http://127.0.0.1:99999": expected http://host:port',
     '  LAB_BROKERS="foo": expected external, compose or native',
     '  LAB_SEED="abc": expected integer',
     '  LAB_STORM_MINUTES="1e9": expected number to be less or equal to 1440',
@@ -90,6 +94,9 @@ test("a service gets of the shell what it has a knob for, and nothing that up de
   const wanted = { INVENTORY_DELAY_MS: "20", LOG_LEVEL: "INFO", LISTEN_HOST: "127.0.0.1" };
   process.env = { ...before, ...SHELL, ...wanted };
   expect(await serviceSettings("sync-rest")).toEqual(wanted);
+  // The services bring Elysia, whose formats must not take the place of the lab's.
+  process.env = {};
+  expect(checkEnvironment).not.toThrow();
   process.env = { INVENTORY_DELAY_MS: "soon", OPENING_STOCK: "-1", LOG_LEVEL: "trace" };
   const lines = [
     "bad environment:",
