@@ -10,6 +10,7 @@ import { DELIVERY_LIMIT } from "./topology.ts";
 export const AmqpUrl = Type.String({
   pattern: "^amqps?://[^\\s]+$",
   format: "parsable-url",
+  description: "amqp://user:password@host:port",
   default: "amqp://127.0.0.1:5672",
 });
 

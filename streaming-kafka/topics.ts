@@ -208,5 +208,6 @@ const BROKER =
 export const KafkaBrokers = Type.String({
   pattern: `^${BROKER}(,${BROKER})*$`,
   format: "host-ports",
+  description: "host:port, with commas between",
   default: "127.0.0.1:9092",
 });

@@ -58,7 +58,12 @@ FormatRegistry.Set(
 
 /** The address of a neighbour. */
 export function HttpUrl(address: string) {
-  return Type.String({ pattern: "^https?://[^\\s/]+$", format: "parsable-url", default: address });
+  return Type.String({
+    pattern: "^https?://[^\\s/]+$",
+    format: "parsable-url",
+    default: address,
+    description: "http://host:port",
+  });
 }
 
 /** The environment variable of a knob: `inventoryTimeoutMs` is `INVENTORY_TIMEOUT_MS`. */
