@@ -39,6 +39,8 @@ export interface NativePlan {
   name: BrokerName;
   /** Its data, its settings and its log. */
   folder: string;
+  /** A folder of its own making, which is there as long as its data are. A plan of an older lab has none. */
+  data?: string;
   address: string;
   managementUrl?: string;
   /** All that it listens on. */

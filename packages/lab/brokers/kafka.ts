@@ -20,6 +20,7 @@ export async function planKafka(folder: string, ports: KafkaPorts): Promise<Nati
   return {
     name: "kafka",
     folder,
+    data: join(folder, "data", "__cluster_metadata-0"),
     address: `127.0.0.1:${ports.client}`,
     ports: [ports.client, ports.controller],
     command: [

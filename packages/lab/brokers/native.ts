@@ -61,7 +61,7 @@ export function isNative(folder: string): boolean {
   return existsSync(planFile(folder));
 }
 
-/** Starts the broker of that folder again, which has ended, on its data and ports. Throws as `runNative` does, and for a port that somebody else has. */
+/** Starts the broker of that folder again, which has ended, on its data and ports. Throws as `runNative` does, for a port that somebody else has, and for data that are gone. */
 export async function runNativeAgain(
   folder: string,
   lifeline: string | undefined,
@@ -71,6 +71,12 @@ export async function runNativeAgain(
   if (plan.folder !== folder) {
     throw new Error(
       `${plan.name}'s data were moved here from ${plan.folder}: they go on there only`,
+    );
+  }
+  // RabbitMQ would begin anew without a word.
+  if (existsSync(answeredFile(plan)) && !existsSync(plan.data ?? plan.folder)) {
+    throw new Error(
+      `${plan.name}'s data are gone: there is no ${plan.data} any more; scripts/lab up --fresh begins anew`,
     );
   }
   if (former !== undefined) await lifelineEnds(former);
@@ -145,6 +151,7 @@ class NativeBroker implements Broker {
     await spawnNative(this.#plan, this.#lifeline);
     try {
       await this.untilItAnswers();
+      await Bun.write(answeredFile(this.#plan), "It has answered once: since then it has data.\n");
     } catch (error) {
       await killNative(folder);
       // Taken between the look and the start.
@@ -224,6 +231,7 @@ async function runningProcess(folder: string): Promise<Identity | undefined> {
 
 const planFile = (folder: string) => join(folder, "plan.json");
 const processFile = (folder: string) => join(folder, "process.json");
+const answeredFile = ({ folder }: NativePlan) => join(folder, "answered");
 const logFile = ({ folder, name }: NativePlan) => join(folder, `${name}.log`);
 
 async function writePlan(plan: NativePlan, lifeline: string | undefined): Promise<Written> {

@@ -53,6 +53,7 @@ management.sample_retention_policies.detailed.minute = 1
   return {
     name: "rabbitmq",
     folder,
+    data: join(folder, "data", node),
     address: `amqp://lab:${password}@127.0.0.1:${ports.amqp}`,
     managementUrl: `http://127.0.0.1:${ports.management}`,
     ports: [ports.amqp, ports.management, ports.distribution],

@@ -1,0 +1,38 @@
+// What becomes of a broker's data when it is started again. A process that does nothing stands for the broker.
+import { expect, test } from "bun:test";
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { freshFolder, removeFolder } from "../host/lifeline.ts";
+import type { NativePlan } from "./broker.ts";
+import { killNative, runNativeAgain } from "./native.ts";
+
+const greet = () => Promise.resolve({});
+
+test("a broker that has answered isn't started again without its data; one that never did has none yet", async () => {
+  const folder = await freshFolder("rabbitmq");
+  const data = join(folder, "data", "node");
+  const plan: NativePlan = {
+    name: "rabbitmq",
+    folder,
+    data,
+    address: "",
+    ports: [],
+    command: ["sleep", "60"],
+    env: {},
+    versions: {},
+  };
+  const again = () => runNativeAgain(folder, undefined, greet);
+  try {
+    await Bun.write(join(folder, "plan.json"), JSON.stringify({ plan }));
+    await again();
+    await killNative(folder);
+    await mkdir(data, { recursive: true });
+    await again();
+    await killNative(folder);
+    await rm(data, { recursive: true });
+    expect(await again().catch(String)).toContain(`rabbitmq's data are gone: there is no ${data}`);
+  } finally {
+    await killNative(folder);
+    await removeFolder(folder);
+  }
+});
