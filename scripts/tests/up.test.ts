@@ -110,6 +110,25 @@ test(
 );
 
 test(
+  "what is brought back listens where it did; a shell that names another place is refused",
+  async () => {
+    await using lab = await ownLab();
+    expect(await lab.run(["up", "sync"], { LISTEN_HOST: "localhost" })).toMatchObject({ code: 0 });
+    const { log, pid, url } = (await lab.status()).services[0]!;
+    expect(url).toStartWith("http://localhost:");
+    process.kill(pid, "SIGKILL");
+    expect(await lab.run(["up"], { LISTEN_HOST: "127.0.0.1" })).toMatchObject({
+      code: 1,
+      errors: expect.stringContaining("sync was started with localhost"),
+    });
+    expect(await lab.run(["up"])).toMatchObject({ code: 0 });
+    const ready = (await Bun.file(log).text()).split("\n").filter((line) => /"ready"/.test(line));
+    expect(ready.map((line) => (JSON.parse(line) as { url: string }).url)).toEqual([url, url]);
+  },
+  TIMEOUT_MS,
+);
+
+test(
   "one port for two services is refused; several ups at once start one set, and down leaves nothing",
   async () => {
     await using lab = await ownLab();

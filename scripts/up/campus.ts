@@ -15,7 +15,7 @@ import { eventually } from "@lab/lab/host/waiting";
 import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { serviceSettings } from "./environment.ts";
+import { notePlace, serviceSettings, settingsAgain } from "./environment.ts";
 import { brokerOf, MODELS } from "../models.ts";
 import { say } from "../say.ts";
 import { brokerAgain, freshBroker } from "./broker.ts";
@@ -65,15 +65,19 @@ export async function prepare(
     if (again) await lookAtWhatRuns(name, foreground);
     const services = await servicesOf(name);
     const missing = services.filter((one) => !again || !serviceRuns(one));
-    for (const one of missing) one.url = urlOf(name, one, again);
-    starts.push({
+    const start: Start = {
       name,
       model,
       again,
+      settings: await (again && missing.length > 0
+        ? settingsAgain(name, model)
+        : serviceSettings(model)),
       services,
       missing: missing.map((one) => one.name),
       started: [],
-    });
+    };
+    for (const one of missing) one.url = urlOf(start, one);
+    starts.push(start);
   }
   const anew = starts.filter(({ again }) => !again).map(({ model }) => model);
   await takeDown(anew);
@@ -91,10 +95,11 @@ export async function start(
   { foreground }: UpOptions,
   signal: AbortSignal,
 ): Promise<void> {
-  const { again, missing, model, name, services } = one;
+  const { again, missing, model, name, services, settings } = one;
   if (!again) {
     announceFresh(name);
     await emptyFolder(model);
+    await notePlace(model, settings);
   }
   const broker = again ? await brokerAgain(one, foreground) : await freshBroker(one, foreground);
   signal.throwIfAborted();
@@ -108,7 +113,7 @@ export async function start(
       lasting: !foreground,
       services: missing,
       ports: Object.fromEntries(services.map(({ name: service, url }) => [service, portIn(url)])),
-      env: await serviceSettings(model),
+      env: settings,
       broker,
       onSpawn: (service, pid) => {
         const started = services.find((each) => each.name === service)!;

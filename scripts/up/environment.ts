@@ -8,6 +8,7 @@ import { ConfigError, readEnv, variableName } from "@lab/runtime/env";
 import { join } from "node:path";
 import { nearestWord } from "../command.ts";
 import { say } from "../say.ts";
+import { upFolder } from "./folders.ts";
 
 type Schema = Parameters<typeof readEnv>[0];
 
@@ -66,6 +67,33 @@ export async function serviceSettings(model: Model): Promise<Record<string, stri
   return Object.fromEntries(
     given.flatMap(([name, value]) => (knobs.includes(name) && value ? [[name, value]] : [])),
   );
+}
+
+/** Where a model's services are found, and its messages: its data are of no use elsewhere. */
+const PLACE = ["LAB_NAMESPACE", "LISTEN_HOST"];
+const placeFile = (model: Model) => join(upFolder, model, "place.json");
+
+/** Writes down beside a model's new data what of its settings every later start on them needs. */
+export async function notePlace(model: Model, given: Record<string, string>): Promise<void> {
+  const place = Object.entries(given).filter(([name]) => PLACE.includes(name));
+  await Bun.write(placeFile(model), JSON.stringify(Object.fromEntries(place)));
+}
+
+/** The same as `serviceSettings`, for a start on the data that are there. Throws where the shell names another place than theirs. */
+export async function settingsAgain(name: string, model: Model): Promise<Record<string, string>> {
+  const given = await serviceSettings(model);
+  const file = Bun.file(placeFile(model));
+  // Data of an older lab have none.
+  if (!(await file.exists())) return given;
+  const place = (await file.json()) as Record<string, string>;
+  for (const variable of PLACE.filter((one) => given[one])) {
+    if (given[variable] === place[variable]) continue;
+    const was = place[variable] === undefined ? "without it" : `with ${place[variable]}`;
+    throw new Error(
+      `${variable}=${given[variable]}, and ${name} was started ${was}: unset that, or type scripts/lab down`,
+    );
+  }
+  return { ...given, ...place };
 }
 
 /** What is wrong with the changes to the code of a model's services that the shell asks for. */

@@ -9,12 +9,13 @@ import type { Start } from "./start.ts";
 import { fixedPorts, MODELS } from "../models.ts";
 
 /** Where a service is to answer: at the port of the environment; else, `again`, where it was; else at its fixed one. */
-export function urlOf(name: string, { name: service, url }: UpService, again: boolean): string {
+export function urlOf(
+  { again, name, settings: { LISTEN_HOST: host = "127.0.0.1" } }: Start,
+  { name: service, url }: UpService,
+): string {
   const port = chosenPort(service);
   if (port === undefined && again && url !== "") return url;
-  // It was checked with what else the services get from the shell.
-  const host = process.env["LISTEN_HOST"]?.trim() || "127.0.0.1";
-  return `http://${hostInUrl(host)}:${port ?? fixedPorts(MODELS[name]!)[service]}`;
+  return `http://${hostInUrl(host.trim())}:${port ?? fixedPorts(MODELS[name]!)[service]}`;
 }
 
 export const portIn = (url: string) => Number(new URL(url).port);

@@ -17,6 +17,8 @@ export interface Start {
   model: Model;
   /** On the data that are there; else with empty databases. */
   again: boolean;
+  /** What those that are to be started get of the shell's variables, and of the first start's. */
+  settings: Record<string, string>;
   /** All its services, as they are written down or will be. */
   services: UpService[];
   /** Those of them that are to be started, and in the end run. */

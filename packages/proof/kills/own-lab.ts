@@ -15,7 +15,7 @@ interface Ended {
 
 /** Of `scripts/lab status --json`. */
 interface Status {
-  services: { service: string; status: string; url: string; pid: number }[];
+  services: { service: string; status: string; url: string; pid: number; log: string }[];
   brokers: { status: string }[];
 }
 
