@@ -55,7 +55,13 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
     analytics.stands(analytics.current(), topic, partition),
   );
   const brokers = config.kafkaBrokers;
-  const watch = new LogWatch({ analytics, brokers, kafka, log, names, readOn, store });
+  const onMoved = async () => {
+    readOn();
+    // It may stand at its end now, where no record comes that would end it.
+    const replay = analytics.replaying();
+    if (replay) await finishReplay({ analytics, log, readOn, store }, replay);
+  };
+  const watch = new LogWatch({ analytics, brokers, kafka, log, names, onMoved, store });
   const fold = { analytics, faults, log, names, readOn, store, stream, watch };
   const consume = () => readLog(fold);
 

@@ -20,7 +20,7 @@ interface Watched {
   log: Log;
   names: Topics;
   /** Called when a fold stands elsewhere than before. */
-  readOn: () => void;
+  onMoved: () => Promise<void>;
   store: Store;
 }
 
@@ -59,7 +59,7 @@ export class LogWatch {
   }
 
   async #look(): Promise<void> {
-    const { analytics, brokers, kafka, log, names, readOn, store } = this.#watched;
+    const { analytics, brokers, kafka, log, names, onMoved, store } = this.#watched;
     // One that has asked for the offsets of a topic can do nothing with it once that is deleted.
     const admin = kafka.admin();
     await admin.connect();
@@ -68,7 +68,7 @@ export class LogWatch {
       const logs = await fetchLogs(admin, brokers, [names.orderEvents, names.inventoryEvents]);
       const { gaps, moved } = await store.commit(() => analytics.meet(logs, stood));
       if (gaps.length > 0) log.warn("records_gone", { gaps });
-      if (moved) readOn();
+      if (moved) await onMoved();
     } finally {
       await admin.disconnect();
     }

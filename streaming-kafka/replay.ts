@@ -108,11 +108,11 @@ export async function rewind(
 
 /** Once every partition is where the old metrics stood: compare, and swap if they are equal. */
 export async function finishReplay(
-  { analytics, log, readOn, store }: Fold,
+  { analytics, log, readOn, store }: Pick<Fold, "analytics" | "log" | "readOn" | "store">,
   { generation, targets }: Generation,
 ): Promise<void> {
   if (!covers(analytics.positions(generation), targets)) return;
-  // A start and a batch may both find the end: the first of them swaps.
+  // A start, a batch and a look at the log may all find the end: the first of them swaps.
   const done = await store.commit(() => analytics.replaying() && analytics.endReplay());
   if (!done) return;
   log.info("replay_finished", { ...replayView(analytics, done) });

@@ -33,7 +33,7 @@ experiment(
     question:
       "The log loses records or begins anew, Analytics loses its database, somebody resets its group: are its metrics right, and does it say what is gone?",
     method:
-      "Analytics' database is deleted while its group stands at the end of the log; its group is set to the end while records wait. Records are deleted (as kafka-delete-records does) while a replay is killed in the middle, before a replay, and before they were read; a topic is deleted while all runs, and made anew. The topics' retention is set to a second.",
+      "Analytics' database is deleted while its group stands at the end of the log; its group is set to the end while records wait. Records are deleted (as kafka-delete-records does) while a replay is killed in the middle or runs, before a replay, and before they were read; a topic is deleted while all runs, and made anew. The topics' retention is set to a second.",
     disproof:
       "Metrics that don't count what the log had; a replay that swaps other metrics in unasked, or touches anything where it is refused; offsets that are gone and aren't named.",
     requirements: [],
@@ -43,7 +43,7 @@ experiment(
     const meddler = new Meddler(trial);
     const { downstream } = trial.campus;
     const { url } = downstream;
-    const { orderEvents } = topics(trial.namespace);
+    const { inventoryEvents, orderEvents } = topics(trial.namespace);
 
     run.progress("nothing to compute, and a retention of a second");
     run.holds(
@@ -150,7 +150,22 @@ experiment(
     await placedIs(trial, 3 * SOME - ((unread?.to ?? 0) - from));
     const { owed } = await fetchHealth(url);
     run.holds("health says how many are gone", owed["gaps"]?.count, recordsIn(lacking.gaps));
-    noteCounts(run, [verdict], { kills: 1, faults: 7 });
+
+    run.progress("all records are deleted while a replay runs");
+    await setFaults(downstream, { throttle_ms: 50 });
+    await beginReplay(url, true);
+    await eventually(
+      "its group is set back",
+      async () => (await fetchReplay(url)).reset_to !== null,
+    );
+    await meddler.deleteRecords(orderEvents, PARTITIONS);
+    await meddler.deleteRecords(inventoryEvents, PARTITIONS);
+    await setFaults(downstream, {});
+    run.holds("it ends, with nothing left to read", (await replayEnds(trial)).state, "live");
+    const { placed } = (await fetchMetrics(url)).metrics;
+    await order(trial);
+    await placedIs(trial, placed + SOME);
+    noteCounts(run, [verdict], { kills: 1, faults: 8 });
   },
 );
 
