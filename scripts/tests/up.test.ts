@@ -110,7 +110,7 @@ test(
 );
 
 test(
-  "what is brought back listens where it did; a shell that names another place is refused",
+  "what is brought back listens where it did; a shell that names another place, or a database of no bytes, is said",
   async () => {
     await using lab = await ownLab();
     expect(await lab.run(["up", "sync"], { LISTEN_HOST: "localhost" })).toMatchObject({ code: 0 });
@@ -124,6 +124,11 @@ test(
     expect(await lab.run(["up"])).toMatchObject({ code: 0 });
     const ready = (await Bun.file(log).text()).split("\n").filter((line) => /"ready"/.test(line));
     expect(ready.map((line) => (JSON.parse(line) as { url: string }).url)).toEqual([url, url]);
+
+    const again = (await lab.status()).services[0]!;
+    process.kill(again.pid, "SIGKILL");
+    await Bun.write(again.database, "");
+    expect((await lab.run(["up"])).errors).toContain("order-service begins with an empty one");
   },
   TIMEOUT_MS,
 );

@@ -104,8 +104,9 @@ export async function start(
   const broker = again ? await brokerAgain(one, foreground) : await freshBroker(one, foreground);
   signal.throwIfAborted();
   for (const { database, name: service } of services) {
-    if (!again || !missing.includes(service) || existsSync(database)) continue;
-    say(`${name}: there is no ${database}: ${service} begins with an empty one`);
+    // To SQLite a file of no bytes is a new database.
+    if (!again || !missing.includes(service) || Bun.file(database).size > 0) continue;
+    say(`${name}: there is nothing in ${database}: ${service} begins with an empty one`);
   }
   if (missing.length > 0) {
     const campus = await startModel(model, {

@@ -15,7 +15,14 @@ interface Ended {
 
 /** Of `scripts/lab status --json`. */
 interface Status {
-  services: { service: string; status: string; url: string; pid: number; log: string }[];
+  services: {
+    service: string;
+    status: string;
+    url: string;
+    pid: number;
+    database: string;
+    log: string;
+  }[];
   brokers: { status: string }[];
 }
 
