@@ -25,7 +25,7 @@ export const command: Command = {
 later uses these brokers: containers where Docker Compose is, else processes.
 
 What has ended of a model that is up (kill -9 it), services and broker, is started again on its data;
-without a word, of every model that is up. Databases are empty at the first start, after scripts/lab down,
+without a word, of every model that is up, or whose data an up --foreground has left. Databases are empty at the first start, after scripts/lab down,
 and with --fresh.
 
 Ports: sync 8001, 8002, 8009; async 8011, 8012, 8019; stream 8021, 8022, 8029; ORDER_PORT,

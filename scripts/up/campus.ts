@@ -41,12 +41,12 @@ export function inOwnTurn<T>(job: () => Promise<T>, signal?: AbortSignal): Promi
   );
 }
 
-/** The models that are up, be it that all of them has ended by itself. */
+/** The models that are up, be it that all of them has ended by itself or with its `up --foreground`. */
 export async function namesUp(): Promise<string[]> {
   const { services } = await readState();
-  return Object.keys(MODELS).filter((name) =>
-    services.some(({ model }) => model === MODELS[name]!.model),
-  );
+  return Object.entries(MODELS)
+    .filter(([, { model }]) => hasData(model) || services.some((one) => one.model === model))
+    .map(([name]) => name);
 }
 
 /**
@@ -61,7 +61,7 @@ export async function prepare(
   const starts: Start[] = [];
   for (const name of names) {
     const { model } = MODELS[name]!;
-    const again = !fresh && (up.includes(name) || hasData(model));
+    const again = !fresh && up.includes(name);
     if (again) await lookAtWhatRuns(name, foreground);
     const services = await servicesOf(name);
     const missing = services.filter((one) => !again || !serviceRuns(one));
