@@ -20,8 +20,3 @@ export async function analyticsUrl(): Promise<string> {
   if (found !== undefined && serviceRuns(found)) return found.url;
   throw new Error("no Analytics to ask: scripts/lab up stream, or set ANALYTICS_URL");
 }
-
-/** Prefix of the topics and groups: `LAB_NAMESPACE`, none by default. */
-export function namespace(): string {
-  return settings().labNamespace;
-}

@@ -10,6 +10,7 @@ import { textTable } from "@lab/lab/host/text-table";
 import { printable, printableJson } from "@lab/runtime/printable";
 import { BROKER } from "../../async-rabbitmq/tests/model.ts";
 import { type Command, type Input, unknown, UsageError } from "../command.ts";
+import { namespaceOf } from "../up/environment.ts";
 
 const queues = Object.keys(BROKER.queues);
 
@@ -45,7 +46,7 @@ message id. A letter that would die again isn't put back: repair its body.
   scripts/lab dlq show inventory 1 --raw > event.json
   scripts/lab dlq replay inventory 1 --body event.json
 
-The broker is the one of scripts/lab up, or of AMQP_URL. LAB_NAMESPACE is its queues' prefix.`,
+The broker is the one of scripts/lab up, or of AMQP_URL; so is the queues' prefix, or LAB_NAMESPACE.`,
   options: {
     json: { type: "boolean", summary: "list, show: as JSON" },
     raw: { type: "boolean", summary: "show: the body alone, byte for byte" },
@@ -72,7 +73,7 @@ The broker is the one of scripts/lab up, or of AMQP_URL. LAB_NAMESPACE is its qu
     const { address } = await addressOf("rabbitmq");
     await using letters = await DeadLetters.open(
       address,
-      process.env["LAB_NAMESPACE"] ?? "",
+      await namespaceOf("async-rabbitmq"),
       BROKER,
     );
     await plan(letters);

@@ -3,7 +3,8 @@ import { describeGroup, type LagRow, lagSummary, lagTable } from "@lab/lab/probe
 import { groupsOf } from "../../streaming-kafka/tests/model.ts";
 import { type Command, unknown, UsageError } from "../command.ts";
 import { PIPE_CLOSED, print, unread } from "../say.ts";
-import { kafkaAddress, namespace } from "../stream.ts";
+import { kafkaAddress } from "../stream.ts";
+import { namespaceOf } from "../up/environment.ts";
 
 const WATCH_EVERY_MS = 1_000;
 
@@ -14,18 +15,19 @@ export const command: Command = {
 order-status, and each group's total. With --watch a terminal shows the tables again every second; a
 file or a pipe gets them once, then a line of totals each second. LAG is the log's end minus the committed offset: records in work are part of it.
 
-Reads KAFKA_BROKERS, or the broker of scripts/lab up; LAB_NAMESPACE is the prefix of the groups.`,
+Reads KAFKA_BROKERS and LAB_NAMESPACE, the prefix of the groups, or what scripts/lab up has of them.`,
   options: {
     group: { type: "string", summary: "only this group" },
     watch: { type: "boolean", summary: "again every second, until Ctrl-C" },
   },
   async run({ options, words }) {
     if (words.length > 0) throw new UsageError("lag takes no words");
-    const all = groupsOf(namespace());
+    const namespace = await namespaceOf("streaming-kafka");
+    const all = groupsOf(namespace);
     const group = options["group"];
     const groups =
       typeof group === "string"
-        ? all.filter((name) => name === group || name === namespace() + group)
+        ? all.filter((name) => name === group || name === namespace + group)
         : all;
     if (groups.length === 0) {
       throw new UsageError(unknown("group", String(group), all));

@@ -12,7 +12,8 @@ import {
 import { eventually } from "@lab/lab/host/waiting";
 import { topics } from "../../streaming-kafka/topics.ts";
 import { type Command, UsageError } from "../command.ts";
-import { analyticsUrl, kafkaAddress, namespace } from "../stream.ts";
+import { analyticsUrl, kafkaAddress } from "../stream.ts";
+import { namespaceOf } from "../up/environment.ts";
 
 /** A replay of a log of millions takes its time. */
 const REPLAY_TIMEOUT_MS = 600_000;
@@ -37,7 +38,7 @@ Reads ANALYTICS_URL and KAFKA_BROKERS, or takes those of scripts/lab up.`,
     const given = options["url"];
     const url = typeof given === "string" ? given.replace(/\/$/, "") : await analyticsUrl();
     const brokers = await kafkaAddress();
-    const { analyticsGroup: group } = topics(namespace());
+    const { analyticsGroup: group } = topics(await namespaceOf("streaming-kafka"));
     return withAdmin(brokers, async (admin) => {
       const table = async () => lagTable(await describeGroup(admin, group));
 

@@ -79,13 +79,22 @@ export async function notePlace(model: Model, given: Record<string, string>): Pr
   await Bun.write(placeFile(model), JSON.stringify(Object.fromEntries(place)));
 }
 
+/** What `notePlace` wrote; undefined where there are no data, or those of an older lab. */
+async function readPlace(model: Model): Promise<Record<string, string> | undefined> {
+  const file = Bun.file(placeFile(model));
+  return (await file.exists()) ? ((await file.json()) as Record<string, string>) : undefined;
+}
+
+/** Prefix of a model's queues, topics and groups: LAB_NAMESPACE, or that of `up`. */
+export async function namespaceOf(model: Model): Promise<string> {
+  return settings().labNamespace || (await readPlace(model))?.["LAB_NAMESPACE"] || "";
+}
+
 /** The same as `serviceSettings`, for a start on the data that are there. Throws where the shell names another place than theirs. */
 export async function settingsAgain(name: string, model: Model): Promise<Record<string, string>> {
   const given = await serviceSettings(model);
-  const file = Bun.file(placeFile(model));
-  // Data of an older lab have none.
-  if (!(await file.exists())) return given;
-  const place = (await file.json()) as Record<string, string>;
+  const place = await readPlace(model);
+  if (place === undefined) return given;
   for (const variable of PLACE.filter((one) => given[one])) {
     if (given[variable] === place[variable]) continue;
     const was = place[variable] === undefined ? "without it" : `with ${place[variable]}`;

@@ -7,6 +7,9 @@ import { connectWatched } from "./connection.ts";
 import { standingStill } from "./partitions.ts";
 import type { Troubles } from "./troubles.ts";
 
+// kafkajs sets a timer into the past (tulios/kafkajs#1751), and Bun would print that in the middle of everything.
+process.removeAllListeners("warning");
+
 /**
  * A member that was killed is missed after this long, and its partitions stand
  * still until then. The shortest that a broker allows by default.

@@ -1,6 +1,9 @@
 import { decodeEvent, type LabEvent } from "@lab/contracts/events";
 import { type Admin, Kafka, logLevel, Partitioners } from "kafkajs";
 
+// kafkajs sets a timer into the past (tulios/kafkajs#1751), and Bun would print that in the middle of everything.
+process.removeAllListeners("warning");
+
 /** Looks at the cluster, then leaves it. `brokers` is `host:port` with commas between. Throws when nobody answers there. */
 export async function withAdmin<T>(
   brokers: string,

@@ -15,10 +15,12 @@ interface RevivalPlan {
   model: Model;
   /** As `scripts/lab up` calls it. */
   name: string;
+  /** A command that looks at its broker, and what of its output is there only if it finds the model's queues or groups. */
+  tool: { words: string[]; finds: string };
 }
 
 /** What a person has started with `scripts/lab up` ends by itself, broker included, and is brought back. */
-export function testRevival({ model, name }: RevivalPlan): void {
+export function testRevival({ model, name, tool }: RevivalPlan): void {
   const facts = factsOf(model);
   const broker = facts.broker!.name;
   const end = facts.success;
@@ -79,6 +81,12 @@ export function testRevival({ model, name }: RevivalPlan): void {
       url = (await lab.status()).services[0]!.url;
       await place();
       await allEnd("before any kill");
+      const { errors: complaint, output: found } = await lab.run(tool.words);
+      run.holds(
+        `scripts/lab ${tool.words.join(" ")} finds what it has started`,
+        { complaint, finds: found.includes(tool.finds) },
+        { complaint: "", finds: true },
+      );
       await outage(QUEUE_SETTLES_S);
       await killBroker();
       await place();
