@@ -1,7 +1,8 @@
-import { expect, test } from "bun:test";
+import { expect, spyOn, test } from "bun:test";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { createLog } from "@lab/runtime/log";
 import type { Consumer } from "kafkajs";
+import { SESSION_TIMEOUT_MS } from "./client.ts";
 import { Troubles } from "./troubles.ts";
 import { watchGroup } from "./membership.ts";
 import { portionsOf } from "./producer.ts";
@@ -63,4 +64,33 @@ test("a consumer that crashed comes back, but not when it was told to leave mean
   leaves.back.resolve();
   await nextTurn();
   expect(leaves.calls).toEqual(["run", "connect", "disconnect"]);
+});
+
+test("a member that Kafka doesn't answer for as long as its session lasts is none, until it does", () => {
+  const told = new Map<string, (() => void)[]>();
+  const events = { GROUP_JOIN: "join", HEARTBEAT: "beat", CRASH: "crash", STOP: "stop" };
+  const consumer = {
+    events: { ...events, DISCONNECT: "disconnect" },
+    on: (event: string, listener: () => void) =>
+      told.set(event, [...(told.get(event) ?? []), listener]),
+  } as unknown as Consumer;
+  const tell = (event: string) => told.get(event)!.forEach((listener) => listener());
+  using clock = spyOn(performance, "now");
+  const log = createLog("test", "error");
+  const isMember = watchGroup(consumer, log, new Troubles(log));
+  const seen = [isMember()];
+  for (const [nowMs, event] of [
+    [10_000, "join"],
+    [10_000 + SESSION_TIMEOUT_MS, "silence"],
+    [20_000, "beat"],
+    [19_999 + SESSION_TIMEOUT_MS, "silence"],
+    [20_000 + SESSION_TIMEOUT_MS, "silence"],
+    [30_000, "beat"],
+    [30_001, "stop"],
+  ] as const) {
+    clock.mockReturnValue(nowMs);
+    if (event !== "silence") tell(event);
+    seen.push(isMember());
+  }
+  expect(seen).toEqual([false, true, false, true, true, false, true, false]);
 });

@@ -48,11 +48,13 @@ export async function setGroupOffsets(
 }
 
 /**
- * Whether a consumer is a member of its group, as its own events tell. What
- * keeps it out is named in `troubles`, and it tries again; a bug ends the process.
+ * Whether a consumer is a member of its group, as its own events tell: not where none of its heartbeats
+ * was answered for as long as the group waits for it. kafkajs itself gives up a silent broker only after
+ * 40 s and more. What keeps it out is named in `troubles`, and it tries again; a bug ends the process.
  */
 export function watchGroup(consumer: Consumer, log: Log, troubles: Troubles): () => boolean {
   let member = false;
+  let answeredMs = 0;
   const { GROUP_JOIN, HEARTBEAT, CRASH, STOP, DISCONNECT } = consumer.events;
   const joined = (is: boolean) => () => {
     if (is !== member) log.info(is ? "broker_connected" : "broker_disconnected");
@@ -60,6 +62,7 @@ export function watchGroup(consumer: Consumer, log: Log, troubles: Troubles): ()
   };
   for (const event of [GROUP_JOIN, HEARTBEAT] as const) {
     consumer.on(event, joined(true));
+    consumer.on(event, () => void (answeredMs = performance.now()));
   }
   consumer.on(GROUP_JOIN, () => troubles.clear("consumer group"));
   const { run, stop, disconnect } = consumer;
@@ -94,7 +97,7 @@ export function watchGroup(consumer: Consumer, log: Log, troubles: Troubles): ()
   for (const event of [CRASH, STOP, DISCONNECT] as const) {
     consumer.on(event, joined(false));
   }
-  return () => member;
+  return () => member && performance.now() - answeredMs < SESSION_TIMEOUT_MS;
 }
 
 /**
