@@ -1,5 +1,5 @@
 // The broker of a model that a person starts.
-import { addressVariable, type Broker } from "@lab/lab/brokers/broker";
+import { addressVariable, type Broker, DATA_LOST } from "@lab/lab/brokers/broker";
 import {
   attachBroker,
   externalAddress,
@@ -67,17 +67,28 @@ export async function brokerAgain(one: Start, foreground: boolean): Promise<Brok
     await writeDown(broker, foreground);
     return broker;
   }
-  const running = await attachBroker(folder);
+  const running = await orSayFresh(one, attachBroker(folder));
   if (running !== undefined) {
     // Else who started it was killed before it could write it down.
     if (known === undefined) await writeDown(running, foreground);
     return running;
   }
   one.brokerFolder = folder;
-  const broker = await startAgain(name, folder, { endsWithUs: foreground });
+  const broker = await orSayFresh(one, startAgain(name, folder, { endsWithUs: foreground }));
   one.broker = broker;
   await writeDown(broker, foreground);
   return broker;
+}
+
+/** Where the broker's data are lost, a fresh start of its model is named: of no other, they still have theirs. */
+export async function orSayFresh<T>({ name }: { name: string }, broker: Promise<T>): Promise<T> {
+  try {
+    return await broker;
+  } catch (error) {
+    const { code, message } = error as Error & { code?: unknown };
+    if (code !== DATA_LOST) throw error;
+    throw new Error(`${message}; scripts/lab up ${name} --fresh begins anew`, { cause: error });
+  }
 }
 
 async function writeDown(broker: Broker, foreground: boolean): Promise<void> {

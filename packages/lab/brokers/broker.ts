@@ -50,3 +50,10 @@ export interface NativePlan {
   /** As far as they are known before it runs. */
   versions: Record<string, string>;
 }
+
+/** An error that says why a broker's data can't be had any more: only a fresh start of its model helps. */
+export function dataLost(why: string): Error {
+  return Object.assign(new Error(why), { code: DATA_LOST });
+}
+
+export const DATA_LOST = "DATA_LOST";

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Broker, BrokerName } from "./broker.ts";
+import { type Broker, type BrokerName, dataLost } from "./broker.ts";
 import {
   compose,
   type ComposeProject,
@@ -109,9 +109,7 @@ async function refuseLostData({ answered, name, project }: ComposePlan): Promise
   const volume = `${project.name}_${name}`;
   const volumes = await runQuietly(["docker", "volume", "ls", "--quiet"]);
   if (volumes.split("\n").includes(volume)) return;
-  throw new Error(
-    `${name}'s data are gone: there is no volume ${volume} any more; scripts/lab up --fresh begins anew`,
-  );
+  throw dataLost(`${name}'s data are gone: there is no volume ${volume} any more`);
 }
 
 /** The broker of that folder, which another process has started and will end; undefined when it isn't one or doesn't run. */

@@ -1,7 +1,7 @@
 import { closeSync, existsSync, openSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Broker, BrokerName, NativePlan } from "./broker.ts";
+import { type Broker, type BrokerName, dataLost, type NativePlan } from "./broker.ts";
 import {
   holdLifeline,
   killGroup,
@@ -244,9 +244,7 @@ async function readPlan(folder: string): Promise<Written> {
   try {
     return JSON.parse(await readFile(planFile(folder), "utf8")) as Written;
   } catch (error) {
-    throw new Error(
-      `${planFile(folder)} can't be read: ${(error as Error).message}\nscripts/lab up --fresh begins anew`,
-    );
+    throw dataLost(`${planFile(folder)} can't be read: ${(error as Error).message}`);
   }
 }
 
