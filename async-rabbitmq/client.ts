@@ -94,13 +94,14 @@ export function requeueLater(
 }
 
 /**
- * Gives up a message that can never be valid: RabbitMQ moves it to the dead queue. A message whose
- * `x-death` RabbitMQ hasn't written would end its dead-lettering of every queue until it is started
- * again (seen with 3.10): that one is put there from here.
+ * Gives up a message that can never be valid: RabbitMQ moves it to the dead queue. One that has an
+ * `x-death` already is put there from here: if others have written that, RabbitMQ ends its
+ * dead-lettering of every queue over it, or writes a count into it that it can't send any more, so
+ * that nobody gets at the dead queue (both seen with 3.10).
  */
 export async function giveUp(channel: Channel, message: ConsumeMessage): Promise<void> {
-  const deaths: unknown = message.properties.headers?.["x-death"];
-  if (Array.isArray(deaths) && !deaths.every(isDeath)) await bury(channel, message);
+  const { headers = {} } = message.properties;
+  if ("x-death" in headers) await bury(channel, message);
   else channel.reject(message, false);
 }
 
@@ -117,11 +118,6 @@ export function refuseReusedId(
   const { publisher, queue } = deadLetterRoutes.get(channel)!;
   log.warn("message_refused", { reason: "id_reused", detail });
   return publisher.bury(queue, message, { reason: "id_reused", detail });
-}
-
-function isDeath(one: unknown): boolean {
-  const { count, queue, reason } = Object(one) as Record<string, unknown>;
-  return typeof queue === "string" && typeof reason === "string" && Number.isInteger(count);
 }
 
 async function bury(

@@ -3,7 +3,7 @@ import { newEvent } from "@lab/contracts/events";
 import { newId } from "@lab/contracts/ids";
 import { createLog } from "@lab/runtime/log";
 import { TransientError } from "@lab/runtime/transient";
-import { type ConfirmChannel, IllegalOperationError } from "amqplib";
+import { type ConfirmChannel, type ConsumeMessage, IllegalOperationError } from "amqplib";
 import { isBug, Publisher } from "./publisher.ts";
 
 const BODY = JSON.stringify(
@@ -36,6 +36,35 @@ test("what RabbitMQ didn't take is tried again", async () => {
     "IllegalOperationError: Channel closed",
   ]);
   expect([nacked, closed].map(isBug)).toEqual([false, false]);
+});
+
+/** With which properties a message comes to the dead queue, where RabbitMQ's client can't write those of `refused`. */
+async function buriedWith(refused: string[], properties: object): Promise<string[]> {
+  const written: string[] = [];
+  const publish: ConfirmChannel["publish"] = (_exchange, _key, _content, options, settle) => {
+    const { headers, ...others } = options ?? {};
+    const all = Object.keys({ ...headers, ...others });
+    if (refused.some((name) => all.includes(name))) throw new TypeError("it can't be encoded");
+    written.push(...all);
+    settle?.(null, {});
+    return true;
+  };
+  const channel = { publish, on() {} } as unknown as ConfirmChannel;
+  const message = { content: Buffer.from("{}"), properties } as ConsumeMessage;
+  await new Publisher(channel, "orders", createLog("test", "error")).bury("inventory", message);
+  return written.toSorted();
+}
+
+test("a dead letter keeps of its properties what can be written, and is buried in any case", async () => {
+  const counted = { toString: "a table's own", valueOf: "too" };
+  const properties = { messageId: "m", headers: { odd: {}, "x-delivery-count": counted } };
+  const noted = ["dead-at", "dead-attempts", "mandatory", "persistent"];
+  const cases = [[], ["odd"], ["odd", "messageId"]];
+  expect(await Promise.all(cases.map((refused) => buriedWith(refused, properties)))).toEqual([
+    ["dead-at", "dead-attempts", "mandatory", "messageId", "odd", "persistent", "x-delivery-count"],
+    [...noted.slice(0, 3), "messageId", "persistent"],
+    noted,
+  ]);
 });
 
 test("what may pass is tried again, any other error but RabbitMQ's is a bug", () => {

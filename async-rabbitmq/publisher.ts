@@ -105,15 +105,18 @@ export class Publisher {
       "dead-at": new Date().toISOString(),
       "dead-attempts": attempts,
     };
-    const put = (all: object) =>
-      this.#untilStored(() => this.#send("", deadQueue(queue), content, { ...kept, headers: all }));
-    try {
-      await put({ ...headers, ...died });
-    } catch (error) {
-      // More headers than amqplib can encode.
-      if (!(error instanceof RangeError)) throw error;
-      await put(died);
+    const put = (all: Options.Publish) =>
+      this.#untilStored(() => this.#send("", deadQueue(queue), content, all));
+    // Others write what amqplib can read and can't write: more headers than it has room for, a time
+    // that is too large, a table with the key "!", an id that isn't UTF-8.
+    for (const own of [headers, {}]) {
+      try {
+        return await put({ ...kept, headers: { ...own, ...died } });
+      } catch (error) {
+        if (isBrokers(error)) throw error;
+      }
     }
+    await put({ headers: died });
   }
 
   async #untilStored(send: () => Promise<void>): Promise<void> {
@@ -156,7 +159,9 @@ export class Publisher {
 
 /** Which delivery of the message this is, from 1, as the broker counts. */
 function attemptOf({ properties }: ConsumeMessage): number {
-  return 1 + (Number(properties.headers?.["x-delivery-count"]) || 0);
+  const count: unknown = properties.headers?.["x-delivery-count"];
+  // To convert another's table may throw, since it may have a key `toString`.
+  return 1 + (typeof count === "number" ? count : 0);
 }
 
 /** Events published at once, each confirmed on its own. */
