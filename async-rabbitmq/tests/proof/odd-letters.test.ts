@@ -14,6 +14,9 @@ const QUEUE = "inventory.order-placed";
 /** Clears a screen, names its window, turns the writing; C1's CSI too. */
 const STEERING = "\x1b[2J\x1b]0;mine\x07\x9b31m\u202egnp\u2066";
 
+/** A table that can't be made a number or a text. */
+const TABLE = { toString: "mine", valueOf: "mine" };
+
 const HEADERS: Record<string, unknown>[] = [
   { "x-death": {} },
   { "x-death": 5 },
@@ -24,6 +27,14 @@ const HEADERS: Record<string, unknown>[] = [
   { "x-death": [{ reason: 5, count: "x", queue: {}, time: { "!": "timestamp", value: 9e15 } }] },
   { "x-death": [{ reason: STEERING, count: -3, time: 7 }] },
   { "x-death": Buffer.from([0, 255]) },
+  // RabbitMQ would write a 3.0 where only an integer can be sent.
+  {
+    "x-death": [{ queue: QUEUE, reason: "rejected", count: { "!": "double", value: 2 } }],
+  },
+  { "x-death": [{ count: TABLE, time: { value: TABLE } }], "x-delivery-count": TABLE },
+  { "dead-at": "today", "dead-attempts": TABLE, "dead-reason": "odd", "dead-detail": TABLE },
+  // A table with the key "!", which amqplib takes for one of its own when it is written again.
+  { "x-death": [1], mark: { "!": "object", value: { "!": "important" } } },
   { "dead-at": STEERING, "dead-reason": STEERING, "dead-attempts": "many" },
   { [STEERING]: STEERING, in: { depth: [{ of: STEERING }] }, bin: Buffer.from(STEERING) },
   { when: { "!": "timestamp", value: 1 }, float: { "!": "float", value: 1.5 }, none: null },

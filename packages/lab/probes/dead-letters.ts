@@ -114,7 +114,8 @@ export class DeadLetters implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#model.close();
+    // What is gone already needs no closing, and what ended it is told by the call that failed.
+    await this.#model.close().catch(() => {});
   }
 
   #name(queue: string): string {
@@ -231,6 +232,11 @@ interface Death {
   time?: { value?: unknown } | null;
 }
 
+/** Only what is a number: to convert another's table may throw, since it may have a key `toString`. */
+function numberIn(value: unknown): number {
+  return typeof value === "number" ? value : Number.NaN;
+}
+
 function read(
   queue: string,
   facts: RabbitmqFacts,
@@ -249,7 +255,7 @@ function read(
   const buried = typeof buriedAt === "string";
   const noted = typeof last?.reason === "string" ? last.reason : "unknown";
   const diedBy = buried ? "its consumer" : noted;
-  const diedAt = new Date(buried ? buriedAt : Number(last?.time?.value ?? Number.NaN) * 1_000);
+  const diedAt = new Date(buried ? buriedAt : numberIn(last?.time?.value) * 1_000);
   return {
     queue,
     position,
@@ -258,8 +264,8 @@ function read(
     died_by: diedBy,
     died_at: Number.isNaN(diedAt.getTime()) ? null : diedAt.toISOString(),
     // RabbitMQ 3 keeps no count of the queue where it died (x-delivery-count is the dead queue's own), but the cause of death tells.
-    attempts: Number(attempts) || (diedBy === "delivery_limit" ? facts.maxDeliveries : 1),
-    deaths: deaths.reduce((sum, { count }) => sum + (Number(count) || 0), buried ? 1 : 0),
+    attempts: numberIn(attempts) || (diedBy === "delivery_limit" ? facts.maxDeliveries : 1),
+    deaths: deaths.reduce((sum, { count }) => sum + (numberIn(count) || 0), buried ? 1 : 0),
     size_bytes: content.length,
     headers,
     body: content,
@@ -278,7 +284,10 @@ function diagnose(
     return { reason: decoded.reason, detail: decoded.detail };
   }
   const what = `a valid ${decoded.event.type}`;
-  if (typeof reason === "string") return { reason, detail: `${what} that ${String(detail)}` };
+  if (typeof reason === "string") {
+    const why = typeof detail === "string" ? detail : JSON.stringify(detail);
+    return { reason, detail: `${what} that ${why}` };
+  }
   return diedBy === "delivery_limit"
     ? {
         reason: "delivered_too_often",
