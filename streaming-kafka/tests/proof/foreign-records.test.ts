@@ -21,6 +21,8 @@ CompressionCodecs[CompressionTypes.ZSTD] = () => ({
 
 /** More than a batch may be when it is unpacked. */
 const BOMB_BYTES = 20 * 1024 * 1024;
+/** As much as a broker takes. */
+const KEY_BYTES = 1_000_000;
 const createPartitioner = Partitioners.DefaultPartitioner;
 
 experiment(
@@ -29,11 +31,11 @@ experiment(
     model: "streaming-kafka",
     question:
       "Other programs compress their records, write them in transactions, and send what can't be read: does every group come to the end of the log, and does anything stand still unseen?",
-    method: `Orders in zstd and gzip; a transaction that is committed, two aborted ones that overlap, one that is left open for a while; and behind them a record of ${BOMB_BYTES} bytes that a few kilobytes unpack to.`,
+    method: `Orders in zstd and gzip; a transaction that is committed, two aborted ones that overlap, one that is left open for a while; and behind them a record of ${BOMB_BYTES} bytes that a few kilobytes unpack to, and one with a key of ${KEY_BYTES} bytes.`,
     disproof:
       "A lag that stays. An aborted order that is reserved. A partition that holds up another. Health 200 over a partition that can't move.",
     requirements: [],
-    parameters: { bomb_bytes: BOMB_BYTES },
+    parameters: { bomb_bytes: BOMB_BYTES, key_bytes: KEY_BYTES },
   },
   async (run) => {
     await using trial = await trialOf(run, "foreign");
@@ -126,8 +128,18 @@ experiment(
     await trial.settle();
     const dead = await readTopic(broker.address, topics(namespace).deadLetters);
     run.holds("no dead letters", dead, []);
+
+    run.progress("a record with a huge key");
+    const odd = { partition: 5, key: Buffer.alloc(KEY_BYTES, "k"), value: "no event" };
+    await producer.send({ topic: orderEvents, messages: [odd] });
+    const letters = await eventually("it is dead", async () => {
+      const letters = await readTopic(broker.address, topics(namespace).deadLetters);
+      return letters.length > 0 && letters;
+    });
+    const keys = letters.map(({ key }) => key?.length);
+    run.holds("a record with a huge key is dead, and holds nobody up", keys, [KEY_BYTES]);
     // These orders nobody has placed here: the checker knows nothing of them.
-    noteCounts(run, [], { kills: 0, faults: 7 });
+    noteCounts(run, [], { kills: 0, faults: 8 });
     await producer.disconnect();
   },
 );
