@@ -1,4 +1,6 @@
 /** Letters that others have made, with whatever they like in them. */
+import { encodeEvent, newEvent } from "@lab/contracts/events";
+import { newId } from "@lab/contracts/ids";
 import { DeadLetters, letterText } from "@lab/lab/probes/dead-letters";
 import { experiment } from "@lab/lab/experiment/experiment";
 import { repoFolder } from "@lab/evidence/folders";
@@ -16,6 +18,8 @@ const STEERING = "\x1b[2J\x1b]0;mine\x07\x9b31m\u202egnp\u2066";
 
 /** A table that can't be made a number or a text. */
 const TABLE = { toString: "mine", valueOf: "mine" };
+/** A table with the key "!", which amqplib takes for a type of its own when it is written again. */
+const UNWRITABLE = { mark: { "!": "object", value: { "!": "important" } } };
 
 const HEADERS: Record<string, unknown>[] = [
   { "x-death": {} },
@@ -33,8 +37,7 @@ const HEADERS: Record<string, unknown>[] = [
   },
   { "x-death": [{ count: TABLE, time: { value: TABLE } }], "x-delivery-count": TABLE },
   { "dead-at": "today", "dead-attempts": TABLE, "dead-reason": "odd", "dead-detail": TABLE },
-  // A table with the key "!", which amqplib takes for one of its own when it is written again.
-  { "x-death": [1], mark: { "!": "object", value: { "!": "important" } } },
+  { "x-death": [1], ...UNWRITABLE },
   { "dead-at": STEERING, "dead-reason": STEERING, "dead-attempts": "many" },
   { [STEERING]: STEERING, in: { depth: [{ of: STEERING }] }, bin: Buffer.from(STEERING) },
   { when: { "!": "timestamp", value: 1 }, float: { "!": "float", value: 1.5 }, none: null },
@@ -105,5 +108,17 @@ experiment(
       for (let left = LETTERS.length - 1; left > 0; left--) await dead.purge(QUEUE, left);
       run.holds("none is left", await dead.list(QUEUE), []);
     }
+
+    run.progress("one is put back");
+    await rabbit.put(deadQueue(inventoryQueue), goodEvent(), { headers: UNWRITABLE });
+    const replayed = await dlq("replay", "inventory", "all");
+    run.holds("what can't be written again is put back without it", replayed.code, 0);
+    run.holds("and is no dead letter any more", await dead.list(QUEUE), []);
   },
 );
+
+function goodEvent(): string {
+  const items = [{ sku: "burger", qty: 1 }];
+  const data = { order_id: newId(), user_id: "u1", kitchen: "main", items };
+  return encodeEvent(newEvent("OrderPlaced", "test", data));
+}

@@ -89,9 +89,13 @@ export class DeadLetters implements AsyncDisposable {
           const { detail, reason } = decoded.kind === "invalid" ? decoded : letter;
           throw new Error(`${what} would die again, ${reason}: ${detail}`);
         }
-        await putConfirmed(channel, this.#name(queue), content, {
-          ...propertiesOf(message),
-          messageId: decoded.event.id,
+        const messageId = decoded.event.id;
+        const put = (more: Options.Publish) =>
+          putConfirmed(channel, this.#name(queue), content, { ...more, messageId });
+        await put(propertiesOf(message)).catch((error: unknown) => {
+          // Others write what amqplib can read and can't write. Its consumer needs the body alone.
+          if (!(error instanceof TypeError || error instanceof RangeError)) throw error;
+          return put({});
         });
         channel.ack(message);
         one.settled = true;
