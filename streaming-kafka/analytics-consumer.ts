@@ -72,6 +72,7 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
     health: () => ({
       needs: { database: store.healthy(), broker: stream.isMember() },
       owed: { gaps: watch.owed(), standing_records: troubles.standing },
+      waits_for: stream.waitsFor,
       problems: [...store.problems(), ...troubles.problems],
     }),
   })

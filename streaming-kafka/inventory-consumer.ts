@@ -74,6 +74,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
     health: () => ({
       needs: { database: store.healthy(), broker: stream.isMember() },
       owed: { standing_records: stream.troubles.standing },
+      waits_for: stream.waitsFor,
       problems: [...store.problems(), ...stream.troubles.problems],
     }),
   })

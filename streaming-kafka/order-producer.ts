@@ -70,6 +70,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
         unanswered: orders.unanswered(),
         standing_records: stream.troubles.standing,
       },
+      waits_for: stream.waitsFor,
       problems: [...store.problems(), ...stream.troubles.problems],
     }),
   })

@@ -51,6 +51,13 @@ export class Stream {
     return this.#reading;
   }
 
+  /** What it waits for as long as it is no member, for `GET /health`, in words. */
+  get waitsFor(): string[] {
+    if (this.isMember()) return [];
+    const { passing, problems } = this.troubles;
+    return passing.length + problems.length > 0 ? passing : ["Kafka doesn't answer"];
+  }
+
   /**
    * Connects, subscribes to those topics, and has `consume` begin to read, now or as soon as Kafka
    * is there: a start does not need it.

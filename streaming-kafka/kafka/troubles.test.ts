@@ -28,6 +28,7 @@ test("what may pass is logged once and is no problem, what may not is one at onc
   const { lines, troubles } = troublesOf();
   for (let n = 0; n < 3; n += 1) troubles.noteError("connection", refused);
   expect(troubles.problems).toEqual([]);
+  expect(troubles.passing).toEqual(["connection: KafkaJSConnectionError: connect ECONNREFUSED"]);
   const denied = said("TOPIC_AUTHORIZATION_FAILED", false);
   for (let n = 0; n < 3; n += 1) troubles.noteError("connection", denied);
   expect(troubles.problems).toEqual(["connection: TOPIC_AUTHORIZATION_FAILED: no"]);

@@ -70,9 +70,18 @@ export class Troubles {
 
   /** What won't pass by waiting. */
   get problems(): string[] {
+    return this.#inWords((lastedMs, patienceMs) => lastedMs >= patienceMs);
+  }
+
+  /** What may pass by waiting. */
+  get passing(): string[] {
+    return this.#inWords((lastedMs, patienceMs) => lastedMs < patienceMs);
+  }
+
+  #inWords(which: (lastedMs: number, patienceMs: number) => boolean): string[] {
     const now = Date.now();
     return [...this.#troubles]
-      .filter(([, { patienceMs, reasonMs }]) => now - reasonMs >= patienceMs)
+      .filter(([, { patienceMs, reasonMs }]) => which(now - reasonMs, patienceMs))
       .map(([what, { reason }]) => `${what}: ${reason}`);
   }
 

@@ -83,6 +83,15 @@ test("without an engine neither its start nor its end is a riddle", async () => 
   expect(await failureOf(endCompose(folder))).toContain(told);
 });
 
+test("once it has ended, no engine is needed to know that, and what can't be read of it is named", async () => {
+  docker({});
+  expect(await endCompose(folder)).toBe(false);
+  docker({ version: "exit 1" });
+  expect(await endCompose(folder)).toBe(false);
+  writeFileSync(join(folder, "compose.json"), "{");
+  expect(await failureOf(endCompose(folder))).toContain("compose.json can't be read");
+});
+
 test("one that slips out of the freezer is frozen again", async () => {
   const once = join(folder, "once");
   docker({

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type Broker, type BrokerName, dataLost } from "./broker.ts";
 import {
@@ -157,6 +157,8 @@ export async function endCompose(folder: string): Promise<boolean> {
   needDocker(name);
   const id = await compose(project, name, "ps", "--all", "--quiet");
   await endProject(project);
+  // Else an engine that is away later would be in the way of a start that needs none.
+  await rm(planFile(folder), { force: true });
   return id !== "";
 }
 
@@ -297,7 +299,11 @@ async function writePlan(plan: ComposePlan): Promise<void> {
 }
 
 async function readPlan(folder: string): Promise<ComposePlan> {
-  return (await Bun.file(planFile(folder)).json()) as ComposePlan;
+  try {
+    return (await Bun.file(planFile(folder)).json()) as ComposePlan;
+  } catch (error) {
+    throw dataLost(`${planFile(folder)} can't be read: ${(error as Error).message}`);
+  }
 }
 
 const planFile = (folder: string) => join(folder, "compose.json");
