@@ -4,6 +4,7 @@ import { Repeater } from "@lab/runtime/work/repeater";
 import { Type } from "@sinclair/typebox";
 import { type Admin, ConfigResourceTypes, ConfigSource, type Kafka } from "kafkajs";
 import { isBug, rootOf } from "./kafka/errors.ts";
+import { fetchIdentities } from "./kafka/topic-logs.ts";
 import type { Troubles } from "./kafka/troubles.ts";
 
 /**
@@ -61,6 +62,17 @@ function declared(names: Topics) {
   ];
 }
 
+interface Watched {
+  /** `host:port`, with commas between. */
+  brokers: string;
+  kafka: Kafka;
+  log: Log;
+  names: Topics;
+  /** Called when another topic has that name than before, by its id. */
+  onAnew: (topic: string) => void;
+  troubles: Troubles;
+}
+
 type Declared = ReturnType<typeof declared>[number];
 
 /** How often somebody looks whether all topics are there. */
@@ -71,12 +83,13 @@ const LOOK_MS = 3_000;
  * somebody has changed that, and names in `troubles` what can't be put right. Every service does, so
  * that none must start first.
  */
-export function watchTopics(kafka: Kafka, names: Topics, log: Log, troubles: Troubles) {
+export function watchTopics({ brokers, kafka, log, names, onAnew, troubles }: Watched) {
   // Of its own: one that was asked for the offsets of a topic can't do a thing once that is deleted.
   const admin = kafka.admin();
   const topics = declared(names);
   let watching: Repeater | undefined;
   let stopped = false;
+  const ids = new Map<string, string>();
   const look = async () => {
     for (const wanted of topics) {
       if (stopped) return;
@@ -93,6 +106,17 @@ export function watchTopics(kafka: Kafka, names: Topics, log: Log, troubles: Tro
           : `has ${partitions} partitions and needs ${numPartitions}; once deleted it is made anew, without its records`;
       if (reason) troubles.note(topic, reason);
       else troubles.clear(topic);
+    }
+    for (const [topic, { id }] of await fetchIdentities(
+      brokers,
+      topics.map((one) => one.topic),
+    )) {
+      const known = ids.get(topic);
+      if (id === undefined || id === known) continue;
+      ids.set(topic, id);
+      if (known === undefined) continue;
+      log.warn("topic_made_anew", { topic });
+      onAnew(topic);
     }
     troubles.clear("topics");
   };

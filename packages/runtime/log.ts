@@ -30,6 +30,7 @@ type LogEvent =
   | "bulk_finished"
   | "records_gone"
   | "topic_altered"
+  | "topic_made_anew"
   | "replay_started"
   | "replay_finished";
 

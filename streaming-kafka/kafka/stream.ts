@@ -7,7 +7,7 @@ import { createConsumer, createKafka } from "./client.ts";
 import { connectPersistently, crashOnBugs, watchGroup } from "./membership.ts";
 import { oneByOne } from "./one-by-one.ts";
 import { createProducer } from "./producer.ts";
-import { type Topics, watchTopics } from "../topics.ts";
+import { PARTITIONS, type Topics, watchTopics } from "../topics.ts";
 import { Troubles } from "./troubles.ts";
 
 interface StreamOptions {
@@ -26,6 +26,7 @@ export class Stream {
   readonly #options: StreamOptions;
   readonly #topology: ReturnType<typeof watchTopics>;
   #connecting = Promise.resolve();
+  #sources: readonly string[] = [];
   #reading = false;
   #stopping = false;
 
@@ -40,7 +41,14 @@ export class Stream {
     this.#options = options;
     this.troubles = new Troubles(log);
     this.kafka = createKafka(kafkaBrokers, service, log);
-    this.#topology = watchTopics(this.kafka, names, log, this.troubles);
+    this.#topology = watchTopics({
+      brokers: kafkaBrokers,
+      kafka: this.kafka,
+      log,
+      names,
+      onAnew: (topic) => this.#readAnew(topic),
+      troubles: this.troubles,
+    });
     this.producer = createProducer(this.kafka);
     this.consumer = createConsumer(this.kafka, groupId, this.troubles);
     this.isMember = watchGroup(this.consumer, log, this.troubles);
@@ -63,6 +71,7 @@ export class Stream {
    * is there: a start does not need it.
    */
   start(sources: readonly string[], consume: () => Promise<void>): void {
+    this.#sources = sources;
     this.#connect(async () => {
       await this.#topology.declare();
       await this.producer.connect();
@@ -112,6 +121,23 @@ export class Stream {
       },
     ],
   ];
+
+  /**
+   * Reads a topic from its beginning that was deleted and made anew: where the group stood in the old
+   * one may lie in the middle of the new one. What is read twice takes effect once.
+   */
+  #readAnew(topic: string): void {
+    if (!this.#reading || !this.#sources.includes(topic)) return;
+    const offsets = Array.from({ length: PARTITIONS }, (_, partition) => ({
+      topic,
+      partition,
+      offset: "0",
+    }));
+    for (const offset of offsets) this.consumer.seek(offset);
+    this.consumer.resume([{ topic }]);
+    // For whoever joins the group meanwhile. Where it fails, the next batch's commit follows.
+    void this.consumer.commitOffsets(offsets).catch(() => {});
+  }
 
   #connect(connect: () => Promise<void>): void {
     this.#connecting = connectPersistently(this.troubles, () => this.#stopping, connect);

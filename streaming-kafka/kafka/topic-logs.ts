@@ -53,7 +53,7 @@ async function fetchEnds(admin: Admin, topic: string) {
 }
 
 /** By topic; without those that don't exist, and empty where no broker can tell. */
-async function fetchIdentities(
+export async function fetchIdentities(
   brokers: string,
   topics: readonly string[],
 ): Promise<Map<string, Identity>> {
@@ -93,7 +93,7 @@ function metadataRequest(topics: readonly string[]): Buffer {
     .writeInt16(METADATA.key)
     .writeInt16(METADATA.version)
     .writeInt32(0)
-    .writeString("analytics-consumer")
+    .writeString("lab")
     .writeUVarInt(0)
     .writeUVarInt(topics.length + 1);
   for (const topic of topics) {

@@ -10,6 +10,8 @@ import { eventually } from "@lab/lab/host/waiting";
 import { PARTITIONS, topics } from "../../topics.ts";
 
 const LIMIT_MS = 15_000;
+/** More in each partition than there were before. */
+const MANY = 300;
 
 experiment(
   {
@@ -17,7 +19,7 @@ experiment(
     model: "streaming-kafka",
     question:
       "Somebody deletes a topic, or gives it other settings, or joins a group that isn't theirs: does all come back by itself, and is what doesn't named?",
-    method: `Each topic is deleted while the services run, with a bad record and orders behind it. One is given a partition more. A stranger is in Analytics' group when it replays.`,
+    method: `Each topic is deleted while the services run, with a bad record and orders behind it; two are made anew with more in them than they had, while who reads them is paused. One is given a partition more. A stranger is in Analytics' group when it replays.`,
     disproof: `An order or a dead letter that doesn't come to its end. A topic that isn't there again, or isn't named, within ${LIMIT_MS / 1_000} s. Health 200 over what can't move.`,
     requirements: [],
     parameters: { limit_s: LIMIT_MS / 1_000 },
@@ -43,6 +45,29 @@ experiment(
       run.figure(`${name}_back_ms`, tookMs);
       run.holds(`${name} is there again in time`, tookMs < LIMIT_MS, true);
     }
+
+    const makeAnew = (topic: string) =>
+      withAdmin(broker.address, async (admin) => {
+        await admin.deleteTopics({ topics: [topic] });
+        await admin.createTopics({ topics: [{ topic, numPartitions: PARTITIONS }] });
+      });
+    run.progress("order-events is made anew, and outgrows the old one before Inventory looks");
+    await campus.inventory.pause();
+    await makeAnew(orderEvents);
+    await placeMany(trial, MANY);
+    await campus.inventory.resume();
+    await allEnd(trial, 25);
+    run.progress("the same with inventory-events, before Order looks");
+    const decided = () => count(campus.inventory, "SELECT count(*) FROM reservations");
+    const must = decided() + MANY;
+    await campus.inventory.pause();
+    await placeMany(trial, MANY);
+    await campus.order.pause();
+    await makeAnew(inventoryEvents);
+    await campus.inventory.resume();
+    await eventually("Inventory has answered", () => decided() >= must);
+    await campus.order.resume();
+    await allEnd(trial, 25);
 
     run.progress("a topic gets a partition more");
     await withAdmin(broker.address, (admin) => {
@@ -82,9 +107,13 @@ experiment(
   },
 );
 
-/** Places that many orders, and waits until each has ended. */
-async function allEnd(trial: Trial, orders: number): Promise<void> {
+async function placeMany(trial: Trial, orders: number): Promise<void> {
   await Promise.all(Array.from({ length: orders }, () => trial.send()));
+}
+
+/** Places that many orders, and waits until each that there is has ended. */
+async function allEnd(trial: Trial, orders: number): Promise<void> {
+  await placeMany(trial, orders);
   await eventually("every order has ended", () => {
     const open = count(trial.campus.order, "SELECT count(*) FROM orders WHERE status = 'placed'");
     if (open > 0) throw new Error(`${open} haven't`);
