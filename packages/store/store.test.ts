@@ -1,4 +1,5 @@
-import { afterEach, beforeEach, expect, test } from "bun:test";
+import { Database } from "bun:sqlite";
+import { afterEach, beforeEach, expect, spyOn, test } from "bun:test";
 import { copyFileSync, mkdtempSync, rmSync, statSync, truncateSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -41,6 +42,22 @@ beforeEach(() => {
 afterEach(() => {
   store.close();
   rmSync(folder, { recursive: true });
+});
+
+test("of those that meet a locked database at once only the first waits, since nobody is answered meanwhile", async () => {
+  using other = new Database(store.path);
+  other.run("BEGIN IMMEDIATE");
+  store.db.run("PRAGMA busy_timeout = 20");
+  using clock = spyOn(performance, "now").mockReturnValue(1_000);
+  using run = spyOn(store.db, "run");
+  const unwaited = () => run.mock.calls.filter(([sql]) => sql === "PRAGMA busy_timeout = 0").length;
+  for (let n = 0; n < 6; n += 1) expect(() => store.note(() => n)).toThrow("locked");
+  expect(await store.commit(() => 0).catch(isTransient)).toBe(true);
+  expect(unwaited()).toBe(6);
+  other.run("ROLLBACK");
+  expect([store.note(() => 1), unwaited()]).toEqual([1, 7]);
+  clock.mockReturnValue(2_000);
+  expect([store.note(() => 2), unwaited()]).toEqual([2, 7]);
 });
 
 test("jobs share a transaction; one that throws takes only its own writes back", async () => {

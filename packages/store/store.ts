@@ -16,8 +16,10 @@ interface Job {
   reject: (error: unknown) => void;
 }
 
-/** How long a commit waits for another process that writes. */
+/** How long a commit waits for another process that writes. Everything in this process waits with it. */
 const BUSY_TIMEOUT_MS = 2000;
+/** For so long after a wait in vain nobody waits again: who came meanwhile has waited, too. */
+const WAITED_MS = 100;
 
 /** More jobs than this in one transaction add latency and save no fsync worth it. */
 const MAX_GROUP = 1000;
@@ -43,6 +45,7 @@ export class Store implements Disposable {
   #scheduled = false;
   /** Whether the last transaction could not be stored. */
   #refused = false;
+  #waitedInVainMs = Number.NEGATIVE_INFINITY;
 
   /** Opens or creates the file and applies what it lacks of `migrations`. */
   constructor(path: string, migrations: readonly Migration[]) {
@@ -100,9 +103,24 @@ export class Store implements Disposable {
   note<T>(work: () => T): T {
     this.db.run("PRAGMA synchronous = NORMAL");
     try {
-      return this.db.transaction(work).immediate();
+      return this.#write(work);
     } finally {
       this.db.run("PRAGMA synchronous = FULL");
+    }
+  }
+
+  /** Runs `work` in a transaction. Deferred, it would fail with SQLITE_BUSY_SNAPSHOT after its first read. */
+  #write<T>(work: () => T): T {
+    const waits = performance.now() - this.#waitedInVainMs > WAITED_MS;
+    try {
+      if (!waits) this.db.run("PRAGMA busy_timeout = 0");
+      return this.db.transaction(work).immediate();
+    } catch (error) {
+      const isBusy = error instanceof SQLiteError && error.code === "SQLITE_BUSY";
+      if (isBusy && waits) this.#waitedInVainMs = performance.now();
+      throw error;
+    } finally {
+      if (!waits) this.db.run(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
     }
   }
 
@@ -115,10 +133,7 @@ export class Store implements Disposable {
     }
     try {
       this.mustStand();
-      const settle = this.db
-        .transaction(() => jobs.map((job) => this.#runAlone(job)))
-        // Deferred would fail with SQLITE_BUSY_SNAPSHOT after its first read.
-        .immediate();
+      const settle = this.#write(() => jobs.map((job) => this.#runAlone(job)));
       this.#refused = false;
       for (const settleOne of settle) settleOne();
     } catch (error) {

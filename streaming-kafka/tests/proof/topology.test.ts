@@ -1,5 +1,5 @@
 /** Topics that somebody deletes or makes otherwise, and a stranger in a group, while all runs. */
-import { count } from "@lab/lab/probes/databases";
+import { count, OUTBOX_DEPTH } from "@lab/lab/probes/databases";
 import { experiment, type Run } from "@lab/lab/experiment/experiment";
 import { fetchHealth } from "@lab/lab/services/health";
 import { kafkaClient, produceRaw, readTopic, withAdmin } from "@lab/lab/probes/kafka-tools";
@@ -62,6 +62,7 @@ experiment(
     const must = decided() + MANY;
     await campus.inventory.pause();
     await placeMany(trial, MANY);
+    await eventually("all is published", () => count(campus.order, OUTBOX_DEPTH) === 0);
     await campus.order.pause();
     await makeAnew(inventoryEvents);
     await campus.inventory.resume();
