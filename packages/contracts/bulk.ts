@@ -1,7 +1,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { OrderId } from "./ids.ts";
 
-/** Body of `POST /orders/bulk`. Without a rate the orders come in one burst. */
+/** Body of `POST /orders/bulk`. Without a rate all orders are placed at once. */
 export const BulkRequest = Type.Object(
   {
     count: Type.Integer({ minimum: 1, maximum: 1_000_000 }),
@@ -14,7 +14,7 @@ export const BulkRequest = Type.Object(
 );
 export type BulkRequest = Static<typeof BulkRequest>;
 
-/** How far a bulk stream is. */
+/** The progress of a bulk stream. */
 export const Bulk = Type.Object({
   bulk_id: OrderId,
   state: Type.Union([Type.Literal("running"), Type.Literal("finished")]),

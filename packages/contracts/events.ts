@@ -10,9 +10,9 @@ const closed = { additionalProperties: false };
 const TIME = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d{1,9})?Z$/;
 
 /**
- * A clock that was never set stands before these years; analytics, which counts by event time, would
- * spread its mean over decades. Fixed years and not "about now": a replay must judge as the first
- * reader did.
+ * A clock that was never set shows a date before these years; analytics, which counts by event
+ * time, would average over decades. The bounds are fixed and not relative to the present: a replay
+ * must decide as the first read did.
  */
 const FIRST_YEAR = 2020;
 const LAST_YEAR = 2099;
@@ -23,7 +23,7 @@ FormatRegistry.Set("event-time", (text) => {
   const date = new Date(`${seconds}Z`);
   const year = date.getUTCFullYear();
   if (!(year >= FIRST_YEAR && year <= LAST_YEAR)) return false;
-  // A day that is none, 30 February, would become another.
+  // Date would turn a day that does not exist, 30 February, into another.
   return date.toISOString().startsWith(seconds);
 });
 
@@ -32,7 +32,7 @@ const Time = Type.String({
   description: `RFC 3339, UTC, ${FIRST_YEAR} to ${LAST_YEAR}`,
 });
 
-/** W3C Trace Context: ids of nothing but zeros are none. */
+/** W3C Trace Context: an id of zeros only is invalid. */
 const TRACEPARENT = "^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$";
 
 /** A CloudEvents 1.0 envelope, structured JSON mode; `subject` is the order. */
@@ -53,7 +53,7 @@ function cloudEvent<const T extends string, D extends TSchema>(type: T, data: D)
   );
 }
 
-/** The ids of nothing (RFC 9562: nil and max): what a sender gives who has set none. */
+/** The nil and max UUIDs (RFC 9562): what a sender that has set no id sends. */
 const UNSET = /^(0{8}-(0{4}-){3}0{12}|f{8}-(f{4}-){3}f{12})$/;
 
 const order = { order_id: OrderId, user_id: UserId, kitchen: Kitchen };
@@ -98,8 +98,8 @@ export function newEvent<T extends EventType>(
 }
 
 /**
- * What `consumer` says because of `cause`. Its id is derived, so a consumer
- * that is delivered the cause again says the same event again, not another.
+ * The event that `consumer` publishes because of `cause`. Its id is derived, so a consumer to which
+ * the cause is delivered again publishes the same event again, not another.
  */
 export function causedEvent<T extends EventType>(
   cause: LabEvent,
@@ -131,9 +131,9 @@ function event<T extends EventType>(
 }
 
 /**
- * What an event says, as a digest. Events of one source and id are the same only if it is equal.
- * However its JSON is written, and without `traceparent` and `time`: a producer that lost its memory
- * of what it said says it anew under the derived id, and then it is another time.
+ * A digest of an event's content. Events of one source and id are the same only if it is equal. It
+ * does not depend on how the JSON is formatted, nor on `traceparent` and `time`: a producer that
+ * lost its record of an event publishes it again under the derived id, at another time.
  */
 export function digestOf({ id, source, type, data }: LabEvent): string {
   const { order_id, user_id, kitchen } = data;
@@ -145,7 +145,7 @@ export function digestOf({ id, source, type, data }: LabEvent): string {
     .digest("hex");
 }
 
-/** The event as JSON. Throws when it breaks its own contract: that is a bug. */
+/** The event as JSON. Throws when it violates its own contract: that is a bug. */
 export function encodeEvent(event: LabEvent): string {
   const invalid = violation(event);
   if (invalid) throw new Error(`${event.type} ${event.id}: ${invalid}`);
@@ -161,8 +161,8 @@ export type Decoded<T extends EventType = EventType> =
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
 /**
- * Reads a message that should be one of `types`. A message that can never be
- * valid is a value, not an exception: its reason goes to the dead letters.
+ * Reads a message that should be one of `types`. A message that can never be valid is returned as a
+ * value, not thrown: its reason goes to the dead letters.
  */
 export function decodeEvent<T extends EventType>(
   bytes: Uint8Array,

@@ -16,8 +16,9 @@ export function newId(): string {
 }
 
 /**
- * The id of what `consumer` says because of a message: UUIDv5 (RFC 9562), so saying it again gives
- * the same id and a ledger knows it. From the message's source too: two producers may use one id.
+ * The id of the event that `consumer` publishes because of a message: UUIDv5 (RFC 9562), so
+ * publishing it again gives the same id and a ledger recognizes it. Derived from the message's
+ * source too: two producers may use the same id.
  */
 export function derivedId(cause: { id: string; source: string }, consumer: string): string {
   return Bun.randomUUIDv5(`${consumer} ${cause.source}`, cause.id);

@@ -17,7 +17,7 @@ export const OrderItem = Type.Object(
 );
 export type OrderItem = Static<typeof OrderItem>;
 
-/** JSON Schema cannot say "no sku twice": `repeatedSku` does. */
+/** JSON Schema cannot express "no sku twice": `repeatedSku` checks it. */
 export const OrderItems = Type.Array(OrderItem, { minItems: 1, maxItems: 20 });
 
 /** Body of `POST /order`. */
@@ -45,7 +45,7 @@ export const OrderStatus = Type.Union([
 ]);
 export type OrderStatus = Static<typeof OrderStatus>;
 
-/** Items that were taken in, perhaps by rules that were wider than those of today. */
+/** Items as they were accepted, perhaps under rules less strict than today's. */
 const StoredItems = Type.Array(Type.Object({ sku: Type.String(), qty: Type.Integer() }));
 
 /** An order as `GET /orders/:id` shows it; `steps` are in the order in which they can happen. */
@@ -129,7 +129,7 @@ export const NotificationPage = Type.Object({
   next_after: Type.Optional(OrderId),
 });
 
-/** The first sku that stands in `items` twice, or undefined. */
+/** The first sku that occurs twice in `items`, or undefined. */
 export function repeatedSku(items: readonly OrderItem[]): string | undefined {
   const seen = new Set<string>();
   for (const { sku } of items) {

@@ -1,7 +1,7 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { OrderId } from "./ids.ts";
 
-/** Everything that a service may answer in place of success. */
+/** Every error that a service may answer. */
 export const PROBLEMS = {
   bad_request: { status: 400, title: "The request can't be read" },
   malformed_json: { status: 400, title: "The body is not JSON" },
@@ -82,7 +82,7 @@ export class Problem extends Error {
   }
 }
 
-/** The body that says `problem`; `instance` is the path of the request. */
+/** The body that describes `problem`; `instance` is the path of the request. */
 export function problemBody(problem: Problem, instance: string): ProblemBody {
   const { status, title } = PROBLEMS[problem.code];
   return {

@@ -7,16 +7,16 @@ interface TextOptions {
 }
 
 /**
- * What people write by hand: something to be seen, and nothing that would break a line, turn its
- * direction or speak to a terminal. Half of a surrogate pair is no character.
+ * Text that people type: at least one visible character, and no line breaks, bidirectional controls
+ * or terminal control characters. Half of a surrogate pair is not a character.
  */
 const PATTERN =
   "^(?=.*[^\\p{White_Space}\\p{Default_Ignorable_Code_Point}\\u2800])[^\\p{Cc}\\p{Cs}\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069]*$";
 const pattern = new RegExp(PATTERN, "u");
 
 /**
- * A text of 1 to `maxLength` characters as JSON Schema counts them: code points, where
- * `Type.String` counts UTF-16 units, so that an emoji would be two.
+ * A text of 1 to `maxLength` characters as JSON Schema counts them: code points. `Type.String`
+ * counts UTF-16 units, so an emoji would count as two.
  */
 export function Text(maxLength: number) {
   return Type.Unsafe<string>({

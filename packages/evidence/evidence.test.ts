@@ -62,7 +62,7 @@ test("a run is read as it was written, sorted by start", () =>
     await writeEvidence(run, later);
     const file = await writeEvidence(run, evidence);
     expect(file).toBe(join(run, "sync-rest", "slow-inventory.json"));
-    // No half file stays.
+    // No partial file remains.
     expect(readdirSync(join(run, "sync-rest")).sort()).toEqual(["a.json", "slow-inventory.json"]);
     expect(await readRun(run)).toEqual({ info, evidence: [evidence, later] });
   }));

@@ -44,7 +44,7 @@ export const Series = Type.Object({
 });
 export type Series = Static<typeof Series>;
 
-/** Preformatted text: a described table, a dead letter, a log. */
+/** Preformatted text: the output of a tool, a dead letter, a log. */
 export const Excerpt = Type.Object({
   id: text,
   title: text,
@@ -70,7 +70,7 @@ export type Machine = Static<typeof Machine>;
 
 const Versions = Type.Record(Type.String(), Type.String());
 
-/** What one experiment leaves behind. */
+/** What one experiment records. */
 export const Evidence = Type.Object({
   experiment: text,
   model: Model,
@@ -91,7 +91,9 @@ export const Evidence = Type.Object({
   tables: Type.Array(Table),
   series: Type.Array(Series),
   excerpts: Type.Array(Excerpt),
-  /** Named numbers, the unit last: p50_ms. The report and the READMEs are filled from them. */
+  /**
+   * Named numbers, the unit last: p50_ms. The report and the READMEs take their numbers from here.
+   */
   figures: Type.Record(Type.String(), Scalar),
   checks: Type.Array(Check),
   held: Type.Boolean(),
@@ -110,8 +112,8 @@ export const RunInfo = Type.Object({
 export type RunInfo = Static<typeof RunInfo>;
 
 /**
- * Gives the value back when it fits the schema (and, for a table, when each row
- * has a cell for each column). Throws an error that names every wrong place.
+ * Returns the value when it matches the schema (and, for a table, when each row has a cell for each
+ * column). Throws an error that names every path that doesn't.
  */
 export function validated<S extends TSchema>(what: string, schema: S, value: unknown): Static<S> {
   const wrong = [...Value.Errors(schema, value)].map(
@@ -132,8 +134,8 @@ export function validated<S extends TSchema>(what: string, schema: S, value: unk
 }
 
 /**
- * Writes `<run folder>/<model>/<experiment>.json` in one step, so that no reader
- * ever sees half a file, and returns its path. Throws when it is not valid.
+ * Writes `<run folder>/<model>/<experiment>.json` atomically, so that no reader ever sees a partial
+ * file, and returns its path. Throws when it is not valid.
  */
 export async function writeEvidence(runFolder: string, evidence: Evidence): Promise<string> {
   validated("the evidence", Evidence, evidence);
@@ -145,7 +147,7 @@ export async function writeEvidence(runFolder: string, evidence: Evidence): Prom
   return file;
 }
 
-/** Writes `<run folder>/run.json`, in one step. */
+/** Writes `<run folder>/run.json` atomically. */
 export async function writeRunInfo(runFolder: string, info: RunInfo): Promise<void> {
   await writeJson(join(runFolder, "run.json"), validated("run.json", RunInfo, info));
 }
@@ -207,12 +209,12 @@ async function writeJson(file: string, value: unknown): Promise<void> {
   }
 }
 
-/** A copy of the value as JSON keeps it. */
+/** A copy of the value as it survives JSON. */
 export function storableCopy(value: unknown): unknown {
   return JSON.parse(JSON.stringify(value, storable) ?? "null");
 }
 
-/** What a check compared may be no JSON: keep what it says, lose nothing silently. */
+/** A value that a check compared may have no JSON form: keep it as text, lose nothing silently. */
 function storable(_key: string, value: unknown): unknown {
   if (value === undefined) return null;
   if (typeof value === "bigint") return Number(value);

@@ -1,14 +1,14 @@
 import type { Model } from "./evidence.ts";
 import type { ExperimentName } from "./figures.ts";
 
-/** The three models in the order of the assignment, with what they are called in text. */
+/** The three models in the order of the assignment, with their names in text. */
 export const models: { model: Model; part: string; title: string }[] = [
   { model: "sync-rest", part: "A", title: "Synchronous REST" },
   { model: "async-rabbitmq", part: "B", title: "Messages: RabbitMQ" },
   { model: "streaming-kafka", part: "C", title: "A stream: Kafka" },
 ];
 
-/** Every experiment of the lab in the order in which it is told about. One that left no evidence is a shortfall. */
+/** Every experiment of the lab, in the report's order. One that left no evidence is a shortfall. */
 export const experiments: Record<ExperimentName, Model> = {
   "baseline-latency": "sync-rest",
   "slow-inventory": "sync-rest",
@@ -25,7 +25,10 @@ export const experiments: Record<ExperimentName, Model> = {
   replay: "streaming-kafka",
 };
 
-/** What is put to more than one model, in the order of the page "Proof", with its heading. None of them is asked of every run. */
+/**
+ * The proofs, most of them run against more than one model, in the order of the page "Proof", with
+ * their headings. A run needn't have any of them.
+ */
 export const proofs: Record<string, string> = {
   promises: "What each model promises",
   "crash-points": "SIGKILL at every point",
@@ -51,7 +54,9 @@ export const proofs: Record<string, string> = {
   storm: "Storm",
 };
 
-/** The lines of the assignment, and where they are answered when no single experiment does. */
+/**
+ * The lines of the assignment, and where they are answered when no single experiment answers them.
+ */
 export const requirements: {
   id: string;
   text: string;

@@ -1,7 +1,7 @@
 /**
- * Every number that the report's reasoning, the comparison and the READMEs stand on: experiment, name (unit
- * last), what it is, and its kind unless that is a number. An experiment leaves each of its names in
- * `evidence.figures`; one that is missing is said to be missing in the report, and counts as a shortfall.
+ * Every number that the report's reasoning, the comparison and the READMEs use: experiment, name
+ * (unit last), description, and its kind unless it is a number. An experiment records each of its
+ * names in `evidence.figures`; the report names one that is missing, and counts it as a shortfall.
  */
 export const FIGURES = {
   "baseline-latency": {
@@ -176,7 +176,7 @@ type Declaration = string | readonly [is: string, kind: "string" | "boolean"];
 export type ExperimentName = keyof typeof FIGURES;
 export type FigureName<E extends ExperimentName> = keyof (typeof FIGURES)[E] & string;
 
-/** What that figure's value has to be. */
+/** The type that the figure's value must have. */
 export function kindOf(experiment: string, name: string): "number" | "string" | "boolean" {
   const all: Record<string, Record<string, Declaration>> = FIGURES;
   const declared = all[experiment]?.[name];

@@ -1,20 +1,23 @@
 import type { Model } from "./evidence.ts";
 
-/** What a model promises beyond what all of them do: proof/promises.ts holds it against the running services, and README's comparison is made from it. */
+/**
+ * What a model promises beyond what all models promise: proof/promises.ts checks it against the
+ * running services, and README's comparison is generated from it.
+ */
 export interface Promises {
   /** The answer to a good order: 201 is its result, 202 a receipt. */
   answer: 201 | 202;
   /** Where orders wait while Inventory is dead; null where they are refused with 503. */
   ordersWaitIn: "its queue" | "the log" | null;
-  /** By what the same request or message is known when it comes again. */
+  /** How a repeated request or message is recognized. */
   repeatKnownBy: "order id" | "ledger" | "ledger, and offsets";
-  /** What becomes of a request or message that can never be valid. */
+  /** Where a request or message that can never be valid goes. */
   invalidGoesTo: "422" | "dead queue" | "dead topic";
-  /** Whether somebody tells the customer that the order stands. If so, exactly once. */
+  /** Whether the customer is told that the order is confirmed. If so, exactly once. */
   tellsCustomer: boolean;
-  /** Whether a kitchen's orders are worked on in the order in which they were placed. */
+  /** Whether a kitchen's orders are processed in the order in which they were placed. */
   keepsOrder: boolean;
-  /** What can be asked about the past. */
+  /** Which past data can be queried. */
   looksBackTo: "what the databases hold" | "the log, replayed";
 }
 
@@ -48,7 +51,7 @@ export const PROMISES: Record<Model, Promises> = {
   },
 };
 
-/** The promises in which the models differ, each with its words for a model. */
+/** The promises in which the models differ, each with its text for a model. */
 export const DIFFERENCES: Record<keyof Promises, { title: string; says(its: Promises): string }> = {
   answer: {
     title: "the customer gets",

@@ -7,7 +7,7 @@ import { type Machine, type Model, writeRunInfo } from "./evidence.ts";
 import { labFolder, repoFolder } from "./folders.ts";
 import { settings } from "./settings.ts";
 
-/** Where the runs are that name no folder of their own. */
+/** The folder of the runs that aren't given one. */
 export const runsFolder = join(labFolder, "runs");
 
 /** A folder name for a new run; names sort by time. */
@@ -27,7 +27,7 @@ export function runFolder(): Promise<string> {
   return opened;
 }
 
-/** Makes that folder a run's, by a `run.json`, unless it is one already. */
+/** Writes `run.json` into the folder, which makes it a run's, unless it has one already. */
 export async function openRun(folder: string): Promise<string> {
   if (existsSync(join(folder, "run.json"))) return folder;
   const commit = commitOf(repoFolder);
@@ -45,12 +45,12 @@ export async function openRun(folder: string): Promise<string> {
   return folder;
 }
 
-/** Which commit that clone is at; empty where git can't tell, as in a downloaded archive. */
+/** The commit that the clone is at; empty where git can't tell, as in a downloaded archive. */
 export function commitOf(clone: string): string {
   const { stdout } = spawnSync("git", ["describe", "--always", "--dirty", "--exclude", "*"], {
     cwd: clone,
     encoding: "utf8",
-    // Not of a repository around the archive, nor of the one whose hook runs the lab.
+    // Not that of a repository that contains the archive, nor of the one whose hook runs the lab.
     env: {
       ...process.env,
 
@@ -64,7 +64,7 @@ export function commitOf(clone: string): string {
   return (stdout as string | null)?.trim() ?? "";
 }
 
-/** What this machine is, without its name. */
+/** A description of this machine, without its host name. */
 export async function machine(): Promise<Machine> {
   const distribution = await readFile("/etc/os-release", "utf8")
     .then((text) => /^PRETTY_NAME="?([^"\n]*)/m.exec(text)?.[1])
@@ -84,7 +84,7 @@ const LIBRARIES = {
   "streaming-kafka": ["kafkajs"],
 } satisfies Record<Model, string[]>;
 
-/** Versions of Bun and of the installed libraries that a model stands on. */
+/** Versions of Bun and of the installed libraries that a model uses. */
 export async function versions(model: Model): Promise<Record<string, string>> {
   const found: Record<string, string> = { bun: Bun.version };
   for (const name of ["elysia", "@sinclair/typebox", ...LIBRARIES[model]]) {

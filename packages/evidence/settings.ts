@@ -10,7 +10,7 @@ const HttpUrl = Type.String({
 });
 const Text = Type.String({ default: "" });
 
-/** Everything that the lab itself takes from the environment; what is for its services stands in their own files. */
+/** Every environment variable that the lab itself reads; those of its services are in the services' files. */
 export const Settings = Type.Object({
   amqpUrl: Type.String({
     pattern: "^(amqps?://[^\\s]+)?$",
@@ -34,7 +34,7 @@ export const Settings = Type.Object({
   labServices: Type.Union([Type.Literal("native"), Type.Literal("compose")], { default: "native" }),
   labInstall: Type.Union([Type.Literal("yes"), Type.Literal("no")], { default: "yes" }),
   labRunDir: Text,
-  /** Those of services' faults. */
+  /** The same bounds as those of the seeds of services' faults. */
   labSeed: Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1, default: 1 }),
   labLong: Type.Union([Type.Literal("on"), Type.Literal("off")], { default: "off" }),
   labOutageS: Type.Integer({ minimum: 1, maximum: 3_600, default: 60 }),
@@ -45,20 +45,23 @@ export const Settings = Type.Object({
   inventoryPort: Port,
   notificationPort: Port,
   analyticsPort: Port,
-  // What one process of the lab tells another.
+  // Passed from one process of the lab to another.
   labRabbitmqFolder: Text,
   labKafkaFolder: Text,
   labLiveS: Type.Optional(Type.Number({ exclusiveMinimum: 0 })),
 });
 
-/** What the environment says now. Throws a ConfigError that lists every variable that is wrong. */
+/**
+ * The settings that the environment has now. Throws a ConfigError that lists every variable that is
+ * wrong.
+ */
 export function settings(): Static<typeof Settings> {
   return readEnv(Settings, process.env);
 }
 
 /**
- * What the lab calls is on this machine, and never behind the proxy that the shell may name: Bun's fetch
- * would send the call there. (Of the two names Bun heeds the small one first.)
+ * The lab calls only this machine, never through the proxy that the shell may configure: Bun's
+ * fetch would use that. (Of the two spellings Bun reads the lower-case one first.)
  */
 export function bypassProxy(): void {
   for (const name of ["no_proxy", "NO_PROXY"]) {

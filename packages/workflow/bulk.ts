@@ -19,7 +19,10 @@ export interface BulkOrder {
 /** What a failing order of a bulk stream asks for. */
 export const OFF_MENU_SKU = "lobster";
 
-/** The n-th order of the stream, n from 0. The failure lies in the order, so a replay finds it again. */
+/**
+ * The n-th order of the stream, n from 0. The failure is part of the order, so a replay gives the
+ * same result.
+ */
 export function bulkOrder(plan: BulkPlan, n: number): BulkOrder {
   const at = (salt: number) => draw(plan.seed + salt, n);
   const kitchen = KITCHENS[(1 + pick(at(1), plan.kitchens)) % KITCHENS.length];

@@ -3,7 +3,10 @@ import type { InventoryFailed, InventoryReserved, OrderPlaced } from "@lab/contr
 /** The events that analytics folds. */
 export type FoldedEvent = OrderPlaced | InventoryReserved | InventoryFailed;
 
-/** One count up. `bucket` is a minute (RFC 3339) for `placed`, a reason for `failed`, empty otherwise. */
+/**
+ * The counter that an event increments. `bucket` is a minute (RFC 3339) for `placed`, a reason for
+ * `failed`, empty otherwise.
+ */
 export interface CounterKey {
   metric: "placed" | "reserved" | "failed";
   kitchen: string;
@@ -22,7 +25,7 @@ interface Totals {
   failure_rate: number;
 }
 
-/** What the log says, whenever and in whatever order it is read. */
+/** The metrics of a log; they don't depend on when and in which order it is read. */
 export interface Metrics extends Totals {
   failures_by_reason: Record<string, number>;
   /** Orders by the minute in which they were placed. */
@@ -33,8 +36,8 @@ export interface Metrics extends Totals {
 }
 
 /**
- * What an event counts. It depends on the event alone (its own time, never the
- * clock), and sums don't depend on order: that is why a replay gives the same.
+ * The counter that an event increments. It depends on the event alone (its own time, never the
+ * clock), and sums don't depend on order: that is why a replay gives the same metrics.
  */
 export function countedBy(event: FoldedEvent): CounterKey {
   const { kitchen } = event.data;
@@ -54,9 +57,9 @@ export function countedBy(event: FoldedEvent): CounterKey {
   }
 }
 
-/** The metrics that a set of counters amounts to. */
+/** The metrics computed from a set of counters. */
 export function metricsOf(counters: readonly Counter[]): Metrics {
-  // Maps, since a kitchen's name is the customer's: it may be "__proto__".
+  // Maps, since the customer chooses the kitchen's name: it may be "__proto__".
   const all = { placed: 0, reserved: 0, failed: 0 };
   const kitchens = new Map<string, typeof all>();
   const reasons = new Map<string, number>();
@@ -90,7 +93,7 @@ function meanPerMinute(minutes: ReadonlyMap<string, number>): number {
   let [first, last, placed] = [Infinity, -Infinity, 0];
   for (const [minute, n] of minutes) {
     const time = Date.parse(minute);
-    // A minute that is none was counted before contracts refused it.
+    // An invalid minute was counted before the contracts refused it.
     if (Number.isNaN(time)) continue;
     first = Math.min(first, time);
     last = Math.max(last, time);
@@ -117,7 +120,7 @@ export function digestOf(metrics: Metrics): string {
   return new Bun.CryptoHasher("sha256").update(canonicalJson(metrics)).digest("hex");
 }
 
-/** The metrics in Prometheus' text format, with the counter-example and what the log has lost beside them. */
+/** The metrics in Prometheus' text format, with the counter-example (processing time) and the log's gaps. */
 export function prometheusText(
   metrics: Metrics,
   processingTimeRate: number,
@@ -164,7 +167,7 @@ export function prometheusText(
   return `${lines.join("\n")}\n`;
 }
 
-/** A label's value: the format knows three escapes. */
+/** A label's value; the format has three escapes. */
 function escaped(text: string): string {
   return text.replace(/\\/g, "\\\\").replace(/"/g, '\\"').replace(/\n/g, "\\n");
 }

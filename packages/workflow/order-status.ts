@@ -1,10 +1,9 @@
 import type { OrderStatus } from "@lab/contracts/order";
 
 /**
- * Whether an order may go from one status to another. Forward only:
- * `placed -> reserved -> confirmed`, or `placed -> failed`. Steps may be
- * skipped, because a consumer can hear of the confirmation before it hears
- * of the reservation.
+ * Whether an order may go from one status to another. Forward only: `placed -> reserved ->
+ * confirmed`, or `placed -> failed`. Steps may be skipped, because a consumer can receive the
+ * confirmation before the reservation.
  */
 export function mayBecome(from: OrderStatus, to: OrderStatus): boolean {
   switch (from) {

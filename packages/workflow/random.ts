@@ -1,6 +1,6 @@
 /**
- * A number in [0, 1) that depends only on `seed` and `n`: the n-th draw of a
- * stream that can be repeated, and entered anywhere.
+ * A number in [0, 1) that depends only on `seed` and `n`: the n-th value of a repeatable random
+ * sequence, with random access.
  */
 export function draw(seed: number, n: number): number {
   // Two rounds of the 32-bit finaliser of MurmurHash3 (public domain).

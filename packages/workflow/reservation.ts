@@ -10,8 +10,8 @@ export type Decision =
   { kind: "reserved" } | { kind: "rejected"; reason: RejectReason; detail: string };
 
 /**
- * Whether a kitchen can serve an order: all of its items or none.
- * `stockOf` gives the units left, undefined for what is not on the menu.
+ * Whether a kitchen can serve an order: all of its items or none. `stockOf` returns the units left,
+ * undefined for an item that is not on the menu.
  */
 export function decideReservation(
   kitchen: string,
@@ -46,7 +46,7 @@ export function decideReservation(
   return { kind: "reserved" };
 }
 
-/** The event that says what `consumer` has decided of an order. */
+/** The event that carries the decision of `consumer` on an order. */
 export function answerTo(
   placed: OrderPlaced,
   consumer: string,
