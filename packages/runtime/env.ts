@@ -11,10 +11,10 @@ import {
 } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 
-/** Where a service listens and keeps its file, with its own defaults. */
+/** The address on which a service listens and its database file, with its own defaults. */
 export function serviceKnobs(defaults: { port: number; database: string }) {
   return {
-    /** Loopback unless somebody asks for more. Not `host`: many a shell has a HOST, the machine's name. */
+    /** Loopback by default. Not named `host`: many shells set HOST to the machine's name. */
     listenHost: Type.Unsafe<string>({
       [Kind]: "Host",
       type: "string",
@@ -23,7 +23,10 @@ export function serviceKnobs(defaults: { port: number; database: string }) {
     }),
     /** 0 takes a free port. */
     port: Type.Integer({ minimum: 0, maximum: 65535, default: defaults.port }),
-    /** A shell may have a DATABASE of another kind, and then all services would have one file. */
+    /**
+     * The shell may have a DATABASE that means something else; then all services would use the same
+     * file.
+     */
     database: Type.String({ pattern: "\\.sqlite$", default: defaults.database }),
     logLevel: Type.Union(
       [Type.Literal("debug"), Type.Literal("info"), Type.Literal("warn"), Type.Literal("error")],
@@ -32,12 +35,12 @@ export function serviceKnobs(defaults: { port: number; database: string }) {
   };
 }
 
-/** A host as it stands in a URL. */
+/** A host in the form that a URL needs. */
 export function hostInUrl(host: string): string {
   return host.includes(":") ? `[${host}]` : host;
 }
 
-/** No pattern says which numbers and colons are an address; a URL can be made of no others. */
+/** A pattern can't tell which digits and colons are an IP address; the URL parser can. */
 TypeRegistry.Set(
   "Host",
   (_, value) =>
@@ -47,8 +50,8 @@ TypeRegistry.Set(
 );
 
 /**
- * No pattern says either which hosts and ports can be ones. Where nothing may be given, nothing is right.
- * Elysia has a format "url" of its own, which would take this one's place.
+ * Nor can a pattern tell which hosts and ports are valid. The empty text is valid: it stands for an
+ * optional URL. Not named "url": Elysia's own format of that name would replace this one.
  */
 FormatRegistry.Set("parsable-url", (text) => text === "" || URL.canParse(text));
 FormatRegistry.Set(
@@ -66,14 +69,14 @@ export function HttpUrl(address: string) {
   });
 }
 
-/** The environment variable of a knob: `inventoryTimeoutMs` is `INVENTORY_TIMEOUT_MS`. */
+/** The environment variable of a setting: `inventoryTimeoutMs` is `INVENTORY_TIMEOUT_MS`. */
 export function variableName(knob: string): string {
   return knob.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
 }
 
 /**
- * Reads a configuration from the environment, an empty variable being unset.
- * Throws one error that names every variable that is wrong.
+ * Reads a configuration from the environment; an empty variable counts as unset. Throws one error
+ * that names every variable that is wrong.
  */
 export function readEnv<P extends TProperties>(
   schema: TObject<P>,
@@ -104,21 +107,24 @@ export function readEnv<P extends TProperties>(
   return config as Static<TObject<P>>;
 }
 
-/** What the text of a variable means to that schema; the text itself, or NaN, where it means nothing. */
+/**
+ * The value of a variable's text under that schema; the text itself, or NaN, where it can't be
+ * converted.
+ */
 function parse(schema: TSchema, text: string): unknown {
-  // Convert takes the 1 of 1e3 and of 1.5 for an integer.
+  // Convert would read the 1 of 1e3 and of 1.5 as an integer.
   if (schema["type"] === "integer" || schema["type"] === "number") return Number(text);
   if (schema["type"] === "boolean") return Value.Convert(schema, text);
   const word = text.toLowerCase();
   return wordsOf(schema).includes(word) ? word : text;
 }
 
-/** The words of a union of them. */
+/** The literals of a union. */
 function wordsOf(schema: TSchema): string[] {
   return ((schema["anyOf"] ?? []) as { const: string }[]).map((one) => one.const);
 }
 
-/** A URL's user and password are nobody's business. */
+/** The URL without its user and password, which must not be shown. */
 function withoutSecret(text: string): string {
   return text.replace(/^(\w+:\/*)?.*@/s, "$1***@");
 }

@@ -25,7 +25,7 @@ export const OnOff = Type.Union([Type.Literal("on"), Type.Literal("off")], {
   default: "off",
 });
 
-/** The knobs of a service's faults: `delayMs` is INVENTORY_DELAY_MS for the role `inventory`. */
+/** The settings of a service's faults: `delayMs` is INVENTORY_DELAY_MS for the role `inventory`. */
 export function faultKnobs<const R extends string>(role: R) {
   const { delay_ms, fail_rate, hang, throttle_ms, seed } = FaultSettings.properties;
   return {
@@ -49,14 +49,14 @@ type FaultConfig<R extends string> = {
 } & Record<`${R}DelayMs` | `${R}FailRate`, number> &
   Record<`${R}Hang`, boolean>;
 
-/** A failure that was asked for; the next attempt may pass. */
+/** A failure that a fault setting asked for; the next attempt may succeed. */
 export class InjectedFailure extends Problem {
   constructor(n: number) {
     super("injected_failure", `call ${n} fails by its seed`);
   }
 }
 
-/** Whether the n-th call (n from 1) fails under a fail rate: the seed alone says. */
+/** Whether the n-th call (n from 1) fails under a fail rate; it depends on the seed and n alone. */
 export function failsAt(settings: Pick<FaultSettings, "fail_rate" | "seed">, n: number): boolean {
   return draw(settings.seed, n) < settings.fail_rate;
 }
@@ -77,7 +77,7 @@ export class Faults {
     return this.#settings;
   }
 
-  /** Sets all faults anew and counts calls from 1 again; ends every wait for the old ones. */
+  /** Replaces all faults and counts calls from 1 again; ends every wait of the old ones. */
   set(settings: FaultSettings): void {
     this.#settings = settings;
     this.#calls = 0;
@@ -85,21 +85,23 @@ export class Faults {
     this.#changed = new AbortController();
   }
 
-  /** Ends them all, so that a stop need not wait for them. */
+  /** Ends all faults, so that a stop need not wait for them. */
   end(): void {
     this.set({ ...this.#settings, ...NO_FAULTS });
   }
 
-  /** How many messages to take at once so that a throttled batch stays near a quarter second. */
+  /**
+   * The batch size, at most `most`, with which a throttled batch takes about a quarter of a second.
+   */
   batchLimit(most: number): number {
     const each = this.#settings.throttle_ms + this.#settings.delay_ms;
     return each === 0 ? most : Math.min(most, Math.max(1, Math.floor(250 / each)));
   }
 
   /**
-   * Where a unit of work may be struck: hangs while `hang` is on, waits the
-   * delay and the throttle, throws `InjectedFailure` where the seed says so.
-   * `keepAlive` is called while it waits.
+   * Applies the faults to a unit of work: hangs while `hang` is on, waits for the delay and the
+   * throttle, throws `InjectedFailure` where the seed says so. `keepAlive` is called while it
+   * waits.
    */
   async strike(keepAlive?: () => Promise<void>): Promise<void> {
     if (!this.enabled) return;
@@ -107,11 +109,11 @@ export class Faults {
     const call = ++this.#calls;
     let until = performance.now() + settings.delay_ms + settings.throttle_ms;
     while (this.#settings.hang || performance.now() < until) {
-      // Rounded up: the last part of a millisecond would be spent in a busy loop.
+      // Rounded up: the last fraction of a millisecond would be spent in a busy loop.
       const leftMs = this.#settings.hang ? Infinity : Math.ceil(until - performance.now());
       const { signal } = this.#changed;
       await setTimeout(Math.min(leftMs, KEEP_ALIVE_MS), undefined, { signal }).catch(() => {});
-      // New faults end the wait for the old ones.
+      // New faults end the wait of the old ones.
       if (this.#settings !== settings) until = 0;
       await keepAlive?.();
     }
@@ -120,7 +122,7 @@ export class Faults {
   }
 }
 
-/** The faults that a configuration asks for; throws where it does so without LAB_FAULTS=on. */
+/** The faults of a configuration; throws when it sets any without LAB_FAULTS=on. */
 export function createFaults<const R extends string>(role: R, config: FaultConfig<R>): Faults {
   const settings: FaultSettings = {
     delay_ms: config[`${role}DelayMs`] as number,

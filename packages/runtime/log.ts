@@ -1,6 +1,6 @@
 import { printableJson } from "./printable.ts";
 
-/** Everything that a service may say in its log. `ready` is the readiness contract. */
+/** Every event that a service may log. `ready` is the readiness contract. */
 type LogEvent =
   | "ready"
   | "stopping"
@@ -56,7 +56,7 @@ export function createLog(service: string, least: LogLevel): Log {
   };
 }
 
-/** What an error says, for a log line; never for an answer. */
+/** An error's message, for a log line; never for an answer. */
 export function reasonOf(error: unknown): string {
   return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
 }

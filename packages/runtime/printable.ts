@@ -1,20 +1,20 @@
-/** Control characters, marks that turn the direction of writing, invisible ones, line ends that aren't \n. */
-const STEERING = /[\p{C}\p{Zl}\p{Zp}]/gu;
+/** Control characters, bidirectional controls, invisible characters, line separators other than \n. */
+const UNSAFE = /[\p{C}\p{Zl}\p{Zp}]/gu;
 
 /**
- * Others' text for a terminal: what would steer it, or hide what is there, is shown by its code.
- * `keep` holds the characters that may stay.
+ * Untrusted text for a terminal: characters that would control it, or hide text, are shown as their
+ * codes. `keep` lists characters that are left unchanged.
  */
 export function printable(text: string, keep = ""): string {
-  return text.replace(STEERING, (char) =>
+  return text.replace(UNSAFE, (char) =>
     keep.includes(char) ? char : `\\u{${char.codePointAt(0)!.toString(16)}}`,
   );
 }
 
-/** A value as JSON that a terminal may be shown; it parses to the same value. */
+/** A value as JSON that is safe to print on a terminal; it parses to the same value. */
 export function printableJson(value: unknown, indent?: number): string {
-  // JSON itself escapes no more than what is below a space.
-  return JSON.stringify(value, undefined, indent).replace(STEERING, (char) =>
+  // JSON.stringify escapes only the characters below a space.
+  return JSON.stringify(value, undefined, indent).replace(UNSAFE, (char) =>
     char === "\n" ? char : char.replace(/[^]/g, codeUnit),
   );
 }

@@ -11,10 +11,13 @@ export type StopStep = readonly [name: string, step: () => unknown];
 export interface Service {
   name: string;
   url: string;
-  /** The file that it keeps. */
+  /** Its database file. */
   database: string;
   faults: Faults;
-  /** What its stop does, one after the other, each named by what is so afterwards. Faults have ended before. */
+  /**
+   * The steps of its stop, in order, each named by the state that it leads to. Faults are ended
+   * before the first.
+   */
   stop: readonly StopStep[];
 }
 
@@ -22,33 +25,38 @@ export interface Service {
 const STOP_GRACE_MS = 10_000;
 
 /**
- * How long a stop waits for requests that run: longer than the longest of them. Who has sent only
- * half of a request by then is cut off, or a slow client would keep the process from its end.
+ * How long a stop waits for requests in progress: longer than any of them takes. A client that has
+ * sent only part of a request by then is cut off; a slow client would otherwise keep the process
+ * alive.
  */
 const REQUESTS_MS = 8_000;
 
 const cuts: { afterMs: number; cut: () => void }[] = [];
 
-/** Has `cut` called when a stop has waited that long: whoever hangs must not hold the process. */
+/** Calls `cut` when a stop has taken `afterMs`: nothing that hangs may keep the process alive. */
 export function onStopTimeout(afterMs: number, cut: () => void): void {
   cuts.push({ afterMs, cut });
 }
 
-/** Why nobody can listen at an address, by the system's code. */
+/** Why an address can't be listened on, by the system's error code. */
 const WHY_NOT: Record<string, string> = {
   EADDRINUSE: "is in use by another process: stop that, or set PORT",
   EACCES: "is not for this user: set PORT to one above 1023",
   EADDRNOTAVAIL: "can't be had, this machine has no such address: set LISTEN_HOST",
 };
 
-/** Binds the app and gives its URL; port 0 takes a free one. Throws a `ConfigError` where that can't be. */
+/**
+ * Binds the app and returns its URL; port 0 takes a free one. Throws a `ConfigError` where the
+ * address can't be bound.
+ */
 export function listen(
   // Any app will do, whatever its routes.
   app: Elysia<any, any, any, any, any, any, any>,
   { listenHost, port }: { listenHost: string; port: number },
 ): string {
   try {
-    // By Elysia's default a second process could listen here, and half of the requests went there.
+    // By Elysia's default a second process could bind the same port and receive half of the
+    // requests.
     app.listen({ hostname: listenHost, port, reusePort: false });
   } catch (error) {
     const { code = "", message } = error as { code?: string; message: string };
@@ -60,9 +68,9 @@ export function listen(
 }
 
 /**
- * The main of every service file: reads the environment, starts, says
- * `ready`, and stops on SIGTERM or SIGINT; a second signal ends it at once.
- * Exit codes: 0 stopped, 1 crashed, 2 bad environment, the port in use among it.
+ * The main of every service file: reads the environment, starts, logs `ready`, and stops on SIGTERM
+ * or SIGINT; a second signal ends it at once. Exit codes: 0 stopped, 1 crashed, 2 bad environment,
+ * which includes a port in use.
  */
 export async function runService<P extends TProperties>(
   start: (config: Static<TObject<P>>) => Promise<Service>,
@@ -118,7 +126,7 @@ export async function runService<P extends TProperties>(
   own.info("ready", { url, pid: process.pid, database });
 }
 
-/** A lab that dies, however it dies, closes this pipe: leave nothing behind. */
+/** When the lab dies, in any way, this pipe closes: the service must not outlive it. */
 function endWithStdin(): void {
   process.stdin.on("end", () => process.exit(1));
   process.stdin.resume();

@@ -1,7 +1,7 @@
 /** A `traceparent` (W3C Trace Context) as this lab passes it on. */
 const PATTERN = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
 
-/** A span inside the caller's trace, or the first of a new trace. */
+/** The `traceparent` of a new span in the caller's trace, or of the first span of a new trace. */
 export function childTrace(parent: string | null | undefined): string {
   const traceId = parent && PATTERN.test(parent) ? parent.slice(3, 35) : hex(16);
   return `00-${traceId}-${hex(8)}-01`;

@@ -1,30 +1,34 @@
 import { type Log, reasonOf } from "./log.ts";
 import { onStopTimeout } from "./service.ts";
 
-/** Something that passes, or that somebody can mend: nothing was done, and it may be done later. */
+/**
+ * A failure that may pass, or that an operator can repair: nothing was done, and the work may be
+ * retried.
+ */
 export class TransientError extends Error {}
 
 const kinds: ((error: unknown) => boolean)[] = [];
 
-/** Has errors of others count as transient, too, such as a library's own. */
+/** Makes other errors count as transient too, such as a library's own. */
 export function transientWhen(isOfThem: (error: unknown) => boolean): void {
   kinds.push(isOfThem);
 }
 
-/** Whether it may pass, or be mended. What isn't is a bug. */
+/** Whether the error may pass, or be repaired. Any other is a bug. */
 export function isTransient(error: unknown): boolean {
   return error instanceof TransientError || kinds.some((isOfThem) => isOfThem(error));
 }
 
 const PAUSE_MS = 500;
-/** How long a stop lets it try on. */
+/** For how long after the start of a stop it still retries. */
 const STOPPING_MS = 2_000;
 let stopping = false;
 onStopTimeout(STOPPING_MS, () => (stopping = true));
 
 /**
- * A consumer's commit, tried until the database takes it: meanwhile it is paused, and what waits
- * for it waits at the broker. To count such failures as attempts would make healthy messages dead.
+ * Retries a consumer's commit until the database accepts it: meanwhile the consumer is paused, and
+ * its messages wait at the broker. If such failures counted as attempts, healthy messages would be
+ * dead-lettered.
  */
 export async function retryTransient<T>(log: Log, commit: () => Promise<T>): Promise<T> {
   for (;;) {

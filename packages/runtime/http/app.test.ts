@@ -45,7 +45,7 @@ const json = (body: ReadableStream | string, path = "/echo") =>
 
 test("of more bodies than may be on their way the oldest give way, and one that comes whole never", async () => {
   const app = startApp().post("/echo", ({ body }) => body);
-  // Of a length that isn't told, so that each may still become 64 KiB.
+  // Without a Content-Length, so that each may still grow to 64 KiB.
   const stalled = () =>
     new ReadableStream({
       pull(controller) {
@@ -58,7 +58,7 @@ test("of more bodies than may be on their way the oldest give way, and one that 
     void app.handle(json(stalled())).then((response) => refused.push(response));
   }
   expect((await app.handle(json("{}"))).status).toBe(200);
-  // 16 MiB hold 124 of them.
+  // 16 MiB have room for 124 of them.
   expect(refused.length).toBeGreaterThanOrEqual(876);
   const [first] = refused;
   expect([first?.status, first?.headers.get("retry-after")]).toEqual([503, "1"]);

@@ -16,20 +16,23 @@ import { type Log, reasonOf } from "../log.ts";
 import { isTransient } from "../transient.ts";
 
 /**
- * Requests that may be worked on at once. Each holds its body and waits for a commit: without a
- * limit memory would grow with the load. More than share one commit gain nothing.
+ * Requests that may be in progress at once. Each holds its body and waits for a commit: without a
+ * limit memory would grow with the load. A limit above the size of a group commit gains nothing.
  */
 const MAX_IN_FLIGHT = 1000;
 
-/** A request must have arrived within this time: half of one is held for no longer. */
+/** A request must have arrived within this time: an incomplete one is held no longer. */
 const ARRIVAL_S = 10;
-/** A handler that runs counts as idle. 255 s is the longest idle timeout that Bun takes; a hang that was asked for may be longer, and is cut then. */
+/**
+ * A connection counts as idle while its handler runs. 255 s is the longest idle timeout that Bun
+ * accepts; an injected hang that lasts longer is cut off then.
+ */
 const HANDLER_S = 255;
 
 const PROBLEM_TYPE = "application/problem+json";
 
 export interface AppOptions {
-  /** Which of the three this is, for the title of `/openapi`. */
+  /** The model's name, for the title of `/openapi`. */
   model: string;
   faults: Faults;
   log: Log;
@@ -37,22 +40,22 @@ export interface AppOptions {
 }
 
 /**
- * What every service's HTTP side needs: bodies that are JSON of a bounded
- * size, unknown properties refused, every error as problem+json, `/openapi`,
- * `/health`, and `/faults` where faults are on (404 otherwise).
+ * The HTTP server that every service starts from: JSON bodies of bounded size, unknown properties
+ * refused, every error as problem+json, `/openapi`, `/health`, and `/faults` where faults are on
+ * (404 otherwise).
  */
 export function createApp(service: string, { model, faults, log, health }: AppOptions) {
   const app = new Elysia({
     name: service,
-    // With it Elysia strips unknown properties in place of refusing them.
+    // With `true` Elysia strips unknown properties instead of refusing them.
     normalize: false,
-    // A host may be as short as the name of a container.
+    // A host may be a single label, such as the name of a container.
     handler: { standardHostname: false },
     serve: {
-      // For a body that doesn't arrive, however slowly it comes, and for a connection that nobody
-      // uses. Bun has 10 s of its own for the head.
+      // For a body that doesn't arrive in time, and for an unused connection. For the request's
+      // head Bun has its own limit of 10 s.
       idleTimeout: ARRIVAL_S,
-      // Bun's own answer to larger ones has no body, and cuts most clients off before they read it.
+      // Bun's own answer to larger bodies has no body, and resets most clients before they read it.
       maxRequestBodySize: Number.MAX_SAFE_INTEGER,
     },
   });
@@ -61,12 +64,13 @@ export function createApp(service: string, { model, faults, log, health }: AppOp
   let inFlight = 0;
   app
     .wrap((handle) => async (request: Request) => {
-      // Anew for each: the connection may have had a request before.
+      // Set for each request: the connection may have served another before.
       app.server?.timeout(request, request.body ? ARRIVAL_S : HANDLER_S);
       if (!hasRightHost(request)) {
         return answer(new Problem("bad_request", "the Host header names no host"), request);
       }
-      // Whatever the request is for: what isn't read would pile up, and hide the answer.
+      // For every method and path: an unread body would stay in the buffers, and the client might
+      // never read the answer.
       if (request.body) {
         try {
           arrived.set(request, await bodies.read(request));
@@ -75,13 +79,13 @@ export function createApp(service: string, { model, faults, log, health }: AppOp
         }
         app.server?.timeout(request, HANDLER_S);
       }
-      // Looking is cheap and never refused: /health tells overloaded from dead.
+      // Reads are cheap and never refused: /health tells overloaded from dead.
       if (request.method === "GET") return handle(request);
       // Before anything is stored.
       if (inFlight >= MAX_IN_FLIGHT) return answer(overloaded(), request);
       inFlight += 1;
       try {
-        // May be a promise, though its type says that it is none.
+        // May be a promise, although its type doesn't say so.
         return await Promise.resolve(handle(request));
       } finally {
         inFlight -= 1;
@@ -90,9 +94,9 @@ export function createApp(service: string, { model, faults, log, health }: AppOp
     .guard({
       as: "global",
       parse: [
-        // Elysia cuts it at its first semicolon; a space may stand before that.
+        // Elysia cuts the content type at its first semicolon; a space may precede that.
         ({ request }, contentType) => parseJson(arrived.get(request), contentType.trimEnd()),
-        // Never reached: it tells /openapi that bodies are JSON.
+        // Never used to parse: it only declares JSON bodies for /openapi.
         "json",
       ],
     })
@@ -141,7 +145,7 @@ function faultRoutes(faults: Faults, log: Log) {
       },
       {
         body: FaultSettings,
-        // Its defaults would make "all off" of nothing.
+        // Without this, defaults would turn a missing body into "all off".
         transform({ body }) {
           if (!body) throw new Problem("invalid_request", "body: Expected object");
         },
@@ -149,7 +153,7 @@ function faultRoutes(faults: Faults, log: Log) {
     );
 }
 
-/** Where the page after this one is (RFC 8288), if the answer is a page and not the last. */
+/** The URL of the next page (RFC 8288), if the answer is a page and not the last. */
 function nextPage(request: Request, answer: unknown): string | undefined {
   const after = (answer as { next_after?: string } | null | undefined)?.next_after;
   if (after === undefined) return undefined;
@@ -159,24 +163,24 @@ function nextPage(request: Request, answer: unknown): string | undefined {
 }
 
 /**
- * Whether its address can be read. No host at all is right in HTTP/1.0, and Bun refuses it in 1.1;
- * what is wrong would make another path of the address.
+ * Whether the request's URL can be parsed. A missing Host is valid in HTTP/1.0, and Bun refuses it
+ * in 1.1; an invalid one would change the path of the URL.
  */
 function hasRightHost({ headers, url }: Request): boolean {
   const host = headers.get("host");
-  // CONNECT names a host in place of a path.
+  // CONNECT has a host instead of a path.
   if (!/^(https?:\/)?\//.test(url)) return false;
   if (!host) return true;
   return /^([\w.~-]+|\[[\da-f:.]+\])(:\d{0,5})?$/i.test(host) && URL.canParse(url);
 }
 
-/** The address of a request, also where it names no host, or one that is none. */
+/** The URL of a request, also where its host is missing or invalid. */
 function addressOf({ url }: Request): URL {
   return URL.parse(url, "http://localhost") ?? new URL("http://localhost");
 }
 
 function parseJson(bytes: Uint8Array | undefined, contentType: string): object | null {
-  // No body is for the route's schema to refuse, where it wants one.
+  // A missing body is refused by the route's schema, where it requires one.
   if (!bytes?.length) return null;
   if (!/^application\/([\w.-]+\+)?json$/i.test(contentType)) {
     throw new Problem(
@@ -190,15 +194,16 @@ function parseJson(bytes: Uint8Array | undefined, contentType: string): object |
   } catch (error) {
     throw new Problem("malformed_json", (error as Error).message);
   }
-  // Half of a surrogate pair can't be stored as it came; JSON escapes only those. After an escaped backslash it's mere text.
+  // A lone surrogate can't be stored unchanged; JSON.stringify escapes only those as \ud8… to
+  // \udf…. After an escaped backslash the same characters are plain text.
   if (/(?<!\\)(?:\\\\)*\\ud[89a-f]/.test(JSON.stringify(value))) {
     throw new Problem("invalid_request", "body: half of a surrogate pair");
   }
-  // Elysia would make an empty object of null where every property has a default.
+  // Elysia would turn null into an empty object where every property has a default.
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new Problem("invalid_request", "body: Expected object");
   }
-  // Lost where Elysia puts the defaults in, before it looks for unknown properties.
+  // Elysia loses this property when it applies defaults, before it checks for unknown properties.
   if (Object.hasOwn(value, "__proto__")) {
     throw new Problem("invalid_request", "body/__proto__: Unexpected property");
   }
@@ -239,40 +244,42 @@ function toProblem(code: string | number, error: unknown, allowed: () => string[
   }
 }
 
-/** An error that a parser threw is wrapped by the framework. */
+/** The framework wraps an error that a parser threw. */
 function unwrapped(error: unknown): unknown {
   return error instanceof Error ? (error.cause ?? error) : error;
 }
 
 function validationProblem(error: unknown): Problem {
   const { type, valueError } = error as { type?: string; valueError?: ValueError };
-  // Our own answer broke its schema: no fault of the client's.
+  // Our own answer violated its schema: not the client's fault.
   if (type === "response") {
     return new Problem("internal_error", "it was logged");
   }
   if (!valueError) {
     return new Problem("invalid_request", `the ${type ?? "request"} does not match its schema`);
   }
-  // A number in a query is read, then checked: the second error knows no path, its schema a name.
+  // A number in a query is converted, then checked: the second error has no path, but its schema
+  // has a title.
   const where =
     type === "property" ? `query/${valueError.schema.title}` : `${type}${valueError.path}`;
   return new Problem("invalid_request", `${where}: ${expectation(valueError)}`);
 }
 
-/** What was expected, where TypeBox names only a kind or "union value". */
+/** A description of the expected value, where TypeBox names only a kind or "union value". */
 function expectation({ message, schema }: ValueError): string {
   if (schema[Kind] === "Text") {
     return `Expected 1 to ${schema["maxLength"]} characters, ${schema.description}`;
   }
   const any = schema["anyOf"] as TSchema[] | undefined;
-  // Text is what every query holds: of a number there only the number tells anything.
+  // Every query parameter arrives as text, so the alternative "string" of a numeric one says
+  // nothing.
   const names = any
     ?.map(({ const: value, type }) => value ?? type)
     .filter((one) => one !== "string");
   return names ? `Expected ${names.join(" or ")}` : message;
 }
 
-/** The other methods that the app has at a path, an empty list for an unknown path. */
+/** The other methods that the app has at a path; empty for an unknown path. */
 function allowedMethods(
   routes: readonly { method: string; path: string }[],
   request: Request,

@@ -1,4 +1,4 @@
-// A body that is too large, sent by the clients that people have: each must read the answer.
+// A body that is too large, sent by common clients: each must read the answer.
 import { afterAll, expect, spyOn, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -70,7 +70,7 @@ test.each([
 ])(
   "%s reads the answer to every body that is too large",
   async (_, command) => {
-    // Where there is none there is nothing to be held.
+    // Skipped where the client isn't installed.
     if (!Bun.which(command[0]!)) return;
     expect(await said([...command, url, JSON.stringify(SIZES)])).toEqual(everyCode);
   },

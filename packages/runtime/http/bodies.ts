@@ -3,22 +3,22 @@ import { Problem } from "@lab/contracts/problem";
 /** The largest request body, in bytes. */
 const MAX_BODY_BYTES = 64 * 1024;
 
-/** What all requests on their way may take together, and each of them beside its body. */
+/** The memory that all incoming requests may take together, and what each takes beside its body. */
 const BUDGET_BYTES = 16 * 1024 * 1024;
 const REQUEST_BYTES = 4 * 1024;
 
 /**
- * A body that is too large is read all the same, and thrown away: many clients read no answer before
- * they have sent everything. But no more than this, for no longer, and of so many at once.
+ * A body that is too large is still read, and discarded: many clients read no answer before they
+ * have sent everything. These limit the bytes, the time, and the number of such bodies at once.
  */
 const DISCARDED_BYTES = 256 * 1024 * 1024;
 const DISCARDED_MS = 8_000;
 const MAX_DISCARDING = 32;
 
-/** Buffers that are kept for later: made anew each time they'd wait for the garbage collector. */
+/** Buffers that are kept for reuse: new ones each time would wait for the garbage collector. */
 const MAX_SPARE = 64;
 
-/** The rest of a body that nobody reads must not be held: its connection ends with the answer. */
+/** The unread rest of a body must not be buffered: the connection ends with the answer. */
 const CLOSE = { connection: "close" };
 
 interface Reader {
@@ -27,7 +27,7 @@ interface Reader {
   >;
 }
 
-/** A request whose body has not arrived. */
+/** A request whose body is not complete. */
 interface Arriving {
   readonly takes: number;
   /** Ends the wait for the rest. */
@@ -36,10 +36,10 @@ interface Arriving {
 }
 
 /**
- * Reads request bodies; those on their way never take more than a budget of bytes. Bun reads on
- * whether anybody waits or not, so each takes beforehand what it may become. Where that is more than
- * is left, those that have been on their way for longest give way: an order that comes in one piece
- * is never refused for those that stall.
+ * Reads request bodies; the incomplete ones never take more than a budget of bytes. Bun reads from
+ * the socket whether the application reads or not, so each reserves its maximum size in advance.
+ * Where the budget has less left, the requests that have been incomplete for longest are aborted:
+ * an order that arrives in one piece is never refused because of stalled ones.
  */
 export class Bodies {
   readonly #arriving = new Set<Arriving>();
@@ -52,12 +52,12 @@ export class Bodies {
     this.#free = budgetBytes;
   }
 
-  /** Throws a `Problem` for a body that is too large, gives way or breaks off. */
+  /** Throws a `Problem` for a body that is too large, was aborted to make room, or breaks off. */
   async read(request: Request): Promise<Uint8Array> {
     const header = request.headers.get("content-length");
     const length = header === null ? undefined : Number(header);
     const arriving: Arriving = {
-      // In chunks it is there twice: as it came, and put together.
+      // A chunked body is held twice: as received, and concatenated.
       takes: REQUEST_BYTES + Math.min(length ?? 2 * MAX_BODY_BYTES, 2 * MAX_BODY_BYTES),
       stop() {},
       isStopped: false,
@@ -92,14 +92,14 @@ export class Bodies {
     if (this.#arriving.delete(arriving)) this.#free += arriving.takes;
   }
 
-  /** A body whose length is known only at its end, or is too much already. */
+  /** A body whose length is known only at its end, or is too large. */
   async #counted(
     request: Request,
     length: number | undefined,
     arriving: Arriving,
   ): Promise<Uint8Array> {
     const reader = (request.body as ReadableStream<Uint8Array>).getReader();
-    // The read that waits ends with it.
+    // Cancelling ends a pending read.
     arriving.stop = () => void reader.cancel().catch(() => {});
     if (length === undefined) {
       const body = await this.#withinLimit(reader);
@@ -114,9 +114,10 @@ export class Bodies {
     );
   }
 
-  /** Undefined where it is too large. */
+  /** The body; undefined where it is too large. */
   async #withinLimit(reader: Reader): Promise<Uint8Array | undefined> {
-    // One for all chunks: each may be a byte, and an object for each would be more than the bytes.
+    // One buffer for all chunks: a chunk may be one byte, and an object for each would take more
+    // memory than the bytes.
     const buffer = this.#spare.pop() ?? new Uint8Array(MAX_BODY_BYTES);
     let size = 0;
     try {
@@ -138,7 +139,10 @@ export class Bodies {
     return read;
   }
 
-  /** Collects garbage after each budget of bytes: the collector doesn't feel their weight, and they'd pile up beyond it. */
+  /**
+   * Collects garbage each time a budget of bytes was read: the collector doesn't count the buffers'
+   * memory, which would exceed the budget.
+   */
   #collect(bytes: number): void {
     this.#uncollected += bytes;
     if (this.#uncollected <= BUDGET_BYTES) return;
@@ -146,7 +150,7 @@ export class Bodies {
     Bun.gc(true);
   }
 
-  /** Whether it came to its end. */
+  /** Reads and discards the body; returns whether it was read to its end. */
   async #discard(reader: Reader, arriving: Arriving): Promise<boolean> {
     if (this.#discarding >= MAX_DISCARDING) return false;
     this.#discarding += 1;
@@ -169,7 +173,7 @@ export class Bodies {
   }
 }
 
-/** A body of a length that was told, and is allowed. */
+/** A body with an allowed Content-Length. */
 function whole(request: Request, arriving: Arriving): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     arriving.stop = () => reject(gaveWay());

@@ -3,7 +3,7 @@
 // a `toString` of its own makes it throw, a 500 for a bad request.
 Bun.env["NODE_ENV"] = "production";
 
-// What a service calls is its neighbour, and never behind the proxy that a shell, or Docker's own
-// settings, may name: Bun's fetch would send the call there.
+// A service calls its neighbours directly, never through the proxy that the shell or Docker's
+// settings may configure: Bun's fetch would use that.
 Bun.env["NO_PROXY"] = "*";
 Bun.env["no_proxy"] = "*";

@@ -1,7 +1,7 @@
 /**
- * Gathers what arrives one by one into batches: while one batch is worked on,
- * the next gathers. One `work` at a time, in order. `work` handles its own
- * errors; what escapes is a bug and ends the process.
+ * Collects items that arrive one by one into batches: while one batch is processed, the next is
+ * collected. One `work` at a time, in order. `work` handles its own errors; one that it throws is a
+ * bug and ends the process.
  */
 export class Batches<T> {
   readonly #work: (batch: T[]) => Promise<void>;
@@ -9,7 +9,10 @@ export class Batches<T> {
   #waiting: T[] = [];
   #running: Promise<void> | undefined;
 
-  /** `limit` gives how many of those that wait the next batch may have, asked anew for each. */
+  /**
+   * `limit` returns how many of the waiting items the next batch may take; it is called for each
+   * batch.
+   */
   constructor(limit: (waiting: readonly T[]) => number, work: (batch: T[]) => Promise<void>) {
     this.#limit = limit;
     this.#work = work;
@@ -20,7 +23,7 @@ export class Batches<T> {
     this.#running ??= this.#run();
   }
 
-  /** Forgets what waits. */
+  /** Drops the waiting items. */
   clear(): void {
     this.#waiting = [];
   }
@@ -31,7 +34,7 @@ export class Batches<T> {
   }
 
   async #run(): Promise<void> {
-    // What arrives in the same turn goes into the same batch.
+    // Items that arrive in the same turn of the event loop go into the same batch.
     await new Promise((resolve) => setImmediate(resolve));
     while (this.#waiting.length > 0) {
       await this.#work(this.#waiting.splice(0, this.#limit(this.#waiting)));

@@ -4,7 +4,7 @@ import { type Attempt, Repair } from "./repair.ts";
 
 const log = createLog("test", "error");
 
-/** A repair of that work, until nothing of it is owed but `rest`; gives the attempts in their order. */
+/** Repairs the given work until nothing is pending but `rest`; returns the attempts in order. */
 async function repair(
   ids: string[],
   become: (id: string, attempts: readonly string[]) => Attempt,
@@ -33,7 +33,7 @@ const numbered = (count: number) =>
   Array.from({ length: count }, (_, n) => String(n).padStart(4, "0"));
 
 test("pieces of work that are refused hold up no other, and are tried less and less", async () => {
-  // More than a page of them, before all others.
+  // More than a page of failing items, before all others.
   const bad = new Set(numbered(150));
   const attempts = await repair(numbered(400), (id) => (bad.has(id) ? "refused" : "done"), 150);
   const tries = Map.groupBy(attempts, (id) => id);

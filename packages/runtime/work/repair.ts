@@ -3,25 +3,24 @@ import type { Log } from "../log.ts";
 import { Repeater } from "./repeater.ts";
 
 /**
- * What became of one attempt. `refused`: the neighbour answers, and doesn't do it. `no_answer`: to
- * this piece of work, or to any. `unreachable`: to nobody's.
+ * The result of one attempt. `refused`: the neighbour answered, and didn't do it. `no_answer`: the
+ * neighbour didn't answer, perhaps because of this item. `unreachable`: it answers nobody.
  */
 export type Attempt = "done" | "refused" | "no_answer" | "unreachable";
 
-/** So many pieces of work go on at once. */
+/** Items that are attempted at once. */
 const LANES = 4;
 const PAGE = 100;
 
 export interface RepairOptions {
-  /** Up to `limit` ids of what is owed, above `after`, in their order. */
+  /** Up to `limit` ids of pending items above `after`, in ascending order. */
   owed: (limit: number, after: string) => string[];
   attempt: (id: string) => Promise<Attempt>;
 }
 
 /**
- * Does what is owed, again and again until it is done. What fails waits longer each time and holds
- * up nothing else; a neighbour that doesn't answer is asked for one piece of work, and left alone
- * until the next run.
+ * Retries pending work until it is done. A failed item waits longer each time and delays no other;
+ * a neighbour that doesn't answer is sent one item, and nothing more until the next run.
  */
 export class Repair {
   readonly #options: RepairOptions;
@@ -39,7 +38,7 @@ export class Repair {
     this.#repeater.wake();
   }
 
-  /** Resolves when the attempts that run are finished; none follows. */
+  /** Resolves when the attempts in progress are finished; no more are started. */
   async stop(): Promise<void> {
     this.#stopping = true;
     await this.#repeater.stop();
@@ -47,7 +46,7 @@ export class Repair {
 
   async #run(): Promise<void> {
     const due = this.#due();
-    // One to see whether anybody is there.
+    // A single item first, to see whether the neighbour answers.
     if (!(await this.#lane(due, 1))) return;
     const lanes = Array.from({ length: LANES }, () => this.#lane(due, Infinity));
     const failed = (await Promise.allSettled(lanes)).find(({ status }) => status === "rejected");
@@ -63,7 +62,10 @@ export class Repair {
     }
   }
 
-  /** Works on up to `most` of what is due; false once the neighbour doesn't answer, for all lanes. */
+  /**
+   * Attempts up to `most` due items; false, and the end of all lanes, once the neighbour doesn't
+   * answer.
+   */
   async #lane(due: Generator<string, undefined>, most: number): Promise<boolean> {
     for (let n = 0; n < most && !this.#stopping; n += 1) {
       const { done, value: id } = due.next();

@@ -2,9 +2,9 @@ import { type Log, reasonOf } from "../log.ts";
 import { isTransient } from "../transient.ts";
 
 /**
- * Runs `work` again and again: at once when woken, otherwise after `everyMs`.
- * One run at a time; one that is long asks `stopped` in between. A database that is down for a while is logged and tried
- * again; whatever else escapes `work` is a bug and ends the process.
+ * Runs `work` repeatedly: at once when woken, otherwise after `everyMs`. One run at a time; a long
+ * run checks `stopped` in between. A transient database error is logged and retried; any other
+ * error that `work` throws is a bug and ends the process.
  */
 export class Repeater {
   readonly #log: Log;
@@ -25,7 +25,7 @@ export class Repeater {
     this.#wake.resolve();
   }
 
-  /** Resolves when the run that goes on, if any, is finished; none follows. */
+  /** Resolves when the run in progress, if any, is finished; no more are started. */
   async stop(): Promise<void> {
     this.#stopped = true;
     this.wake();
