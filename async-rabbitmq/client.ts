@@ -54,7 +54,7 @@ const RETRY_PAUSE_MS = 100;
 /** How often work on a message has failed here, by its id; forgotten when it is done or dead. */
 const failures = new Map<string, number>();
 /** More are never remembered: some are done elsewhere, by another process. */
-const MOST_FAILURES = 10_000;
+const MAX_FAILURES = 10_000;
 
 /**
  * Puts a message back after a pause that doubles with each failure; after the last attempt that it
@@ -72,13 +72,13 @@ export function requeueLater(
   const id = event?.id ?? String(message.properties.messageId);
   const attempt = 1 + (failures.get(id) ?? 0);
   failures.set(id, attempt);
-  if (failures.size > MOST_FAILURES) failures.delete([...failures.keys()][0]!);
+  if (failures.size > MAX_FAILURES) failures.delete([...failures.keys()][0]!);
   const reason = reasonOf(error);
   log.warn("message_retried", { order_id: event?.subject, attempt, reason });
   if (attempt > DELIVERY_LIMIT) {
     failures.delete(id);
     const detail = `failed at each of ${attempt} attempts, at last with ${reason}`;
-    void bury(channel, message, { reason: "failed_too_often", detail }, attempt);
+    void deadLetter(channel, message, { reason: "failed_too_often", detail }, attempt);
     return;
   }
   const pauseMs = RETRY_PAUSE_MS * 2 ** Math.min(attempt - 1, 5);
@@ -101,7 +101,7 @@ export function requeueLater(
  */
 export async function giveUp(channel: Channel, message: ConsumeMessage): Promise<void> {
   const { headers = {} } = message.properties;
-  if ("x-death" in headers) await bury(channel, message);
+  if ("x-death" in headers) await deadLetter(channel, message);
   else channel.reject(message, false);
 }
 
@@ -117,10 +117,10 @@ export function refuseReusedId(
 ): Promise<void> {
   const { publisher, queue } = deadLetterRoutes.get(channel)!;
   log.warn("message_refused", { reason: "id_reused", detail });
-  return publisher.bury(queue, message, { reason: "id_reused", detail });
+  return publisher.publishDeadLetter(queue, message, { reason: "id_reused", detail });
 }
 
-async function bury(
+async function deadLetter(
   channel: Channel,
   message: ConsumeMessage,
   why?: Death,
@@ -129,7 +129,7 @@ async function bury(
   const { publisher, queue } = deadLetterRoutes.get(channel)!;
   countPending(channel, +1);
   try {
-    await publisher.bury(queue, message, why, attempts);
+    await publisher.publishDeadLetter(queue, message, why, attempts);
     channel.ack(message);
   } catch (error) {
     // Else the channel is gone, and the broker took the message back with it.

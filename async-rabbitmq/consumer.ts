@@ -2,7 +2,7 @@
 import { Batches } from "@lab/runtime/work/batches";
 import { type Log, reasonOf } from "@lab/runtime/log";
 import { retryTransient } from "@lab/runtime/transient";
-import { type Attempts, MOST_DEATHS } from "@lab/store/attempts";
+import { type Attempts, MAX_DEATHS } from "@lab/store/attempts";
 import type { ConfirmChannel, ConsumeMessage } from "amqplib";
 import { hasPendingRequeues, requeueLater, routeDeadLetters } from "./client.ts";
 import { isBug, type Publisher } from "./publisher.ts";
@@ -105,9 +105,9 @@ function oneByOne({ attempts, channel, log, publisher, queue }: ConsumerOptions,
       if ((await retryTransient(log, async () => attempts.begin(key))) === "try") await work(batch);
       else {
         const reason = "killed_its_consumer";
-        const detail = `${MOST_DEATHS} processes died with it alone in their hands`;
+        const detail = `${MAX_DEATHS} processes died with it alone in their hands`;
         log.warn("message_refused", { message_id: message.properties.messageId, reason, detail });
-        await publisher.bury(queue, message, { reason, detail });
+        await publisher.publishDeadLetter(queue, message, { reason, detail });
         channel.ack(message);
       }
     } catch (error) {

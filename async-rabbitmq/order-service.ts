@@ -175,7 +175,7 @@ async function sendOutbox(shop: Shop, stopped: () => boolean): Promise<void> {
   const { outbox, pace, store } = shop;
   while (!stopped()) {
     // Without it nothing could be marked, and the same would be sent again and again.
-    store.mustStand();
+    store.assertFilesIntact();
     const { publisher } = shop;
     // Every order wakes this: without a broker there is nothing to read for.
     if (!publisher) return;

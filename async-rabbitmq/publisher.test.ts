@@ -39,7 +39,7 @@ test("what RabbitMQ didn't take is tried again", async () => {
 });
 
 /** With which properties a message comes to the dead queue, where RabbitMQ's client can't write those of `refused`. */
-async function buriedWith(refused: string[], properties: object): Promise<string[]> {
+async function deadLetteredWith(refused: string[], properties: object): Promise<string[]> {
   const written: string[] = [];
   const publish: ConfirmChannel["publish"] = (_exchange, _key, _content, options, settle) => {
     const { headers, ...others } = options ?? {};
@@ -51,16 +51,19 @@ async function buriedWith(refused: string[], properties: object): Promise<string
   };
   const channel = { publish, on() {} } as unknown as ConfirmChannel;
   const message = { content: Buffer.from("{}"), properties } as ConsumeMessage;
-  await new Publisher(channel, "orders", createLog("test", "error")).bury("inventory", message);
+  await new Publisher(channel, "orders", createLog("test", "error")).publishDeadLetter(
+    "inventory",
+    message,
+  );
   return written.toSorted();
 }
 
-test("a dead letter keeps of its properties what can be written, and is buried in any case", async () => {
+test("a dead letter keeps of its properties what can be written, and is published in any case", async () => {
   const counted = { toString: "a table's own", valueOf: "too" };
   const properties = { messageId: "m", headers: { odd: {}, "x-delivery-count": counted } };
   const noted = ["dead-at", "dead-attempts", "mandatory", "persistent"];
   const cases = [[], ["odd"], ["odd", "messageId"]];
-  expect(await Promise.all(cases.map((refused) => buriedWith(refused, properties)))).toEqual([
+  expect(await Promise.all(cases.map((refused) => deadLetteredWith(refused, properties)))).toEqual([
     ["dead-at", "dead-attempts", "mandatory", "messageId", "odd", "persistent", "x-delivery-count"],
     [...noted.slice(0, 3), "messageId", "persistent"],
     noted,

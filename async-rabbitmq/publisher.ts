@@ -90,7 +90,7 @@ export class Publisher {
    * Puts a delivery among the dead letters of its queue, whole and with the reason, which a `reject`
    * can't say. Resolves once it lies there: then it is to be acknowledged.
    */
-  async bury(
+  async publishDeadLetter(
     queue: string,
     message: ConsumeMessage,
     why?: Death,

@@ -52,7 +52,7 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
   const { consumer, kafka, troubles } = stream;
   // The offsets that lead are those beside the counters. The group's are for others to see.
   const readOn = readFrom(consumer, (topic, partition) =>
-    analytics.stands(analytics.current(), topic, partition),
+    analytics.nextOffset(analytics.current(), topic, partition),
   );
   const brokers = config.kafkaBrokers;
   const onMoved = async () => {
@@ -137,16 +137,16 @@ async function onEvents(fold: Fold, payload: EachBatchPayload): Promise<void> {
   const { consumer } = stream;
   const { batch, heartbeat, resolveOffset } = payload;
   const { topic, partition } = batch;
-  const stands = () => analytics.stands(analytics.current(), topic, partition);
+  const position = () => analytics.nextOffset(analytics.current(), topic, partition);
   // Not what comes next: the log has lost records, or begun anew.
-  if (Number(batch.firstOffset()) !== stands()) await watch.look();
+  if (Number(batch.firstOffset()) !== position()) await watch.look();
   for (const read of slicesOf(payload, () => faults.batchLimit(SEND_BATCH))) {
     const replay = analytics.replaying();
     const { generation } = replay ?? analytics.live();
     // A replay ends where the live metrics stood; what lies past it is folded after the swap.
     const target = replay ? (replay.targets[topic]?.[partition] ?? 0) : Infinity;
-    const stood = stands();
-    if (stood >= target) {
+    const expected = position();
+    if (expected >= target) {
       consumer.pause([{ topic, partitions: [partition] }]);
       break;
     }
@@ -155,7 +155,7 @@ async function onEvents(fold: Fold, payload: EachBatchPayload): Promise<void> {
     for (const _ of slice) await faults.strike(heartbeat);
     const reused = await store.commit(() => {
       const records = slice.map((record) => readRecord(log, record));
-      return analytics.fold(generation, topic, partition, { next, records, stood });
+      return analytics.fold(generation, topic, partition, { expected, next, records });
     });
     if (reused === undefined) break;
     for (const offset of reused) {

@@ -64,9 +64,9 @@ export class LogWatch {
     const admin = kafka.admin();
     await admin.connect();
     try {
-      const stood = analytics.stood();
+      const earlier = analytics.positionsByGeneration();
       const logs = await fetchLogs(admin, brokers, [names.orderEvents, names.inventoryEvents]);
-      const { gaps, moved } = await store.commit(() => analytics.meet(logs, stood));
+      const { gaps, moved } = await store.commit(() => analytics.reconcile(logs, earlier));
       if (gaps.length > 0) log.warn("records_gone", { gaps });
       if (moved) await onMoved();
     } finally {
@@ -81,12 +81,16 @@ export class LogWatch {
  */
 export function readFrom(
   consumer: Consumer,
-  stands: (topic: string, partition: number) => number,
+  nextOffset: (topic: string, partition: number) => number,
 ): () => void {
   let assigned: Record<string, number[]> = {};
   const readOn = () => {
     const offsets = Object.entries(assigned).flatMap(([topic, partitions]) =>
-      partitions.map((partition) => ({ topic, partition, offset: `${stands(topic, partition)}` })),
+      partitions.map((partition) => ({
+        topic,
+        partition,
+        offset: `${nextOffset(topic, partition)}`,
+      })),
     );
     for (const topic of Object.keys(assigned)) consumer.resume([{ topic }]);
     if (offsets.length === 0) return;

@@ -164,7 +164,7 @@ async function sendOutbox(shop: Shop, stopped: () => boolean): Promise<void> {
   const { producer, troubles } = stream;
   while (!stopped()) {
     // Without it nothing could be marked, and the same would be sent again and again.
-    store.mustStand();
+    store.assertFilesIntact();
     const rows = stream.isReading ? outbox.unsent(SEND_BATCH, refused.waiting()) : [];
     if (rows.length === 0) return;
     const left = new Set<OutboxRow>();

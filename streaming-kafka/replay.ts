@@ -86,7 +86,7 @@ export async function rewind(
   { analytics, names, store, stream }: Fold,
   { generation }: Generation,
 ): Promise<void> {
-  const stands = analytics.positions(generation);
+  const positions = analytics.positions(generation);
   const resetTo: Positions = {};
   const offsets = [];
   const admin = stream.kafka.admin();
@@ -94,7 +94,7 @@ export async function rewind(
   try {
     for (const topic of [names.orderEvents, names.inventoryEvents]) {
       for (const { partition, low } of await admin.fetchTopicOffsets(topic)) {
-        const offset = stands[topic]?.[partition] ?? Number(low);
+        const offset = positions[topic]?.[partition] ?? Number(low);
         (resetTo[topic] ??= {})[partition] = offset;
         offsets.push({ topic, partition, offset: `${offset}` });
       }

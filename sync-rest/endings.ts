@@ -65,7 +65,7 @@ export function startRepairs(shop: Shop, retryEveryMs: number) {
     new Repair(log, retryEveryMs, {
       owed(...page) {
         // Else nothing could be marked as done, and the same would be asked for again and again.
-        store.mustStand();
+        store.assertFilesIntact();
         return owed(...page);
       },
       attempt: (orderId) => attempt(shop, orderId),

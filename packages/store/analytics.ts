@@ -73,7 +73,7 @@ export const ANALYTICS_SCHEMA: Migration[] = [
   },
   {
     name: "analytics-seen-sources",
-    // Of a row from before, neither source nor content is known.
+    // For rows written before this migration, neither source nor content is known.
     sql: `
       CREATE TABLE seen_2 (
         generation INTEGER NOT NULL REFERENCES generations,
@@ -93,7 +93,7 @@ export interface Generation {
   state: "replaying" | "live" | "retired" | "different";
   started_at: string;
   finished_at: string | null;
-  /** Where the metrics stood that a replay must find again. */
+  /** The positions of the metrics that a replay must reproduce. */
   targets: Positions;
   /** The group's offsets after they were set back; null while that is not done. */
   reset_to: Positions | null;
@@ -101,7 +101,7 @@ export interface Generation {
   digest_after: string | null;
 }
 
-/** What was read at one offset; no event when the record was malformed. */
+/** The record read at one offset; without an event when it was malformed. */
 export interface FoldedRecord {
   offset: number;
   event: FoldedEvent | undefined;
@@ -118,7 +118,10 @@ type GenerationRow = Omit<Generation, "targets" | "reset_to" | "state"> & {
   last_processed_ms: number | null;
 };
 
-/** The fold of the log, in generations: one is live, a replay makes another. Call the writers inside `store.commit`. */
+/**
+ * The fold of the log, in generations: one is live, a replay creates another. Call the writers
+ * inside `store.commit`.
+ */
 export class Analytics {
   readonly #db: Database;
   readonly #gaps: Gaps;
@@ -128,7 +131,7 @@ export class Analytics {
     this.#gaps = new Gaps(db);
   }
 
-  /** Makes the first generation of a new database. */
+  /** Creates the first generation in a new database. */
   open(): void {
     if (this.#row("live")) return;
     this.#db
@@ -146,7 +149,7 @@ export class Analytics {
     return row ? generationOf(row) : undefined;
   }
 
-  /** The generation that is being folded: the replay, or the live one. */
+  /** The generation into which records are folded: the replay's, or the live one. */
   current(): number {
     return (this.replaying() ?? this.live()).generation;
   }
@@ -162,8 +165,8 @@ export class Analytics {
   }
 
   /**
-   * Begins a replay that ends where the live generation stands now, `accepted` whatever comes of
-   * it. One that was kept beside the live generation goes.
+   * Begins a replay that ends at the live generation's present positions; `accepted` if its result
+   * is to go live even when it differs. A generation that was kept beside the live one is deleted.
    */
   beginReplay(accepted: boolean): void {
     for (const { generation } of this.#db
@@ -185,9 +188,9 @@ export class Analytics {
   }
 
   /**
-   * Notes where a replay's group was set back to, the first time that it was.
-   * The replay stands there: of a partition whose old records are gone it has
-   * nothing to fold. From now on `meet` looks after it.
+   * Stores the offsets to which a replay's group was reset, the first time that it was. They are
+   * the replay's positions: in a partition whose old records are gone it has nothing to fold before
+   * them. From now on `reconcile` updates them.
    */
   noteReset(generation: number, positions: Positions): void {
     this.#db
@@ -204,9 +207,9 @@ export class Analytics {
   }
 
   /**
-   * Ends the replay. It takes the live generation's place, whose rows go, if it is equal, or
-   * accepted as it is; otherwise, and where it isn't complete, it is kept beside it, for somebody
-   * to look at.
+   * Ends the replay. It replaces the live generation, whose rows are deleted, if its metrics are
+   * equal, or accepted as they are; otherwise, and where it isn't complete, it is kept beside it,
+   * for inspection.
    */
   endReplay(complete = true): Generation {
     const { accepted, digest_before, generation } = this.#row("replaying") as GenerationRow;
@@ -223,7 +226,8 @@ export class Analytics {
 
   #swapIn(generation: number, accepted: boolean): void {
     const { generation: old } = this.live();
-    // Equal metrics lack what those before them lacked. Accepted is what the log has.
+    // Equal metrics have the same gaps as the old ones. Accepted metrics have the gaps that the
+    // replay result.
     if (!accepted) {
       this.#db.run("DELETE FROM gaps WHERE generation = ?", [generation]);
       this.#db.run("UPDATE gaps SET generation = ? WHERE generation = ?", [generation, old]);
@@ -243,62 +247,69 @@ export class Analytics {
     }
   }
 
-  /** Where every generation stands, to be handed to `meet`. */
-  stood(): Map<number, Positions> {
+  /** The positions of the live generation and of the replay, to be passed to `reconcile`. */
+  positionsByGeneration(): Map<number, Positions> {
     const own = [this.live(), this.replaying()].filter((one) => one !== undefined);
     return new Map(own.map(({ generation }) => [generation, this.positions(generation)]));
   }
 
   /**
-   * Holds what is stored against the log, as `Gaps.meet` does, `stood` being from before `logs` was
-   * asked for. A replay whose targets are of a log that isn't there any more can't reach them, and
-   * ends. Gives the gaps that are new, and whether a fold stands elsewhere.
+   * Compares the stored positions with the log, as `Gaps.reconcile` does; `earlier` are the
+   * positions from before `logs` was fetched. A replay whose targets are in a log that no longer
+   * exists can't reach them, and ends. Returns the new gaps, and whether a position has changed.
    */
-  meet(
+  reconcile(
     logs: Record<string, TopicLog>,
-    stood: ReadonlyMap<number, Positions>,
+    earlier: ReadonlyMap<number, Positions>,
   ): { gaps: Gap[]; moved: boolean } {
     const before = this.gaps().length;
     let moved = false;
-    for (const [generation, positions] of stood) {
+    for (const [generation, positions] of earlier) {
       const isReplay = generation === this.replaying()?.generation;
-      // A replay that stands nowhere yet begins where the log does.
+      // A replay without positions yet begins at the log's beginning.
       if (isReplay && Object.keys(positions).length === 0) continue;
-      const met = this.#gaps.meet(generation, positions, logs);
-      moved ||= met.moved;
-      if (met.isAnew && isReplay) this.endReplay(false);
+      const result = this.#gaps.reconcile(generation, positions, logs);
+      moved ||= result.moved;
+      if (result.isReplaced && isReplay) this.endReplay(false);
     }
     return { gaps: this.gaps().slice(before), moved };
   }
 
-  /** What the log no longer has of what the live metrics, or those of `generation`, stand for, oldest first. */
+  /**
+   * The records that the log has lost of those that the live metrics, or those of `generation`,
+   * cover, oldest first.
+   */
   gaps(generation = this.live().generation): Gap[] {
     return this.#gaps.of(generation);
   }
 
-  /** Whether the live metrics stand for any event at all. */
+  /** Whether the live metrics have counted any event. */
   hasCounted(): boolean {
     const { generation } = this.live();
     return this.#db.query("SELECT 1 FROM seen WHERE generation = ?").get(generation) !== null;
   }
 
   /**
-   * Folds records of one partition, in offset order, `next` being the offset
-   * after the last. What was folded before is ignored: by its offset when the
-   * same record is read again, by its event's source and id when the same event
-   * was written twice. Gives the offsets of those that say something else under
-   * a source and id that were counted, and aren't; undefined, and does nothing,
-   * where the fold doesn't stand any more where it `stood` when they were read.
+   * Folds records of one partition, in offset order; `next` is the offset after the last. Records
+   * that were folded before are ignored: by offset when the same record is read again, by the
+   * event's source and id when the same event was written twice. Returns the offsets of events that
+   * reuse a counted source and id with other content; they are not counted. Does nothing, and
+   * returns undefined, where the fold's position is no longer `expected`, its position when the
+   * records were read.
    */
   fold(
     generation: number,
     topic: string,
     partition: number,
-    { next, records, stood }: { next: number; records: readonly FoldedRecord[]; stood: number },
+    {
+      expected,
+      next,
+      records,
+    }: { expected: number; next: number; records: readonly FoldedRecord[] },
   ): number[] | undefined {
-    const stands = this.stands(generation, topic, partition);
-    if (stands !== stood || generation !== this.current()) return undefined;
-    if (next <= stands) return [];
+    const position = this.nextOffset(generation, topic, partition);
+    if (position !== expected || generation !== this.current()) return undefined;
+    if (next <= position) return [];
     const see = this.#db.query("INSERT INTO seen VALUES (?, ?, ?, ?)");
     const seen = this.#db.query<{ digest: string }, [number, string, string]>(
       "SELECT digest FROM seen WHERE generation = ? AND event_id = ? AND source IN (?, '')",
@@ -309,7 +320,7 @@ export class Analytics {
     let orders = 0;
     const reused: number[] = [];
     for (const { offset, event } of records) {
-      if (offset < stands || !event) continue;
+      if (offset < position || !event) continue;
       const { id, source } = event;
       const digest = digestOfEvent(event);
       const known = seen.get(generation, id, source);
@@ -341,7 +352,7 @@ export class Analytics {
   }
 
   /** The next offset of a partition. */
-  stands(generation: number, topic: string, partition: number): number {
+  nextOffset(generation: number, topic: string, partition: number): number {
     return this.positions(generation)[topic]?.[partition] ?? 0;
   }
 
@@ -369,8 +380,8 @@ export class Analytics {
   }
 
   /**
-   * Orders per minute of the clock while they were folded: the counter-example.
-   * It measures the reader, not the orders, so a replay gives another number.
+   * Orders per minute of the reader's clock while they were folded: the counter-example. It
+   * measures the reader, not the orders, so a replay gives another number.
    */
   processingTimeRate(generation: number): number {
     const row = this.#db
@@ -403,7 +414,7 @@ function generationOf(row: GenerationRow): Generation {
   };
 }
 
-/** Whether `positions` is at or past every one of `targets`. */
+/** Whether `positions` is at or past all `targets`. */
 export function covers(positions: Positions, targets: Positions): boolean {
   return Object.entries(targets).every(([topic, partitions]) =>
     Object.entries(partitions).every(

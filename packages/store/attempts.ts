@@ -13,17 +13,16 @@ export const ATTEMPTS_SCHEMA: Migration[] = [
 ];
 
 /**
- * So many processes may die with a message alone in their hands until it is dead. Few, since each of
- * them is down for a while; more than one, since a process is also killed by what has nothing to do
- * with its message. RabbitMQ counts each of these deaths as a delivery, and the one before them that
+ * A message is dead-lettered after so many processes have died while processing it alone. Few,
+ * since after each the service is down for a while; more than one, since a process may also die for
+ * another reason. RabbitMQ counts each of these deaths as a delivery, and the one before them that
  * made the message suspect: its delivery limit must leave room for that.
  */
-export const MOST_DEATHS = 3;
+export const MAX_DEATHS = 3;
 
 /**
- * Messages that are worked on alone because a process may have died of them, and how many of their
- * attempts never came to an end. Written without waiting for the disk: a process that is killed
- * takes with it nothing that the system has.
+ * Messages that are processed alone because they may have killed a process, and how many of their
+ * attempts never ended. Written without fsync: what the operating system has survives the process.
  */
 export class Attempts {
   readonly #store: Store;
@@ -33,44 +32,49 @@ export class Attempts {
   }
 
   /**
-   * Counts an attempt that begins: "try" it. Says "bury" where it has killed too often to be tried
-   * again, and "skip" where it was buried before.
+   * Counts an attempt that begins and returns "try"; "dead-letter" where the message has killed too
+   * many processes to be tried again, "skip" where it was dead-lettered before.
    */
-  begin(message: string): "try" | "bury" | "skip" {
+  begin(message: string): "try" | "dead-letter" | "skip" {
     return this.#store.note(() => {
       const { changes } = this.#store.db
         .query(
           `INSERT INTO attempts (message, begun) VALUES (?1, 1)
            ON CONFLICT DO UPDATE SET begun = begun + 1 WHERE begun < ?2`,
         )
-        .run(message, MOST_DEATHS);
+        .run(message, MAX_DEATHS);
       if (changes === 1) return "try";
-      return this.dead().get(message) === "buried" ? "skip" : "bury";
+      return this.dead().get(message) === "dead-lettered" ? "skip" : "dead-letter";
     });
   }
 
-  /** Its attempt came to an end, whichever: nobody died of it. */
+  /** The attempt ended, whatever its result: it killed no process. */
   end(message: string): void {
     this.#store.note(() => {
       this.#store.db.query("DELETE FROM attempts WHERE message = ?").run(message);
     });
   }
 
-  /** It lies among the dead letters. Remembered where the message itself stays and is read again. */
-  buried(message: string): void {
+  /**
+   * The message is among the dead letters. Remembered where the message itself stays in the log and
+   * is read again.
+   */
+  deadLettered(message: string): void {
     this.#store.note(() => {
       this.#store.db.query("UPDATE attempts SET buried = 1 WHERE message = ?").run(message);
     });
   }
 
-  /** Those that have killed too often: few, if any. */
-  dead(): Map<string, "buried" | "unburied"> {
+  /** The messages that have killed too many processes: few, if any. */
+  dead(): Map<string, "dead-lettered" | "pending"> {
     const rows = this.#store.db
       .query<{ message: string; buried: number }, [number]>(
         "SELECT message, buried FROM attempts WHERE begun >= ?",
       )
-      .all(MOST_DEATHS);
-    return new Map(rows.map(({ message, buried }) => [message, buried ? "buried" : "unburied"]));
+      .all(MAX_DEATHS);
+    return new Map(
+      rows.map(({ message, buried }) => [message, buried ? "dead-lettered" : "pending"]),
+    );
   }
 }
 
@@ -90,33 +94,38 @@ export const TAKEN_SCHEMA: Migration[] = [
   },
 ];
 
-/** So many are suspects to be taken one by one; more of them are first taken in portions of as many. */
-const SOME = 32;
+/**
+ * Up to so many suspect records are taken one by one; more are first taken in portions of this
+ * size.
+ */
+const SMALL_PORTION = 32;
 
 const THIS_PROCESS = crypto.randomUUID();
 
-/** How many records of a partition may be taken at once, and whether a process may have died of them. */
+/** How many records of a partition may be taken at once, and whether they may have killed a process. */
 export interface Portion {
   most: number;
   suspect: boolean;
 }
 
 /**
- * What readers of a log have taken last, partition by partition: a log doesn't say what it delivers
- * again. Offsets are those of a portion, from `first` up to but not with `next`. What this process
- * has taken itself it has survived.
+ * The portion that was taken last of each partition of a log: a log has no redelivery flag. A
+ * portion's offsets are from `first` up to, but not including, `next`. Portions that this process
+ * took itself didn't kill it.
  */
 export class Taken {
   readonly #process: string;
   readonly #store: Store;
 
-  /** `process` names the one that takes: this one, however often it begins to read. */
+  /** `process` identifies the reading process: this one, however often it starts to read. */
   constructor(store: Store, process: string = THIS_PROCESS) {
     this.#process = process;
     this.#store = store;
   }
 
-  /** What may be taken from `offset` on, of up to `most`. Alone if it's one suspect. */
+  /**
+   * How much may be taken from `offset` on, at most `most`; one record if it is a single suspect.
+   */
   portion(topic: string, partition: number, offset: number, most: number): Portion {
     const again = this.#store.db
       .query<
@@ -129,13 +138,13 @@ export class Taken {
       .all(topic, partition, offset, this.#process);
     const many = again.find(({ size }) => size === "many");
     if (many === undefined) return { most, suspect: false };
-    const few = many.next - many.first <= SOME || again.length > 1;
-    return { most: few ? 1 : Math.min(SOME, many.next - offset), suspect: true };
+    const few = many.next - many.first <= SMALL_PORTION || again.length > 1;
+    return { most: few ? 1 : Math.min(SMALL_PORTION, many.next - offset), suspect: true };
   }
 
-  /** Notes what is taken now, before anything is done with it. */
+  /** Stores the portion that is taken, before it is processed. */
   note(topic: string, partition: number, first: number, next: number, { suspect }: Portion): void {
-    // Of one suspect alone its attempts tell.
+    // A single suspect is tracked by its attempts.
     if (suspect && next - first === 1) return;
     this.#store.note(() => {
       this.#store.db

@@ -27,7 +27,7 @@ interface BulkRow {
   finished_at: string | null;
 }
 
-/** The bulk streams and how far each is. Call the writers inside `store.commit`. */
+/** The bulk streams and their progress. Call the writers inside `store.commit`. */
 export class Bulks {
   readonly #db: Database;
 
@@ -52,7 +52,7 @@ export class Bulks {
     return bulkOf(row);
   }
 
-  /** Of each stream that runs, the numbers of the orders that are due now, at most `limit`. */
+  /** For each running stream, the numbers of the orders that are due now, at most `limit`. */
   due(limit: number): { bulk_id: string; plan: BulkPlan; due: number[] }[] {
     return this.#db
       .query<BulkRow, []>("SELECT * FROM bulks WHERE finished_at IS NULL ORDER BY bulk_id")
@@ -72,7 +72,7 @@ export class Bulks {
       .filter(({ due }) => due.length > 0);
   }
 
-  /** Notes that `placed` more orders were placed. */
+  /** Adds `placed` to the number of placed orders. */
   advance(bulkId: string, placed: number): Bulk {
     const before = this.get(bulkId);
     const all = before.placed + placed;

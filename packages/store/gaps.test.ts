@@ -29,24 +29,24 @@ function log(low: number, high: number, id?: string): Record<string, TopicLog> {
   return { t: { id, partitions: 1, ends: [{ partition: 0, low, high }] } };
 }
 
-/** Looks at the log as the service does. */
-function meet(logs: Record<string, TopicLog>) {
-  return analytics.meet(logs, analytics.stood());
+/** Compares with the log as the service does. */
+function reconcile(logs: Record<string, TopicLog>) {
+  return analytics.reconcile(logs, analytics.positionsByGeneration());
 }
 
-/** Folds as many new orders as there are from where the fold stands to `next`. */
+/** Folds new orders, one for each offset from the fold's position to `next`. */
 function foldTo(next: number): void {
   const generation = analytics.current();
-  const stood = stands();
-  const records = Array.from({ length: next - stood }, (_, n) => {
+  const expected = position();
+  const records = Array.from({ length: next - expected }, (_, n) => {
     const order = { order_id: newId(), user_id: "u1", kitchen: "main", items: [] };
-    return { offset: stood + n, event: newEvent("OrderPlaced", "test", order) };
+    return { offset: expected + n, event: newEvent("OrderPlaced", "test", order) };
   });
-  analytics.fold(generation, "t", 0, { stood, records, next });
+  analytics.fold(generation, "t", 0, { expected, records, next });
 }
 
-function stands(): number {
-  return analytics.stands(analytics.current(), "t", 0);
+function position(): number {
+  return analytics.nextOffset(analytics.current(), "t", 0);
 }
 
 function gaps(): string[] {
@@ -54,92 +54,92 @@ function gaps(): string[] {
 }
 
 test("a whole log leaves no gap, and the fold where it is", () => {
-  meet(log(0, 10, "a"));
+  reconcile(log(0, 10, "a"));
   foldTo(10);
-  expect(meet(log(0, 12, "a"))).toEqual({ gaps: [], moved: false });
-  expect(stands()).toBe(10);
+  expect(reconcile(log(0, 12, "a"))).toEqual({ gaps: [], moved: false });
+  expect(position()).toBe(10);
 });
 
 test("records that went before they were read are told from those that were counted", () => {
-  meet(log(0, 10, "a"));
+  reconcile(log(0, 10, "a"));
   foldTo(4);
-  expect(meet(log(7, 10, "a")).moved).toBe(true);
+  expect(reconcile(log(7, 10, "a")).moved).toBe(true);
   expect(gaps()).toEqual([
     "t 0: offsets 0 to 3, counted true",
     "t 0: offsets 4 to 6, counted false",
   ]);
-  expect(stands()).toBe(7);
-  // Seen again it is nothing new.
-  expect(meet(log(7, 10, "a"))).toEqual({ gaps: [], moved: false });
+  expect(position()).toBe(7);
+  // The same log again gives no new gap.
+  expect(reconcile(log(7, 10, "a"))).toEqual({ gaps: [], moved: false });
 });
 
 test("a new database misses what the log lacks", () => {
-  expect(meet(log(5, 9, "a")).moved).toBe(true);
+  expect(reconcile(log(5, 9, "a")).moved).toBe(true);
   expect(gaps()).toEqual(["t 0: offsets 0 to 4, counted false"]);
 });
 
 test("a topic that was made anew is read from its start, longer or shorter, and what was counted stays", () => {
-  meet(log(0, 10, "a"));
+  reconcile(log(0, 10, "a"));
   foldTo(10);
-  expect(meet(log(0, 25, "b")).moved).toBe(true);
-  expect([stands(), analytics.metrics(analytics.current()).placed]).toEqual([0, 10]);
+  expect(reconcile(log(0, 25, "b")).moved).toBe(true);
+  expect([position(), analytics.metrics(analytics.current()).placed]).toEqual([0, 10]);
   expect(gaps()).toEqual(["t 0: offsets 0 to 9, counted true"]);
   foldTo(3);
-  // Where no broker tells the ids, a log that is shorter is another one, too.
-  expect(meet(log(0, 2)).moved).toBe(true);
-  expect(stands()).toBe(0);
+  // Where no broker provides topic ids, a log that is shorter counts as another one, too.
+  expect(reconcile(log(0, 2)).moved).toBe(true);
+  expect(position()).toBe(0);
 });
 
 test("a topic without ids that goes on is the same one, and its id is taken when it is told", () => {
-  meet(log(0, 10));
+  reconcile(log(0, 10));
   foldTo(10);
-  expect(meet(log(0, 10, "a")).moved).toBe(false);
-  expect(meet(log(0, 10, "b")).moved).toBe(true);
+  expect(reconcile(log(0, 10, "a")).moved).toBe(false);
+  expect(reconcile(log(0, 10, "b")).moved).toBe(true);
 });
 
 test("what was folded while the log was asked for is not beyond its end", () => {
-  meet(log(0, 10, "a"));
-  const stood = analytics.stood();
+  reconcile(log(0, 10, "a"));
+  const earlier = analytics.positionsByGeneration();
   foldTo(10);
-  expect(analytics.meet(log(0, 8, "a"), stood)).toEqual({ gaps: [], moved: false });
+  expect(analytics.reconcile(log(0, 8, "a"), earlier)).toEqual({ gaps: [], moved: false });
 });
 
 test("the same topic that has lost its end has lost no more", () => {
-  meet(log(0, 10, "a"));
+  reconcile(log(0, 10, "a"));
   foldTo(10);
-  meet(log(0, 8, "a"));
+  reconcile(log(0, 8, "a"));
   expect(gaps()).toEqual(["t 0: offsets 8 to 9, counted true"]);
-  expect(stands()).toBe(0);
+  expect(position()).toBe(0);
 });
 
 test("a partition that is no more is gone with all that it had", () => {
-  meet({
+  reconcile({
     t: { id: "a", partitions: 2, ends: [0, 1].map(($) => ({ partition: $, low: 0, high: 9 })) },
   });
   const generation = analytics.current();
-  analytics.fold(generation, "t", 1, { stood: 0, records: [], next: 9 });
-  meet(log(0, 9, "b"));
+  analytics.fold(generation, "t", 1, { expected: 0, records: [], next: 9 });
+  reconcile(log(0, 9, "b"));
   expect(gaps()).toEqual(["t 1: offsets 0 to 8, counted true"]);
   expect(analytics.positions(generation)).toEqual({ t: { 0: 0 } });
 });
 
 test("a topic that isn't read any more is gone with all that it had", () => {
-  meet(log(0, 10, "a"));
+  reconcile(log(0, 10, "a"));
   foldTo(10);
   const [t] = Object.values(log(0, 3, "b"));
-  expect(meet({ other: t! }).moved).toBe(true);
+  expect(reconcile({ other: t! }).moved).toBe(true);
   expect(gaps()).toEqual(["t 0: offsets 0 to 9, counted true"]);
   expect(analytics.positions(analytics.current())).toEqual({ other: { 0: 0 } });
 });
 
 test("a replay that finds another swaps nothing, unless that was accepted", () => {
-  meet(log(0, 10, "a"));
+  reconcile(log(0, 10, "a"));
   foldTo(10);
   const { generation: live } = analytics.live();
   analytics.beginReplay(false);
   analytics.noteReset(analytics.current(), { t: { 0: 0 } });
-  // Lost while it was under way.
-  meet(log(6, 10, "a"));
+  // Records lost during the replay.
+  reconcile(log(6, 10, "a"));
   foldTo(10);
   expect(analytics.endReplay().state).toBe("different");
   expect(analytics.live().generation).toBe(live);
@@ -156,26 +156,26 @@ test("a replay that finds another swaps nothing, unless that was accepted", () =
 });
 
 test("an equal replay lacks what the metrics before it lacked", () => {
-  meet(log(5, 10, "a"));
+  reconcile(log(5, 10, "a"));
   const order = { order_id: newId(), user_id: "u1", kitchen: "main", items: [] };
   const records = [{ offset: 5, event: newEvent("OrderPlaced", "test", order) }];
-  analytics.fold(analytics.current(), "t", 0, { stood: 5, records, next: 6 });
+  analytics.fold(analytics.current(), "t", 0, { expected: 5, records, next: 6 });
   analytics.beginReplay(false);
   analytics.noteReset(analytics.current(), { t: { 0: 5 } });
-  analytics.fold(analytics.current(), "t", 0, { stood: 5, records, next: 6 });
+  analytics.fold(analytics.current(), "t", 0, { expected: 5, records, next: 6 });
   expect(analytics.endReplay().state).toBe("live");
   expect(gaps()).toEqual(["t 0: offsets 0 to 4, counted false"]);
 });
 
 test("a replay whose topic was made anew ends, though it was accepted", () => {
-  meet(log(0, 10, "a"));
+  reconcile(log(0, 10, "a"));
   foldTo(10);
   analytics.beginReplay(true);
   analytics.noteReset(analytics.current(), { t: { 0: 0 } });
-  meet(log(0, 10, "a"));
+  reconcile(log(0, 10, "a"));
   foldTo(4);
-  meet(log(0, 2, "b"));
+  reconcile(log(0, 2, "b"));
   expect(analytics.replaying()).toBeUndefined();
   expect(analytics.lastReplay()?.state).toBe("different");
-  expect([stands(), gaps()]).toEqual([0, ["t 0: offsets 0 to 9, counted true"]]);
+  expect([position(), gaps()]).toEqual([0, ["t 0: offsets 0 to 9, counted true"]]);
 });

@@ -1,13 +1,13 @@
 import type { Database } from "bun:sqlite";
 
-/** Where a fold stands: the next offset of each partition, by topic. */
+/** The positions of a fold: the next offset of each partition, by topic. */
 export type Positions = Record<string, Record<number, number>>;
 
 /** A topic as the broker has it now. */
 export interface TopicLog {
-  /** Unless the broker is too old to tell. */
+  /** Undefined where the broker is too old to provide it. */
   id: string | undefined;
-  /** How many there are; those whose ends are known may be fewer. */
+  /** The number of partitions; `ends` may have fewer. */
   partitions: number;
   ends: { partition: number; low: number; high: number }[];
 }
@@ -18,17 +18,20 @@ export interface Gap {
   partition: number;
   from: number;
   to: number;
-  /** Whether they were read before they went: then they are in the metrics, which can't be computed again. */
+  /**
+   * Whether they were read before they were lost: then they are in the metrics, which can't be
+   * computed again.
+   */
   counted: boolean;
   noticed_at: string;
 }
 
-/** How many records that are. */
+/** The number of records in the gaps. */
 export function recordsIn(gaps: readonly Gap[]): number {
   return gaps.reduce((sum, { from, to }) => sum + to - from, 0);
 }
 
-/** For a problem's detail. */
+/** The gaps as text, for a problem's detail. */
 export function gapsInWords(gaps: readonly Omit<Gap, "noticed_at">[]): string {
   return gaps
     .map(({ from, partition, to, topic }) => `${topic} ${partition}: offsets ${from} to ${to - 1}`)
@@ -43,12 +46,13 @@ interface PositionRow {
   next_offset: number;
 }
 
-/** Of a topic that isn't read any more: the namespace is another. */
+/** For a topic that is no longer read: the namespace has changed. */
 const NO_LOG: TopicLog = { id: undefined, partitions: 0, ends: [] };
 
 /**
- * What a log has lost of what a fold stands for, or should. Kafka keeps a log's end, not its
- * beginning: records go by retention or by hand, and a topic may be deleted and made anew.
+ * Records that a log has lost and that a fold has read, or should have read. Kafka keeps a log's
+ * end, not its beginning: records are deleted by retention or by hand, and a topic may be deleted
+ * and recreated.
  */
 export class Gaps {
   readonly #db: Database;
@@ -58,41 +62,42 @@ export class Gaps {
   }
 
   /**
-   * Holds a generation against the logs: what they no longer have is noted, and a fold that stands
-   * in front of a log's beginning, behind its end or in a topic that was made anew stands at its
-   * beginning from now on. Event ids see to it that nothing counts twice. `stood` is where it stood
-   * before the logs were asked for. Gives whether it stands elsewhere, and whether that is because
-   * a log is another or shorter. Call it inside `store.commit`.
+   * Compares a generation with the logs: stores the records that they have lost, and sets a
+   * position that is before a log's beginning, after its end or in a topic that was recreated to
+   * the log's beginning. Event ids ensure that nothing is counted twice. `earlier` are the
+   * positions from before the logs were fetched. Returns whether a position has changed, and
+   * whether that is because a log was replaced or has become shorter. Call it inside
+   * `store.commit`.
    */
-  meet(
+  reconcile(
     generation: number,
-    stood: Positions,
+    earlier: Positions,
     logs: Record<string, TopicLog>,
-  ): { isAnew: boolean; moved: boolean } {
-    let isAnew = false;
+  ): { isReplaced: boolean; moved: boolean } {
+    let isReplaced = false;
     let moved = false;
     for (const row of this.#positionsOf(generation)) {
       const { partition, topic } = row;
-      const before = stood[topic]?.[partition] ?? 0;
-      if (this.#endAnew(generation, row, logs[topic] ?? NO_LOG, before)) isAnew = true;
+      const before = earlier[topic]?.[partition] ?? 0;
+      if (this.#dropPosition(generation, row, logs[topic] ?? NO_LOG, before)) isReplaced = true;
     }
     for (const [topic, log] of Object.entries(logs)) {
       for (const { low, partition } of log.ends) {
-        if (this.#beginAt(generation, topic, partition, low, log.id)) moved = true;
+        if (this.#moveToBeginning(generation, topic, partition, low, log.id)) moved = true;
       }
     }
-    return { isAnew, moved: moved || isAnew };
+    return { isReplaced, moved: moved || isReplaced };
   }
 
-  /** Forgets a position in a log that isn't there any more, or isn't as long; gives whether it was such a one. */
-  #endAnew(generation: number, row: PositionRow, log: TopicLog, stood: number): boolean {
+  /** Deletes a position in a log that no longer exists, or is shorter; returns whether it did. */
+  #dropPosition(generation: number, row: PositionRow, log: TopicLog, before: number): boolean {
     const { first_offset, next_offset, partition, topic, topic_id } = row;
     const high = log.ends.find((end) => end.partition === partition)?.high ?? Infinity;
     const isOther = topic_id !== null && log.id !== undefined && topic_id !== log.id;
     const isKnown = topic_id !== null && topic_id === log.id;
-    if (!isOther && partition < log.partitions && stood <= high) return false;
-    // The same topic has lost its end, any other one has nothing of what was read.
-    const from = isKnown && stood > high ? Math.max(first_offset, high) : first_offset;
+    if (!isOther && partition < log.partitions && before <= high) return false;
+    // The same topic has lost only its end; another topic has none of the records that were read.
+    const from = isKnown && before > high ? Math.max(first_offset, high) : first_offset;
     this.#noteGap(generation, { topic, partition, from, to: next_offset, counted: true });
     this.#db
       .query("DELETE FROM positions WHERE generation = ? AND topic = ? AND partition = ?")
@@ -100,8 +105,8 @@ export class Gaps {
     return true;
   }
 
-  /** Notes what is gone in front of the log's beginning; gives whether the fold stood there. */
-  #beginAt(
+  /** Stores what is lost before the log's beginning; returns whether the position was there. */
+  #moveToBeginning(
     generation: number,
     topic: string,
     partition: number,
@@ -137,7 +142,7 @@ export class Gaps {
       .run(generation, topic, partition, from, to, Number(counted), new Date().toISOString());
   }
 
-  /** Of one generation, oldest first. */
+  /** The gaps of one generation, oldest first. */
   of(generation: number): Gap[] {
     return this.#db
       .query<Omit<Gap, "counted"> & { counted: number }, [number]>(

@@ -29,7 +29,7 @@ export const INVENTORY_SCHEMA: Migration[] = [
   },
   {
     name: "inventory-2",
-    // Null where it isn't told, as in POST /reserve.
+    // Null where it isn't known, as in POST /reserve.
     sql: "ALTER TABLE reservations ADD COLUMN user_id TEXT;",
   },
 ];
@@ -45,7 +45,7 @@ interface ReservationRow {
   user_id: string | null;
 }
 
-/** Stock, and who holds it. Call the writers inside `store.commit`. */
+/** Stock and reservations. Call the writers inside `store.commit`. */
 export class Inventory {
   readonly #db: Database;
 
@@ -53,7 +53,7 @@ export class Inventory {
     this.#db = db;
   }
 
-  /** Puts `quantity` of everything into every kitchen that has no stock row yet. */
+  /** Adds `quantity` of every item to every kitchen, where the item has no stock row yet. */
   open(quantity: number): void {
     const add = this.#db.query("INSERT INTO stock VALUES (?, ?, ?) ON CONFLICT DO NOTHING");
     for (const kitchen of KITCHENS) {
@@ -62,8 +62,8 @@ export class Inventory {
   }
 
   /**
-   * Reserves all items of an order or none. Idempotent by order id: the first
-   * decision stands. Another order under the same id is none of the two.
+   * Reserves all items of an order or none. Idempotent by order id: the first decision is final.
+   * Another order under the same id is neither reserved nor rejected.
    */
   reserve(
     orderId: string,
@@ -93,8 +93,8 @@ export class Inventory {
   }
 
   /**
-   * Gives an order's stock back. Idempotent, and it wins over a reserve that
-   * comes later: an order that is not known yet leaves a tombstone.
+   * Releases an order's stock. Idempotent, and it takes precedence over a later reserve: for an
+   * order that is not known yet it stores a tombstone.
    */
   release(orderId: string): void {
     const before = this.#row(orderId);
@@ -108,7 +108,7 @@ export class Inventory {
     }
   }
 
-  /** Throws a `Problem` for an order that was never heard of here. */
+  /** Throws a `Problem` for an unknown order. */
   reservation(orderId: string): Reservation {
     const row = this.#row(orderId);
     if (!row) throw new Problem("order_not_found", orderId, { orderId });
@@ -178,9 +178,9 @@ export class Inventory {
   }
 }
 
-/** Whether a row may be that order's, as far as it is known whose it is. */
+/** Whether a row may belong to that order, as far as its owner is known. */
 function isOf(row: ReservationRow, kitchen: string, items: OrderItem[], userId: string | null) {
-  // Released before it was heard of.
+  // A tombstone: released before the order was known.
   if (row.kitchen === null) return true;
   const ofUser = row.user_id === null || userId === null || row.user_id === userId;
   return ofUser && row.kitchen === kitchen && Bun.deepEquals(JSON.parse(row.items), items);

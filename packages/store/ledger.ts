@@ -17,7 +17,8 @@ export const LEDGER_SCHEMA: Migration[] = [
   },
   {
     name: "ledger-2",
-    // Of a row from before, neither source nor content is known: only whose order it was.
+    // For rows written before this migration, neither source nor content is known, only the order's
+    // id.
     sql: `
       CREATE TABLE ledger_2 (
         consumer TEXT NOT NULL,
@@ -36,13 +37,16 @@ export const LEDGER_SCHEMA: Migration[] = [
   },
 ];
 
-/** A message that uses an id again for something else: it is dead. */
+/** A message that reuses an id with other content: it is dead-lettered. */
 export interface Reused {
   kind: "reused";
   detail: string;
 }
 
-/** What a message led to, now or when it came first; its id may also be another's. */
+/**
+ * The outcome of a message, from now or from its first delivery; or the reuse of another message's
+ * id.
+ */
 export type Processed = { kind: "done"; outcome: string } | Reused;
 
 /** The processed messages of a consumer, each with its outcome. */
@@ -58,10 +62,10 @@ export class Ledger {
   }
 
   /**
-   * Runs `effect` unless this message was processed before, and returns what it
-   * gave, now or then: a duplicate gets the stored outcome. Call it inside `store.commit`: only because effect and
-   * row commit together is "at least once" on the wire "exactly once" here. Events are the same by source and id
-   * (CloudEvents); one that says something else under them is no duplicate, and has no effect.
+   * Runs `effect` unless this message was processed before, and returns its outcome: a duplicate
+   * gets the stored one. Call it inside `store.commit`: only because effect and row commit together
+   * does at-least-once delivery have exactly one effect here. Source and id identify an event
+   * (CloudEvents); one with other content under them is no duplicate, and has no effect.
    */
   once(event: LabEvent, effect: () => Processed): Processed {
     const { id, source, subject } = event;

@@ -20,7 +20,7 @@ export const NOTIFICATIONS_SCHEMA: Migration[] = [
   },
 ];
 
-/** The confirmations that went out. In this lab a row is the message. */
+/** The confirmations that were sent. In this lab a row stands for the sent message. */
 export class Notifications {
   readonly #db: Database;
 
@@ -28,7 +28,10 @@ export class Notifications {
     this.#db = db;
   }
 
-  /** Sends the confirmation of an order, unless it went out before. Another order under the same id isn't told of. */
+  /**
+   * Sends the confirmation of an order, unless it was sent before. For another order under the same
+   * id nothing is sent.
+   */
   send(order: {
     order_id: string;
     user_id: string;
@@ -57,7 +60,7 @@ export class Notifications {
     notifications: Notification[];
     next_after?: string;
   } {
-    // One more tells whether there is a next page.
+    // One more row shows whether there is a next page.
     const found = this.#db
       .query<Notification, [string, number]>(
         "SELECT order_id, user_id, text, sent_at FROM notifications WHERE order_id > ? ORDER BY order_id LIMIT ?",

@@ -38,10 +38,10 @@ export const ORDERS_SCHEMA: Migration[] = [
   },
 ];
 
-/** Why an order failed before anybody else had heard of it. */
-const LEFT_NOTHING = "inventory_unreachable";
+/** The reason of an order that failed before any other service knew of it. */
+const FAILED_WITHOUT_EFFECT = "inventory_unreachable";
 
-/** A request's order: new, or the one that came first with the same key. */
+/** A request's order: new, or the earlier one with the same key. */
 export interface Accepted {
   kind: "placed" | "known";
   order: Order;
@@ -65,9 +65,9 @@ export class Orders {
     this.#db = db;
   }
 
-  /** The orders of whose outcome nothing has been heard. */
+  /** The orders whose outcome is not known yet. */
   unanswered(): Owed {
-    // Ids sort by the time at which they were made.
+    // Ids sort by creation time.
     const row = this.#db
       .query<{ n: number; oldest: string | null }, []>(
         `SELECT count(*) AS n, (SELECT placed_at FROM orders
@@ -79,9 +79,9 @@ export class Orders {
   }
 
   /**
-   * Takes a new order in, unless its idempotency key is known: then that order is the one, but for
-   * one that failed and left nothing, whose key the new order takes over. Throws a `Problem` for a
-   * sku that stands twice and for a key that came before with another body.
+   * Stores a new order, unless its idempotency key is known: then returns that key's order, except
+   * one that failed without any effect, whose key the new order takes over. Throws a `Problem` for
+   * a sku that occurs twice and for a key that was used with another body.
    */
   placeOnce(request: PlaceOrder, idempotencyKey?: string): Accepted {
     const { user_id, items, kitchen = DEFAULT_KITCHEN } = request;
@@ -96,7 +96,7 @@ export class Orders {
           orderId: known.order_id,
         });
       }
-      if (known.reason !== LEFT_NOTHING) return { kind: "known", order: known };
+      if (known.reason !== FAILED_WITHOUT_EFFECT) return { kind: "known", order: known };
       this.#db
         .query("UPDATE orders SET idempotency_key = NULL WHERE order_id = ?")
         .run(known.order_id);
@@ -128,8 +128,8 @@ export class Orders {
   }
 
   /**
-   * Takes an order one step on; false when that would be a step back or the
-   * order is not here. `at` is when the step happened, RFC 3339.
+   * Moves an order to a later status; false when that would be a step back or the order is unknown.
+   * `at` is when the step happened, RFC 3339.
    */
   advance(orderId: string, status: OrderStatus, at: string, reason?: string): boolean {
     const row = this.#db
@@ -137,8 +137,8 @@ export class Orders {
       .get(orderId);
     if (!row) return false;
     if (!mayBecome(row.status, status)) {
-      // Heard late: the confirmation overtook the reservation. It belongs to
-      // the history, the status stays.
+      // Received late: the confirmation overtook the reservation. It is added to the history, the
+      // status stays.
       if (row.status === "confirmed" && status === "reserved") {
         this.#noteStep(orderId, status, at);
       }
@@ -157,7 +157,7 @@ export class Orders {
       .run(orderId, status, at);
   }
 
-  /** Throws a `Problem` for an order that is not here. */
+  /** Throws a `Problem` for an unknown order. */
   get(orderId: string): Order {
     const row = this.#db
       .query<OrderRow, [string]>("SELECT * FROM orders WHERE order_id = ?")
@@ -203,9 +203,9 @@ export class Orders {
       .map((row) => row.order_id);
   }
 
-  /** The orders that wait in that status, without those that somebody works on. */
+  /** The orders that wait in that status, except those that are being processed. */
   owed(status: OrderStatus, inHand: ReadonlySet<string>): Owed {
-    // Their ids are in the order of their times.
+    // Ids sort by creation time.
     const row = this.#db
       .query<{ n: number; oldest: string | null }, [string, string]>(
         `WITH waiting AS (SELECT order_id FROM orders
@@ -232,7 +232,7 @@ export class Orders {
   #order(row: OrderRow): Order {
     const steps = this.#db
       .query<{ status: OrderStatus; at: string }, [string]>(
-        // Not by their times: they may be of the same millisecond, and of two clocks.
+        // Not by their times: these may be in the same millisecond, and from two clocks.
         `SELECT status, at FROM order_steps WHERE order_id = ?
          ORDER BY CASE status WHEN 'placed' THEN 0 WHEN 'reserved' THEN 1 ELSE 2 END`,
       )

@@ -21,16 +21,16 @@ export const OUTBOX_SCHEMA: Migration[] = [
 export interface OutboxRow {
   seq: number;
   event_id: string;
-  /** Whose order matters: the record key in Kafka. */
+  /** Events with the same key keep their order: the record key in Kafka. */
   key: string;
   /** The event as JSON. */
   body: string;
 }
 
 /**
- * Events that are to be published, in order. They are added in the same
- * transaction as their cause and marked after the broker's word, so a crash
- * between the two sends one again and loses none.
+ * Events to be published, in order. They are added in the same transaction as their cause and
+ * marked once the broker has confirmed them, so a crash between publishing and marking publishes
+ * one again and loses none.
  */
 export class Outbox {
   readonly #db: Database;
@@ -45,7 +45,10 @@ export class Outbox {
       .run(event.id, key, encodeEvent(event));
   }
 
-  /** The oldest `limit` events without the broker's word, but for the `others`, by their `seq`. */
+  /**
+   * The oldest `limit` events that the broker has not confirmed, except the `others`, by their
+   * `seq`.
+   */
   unsent(limit: number, others: readonly number[] = []): OutboxRow[] {
     return this.#db
       .query<OutboxRow, [string, number]>(
@@ -55,7 +58,7 @@ export class Outbox {
       .all(JSON.stringify(others), limit);
   }
 
-  /** The events that wait for the broker's word. */
+  /** The events that the broker has not confirmed. */
   owed(): Owed {
     const row = this.#db
       .query<{ n: number; oldest: string | null }, []>(

@@ -13,7 +13,7 @@ export const RELEASES_SCHEMA: Migration[] = [
   },
 ];
 
-/** Orders that were given up while Inventory may hold stock for them. */
+/** Orders that were abandoned while Inventory may hold stock for them. */
 export class Releases {
   readonly #db: Database;
 

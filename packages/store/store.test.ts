@@ -122,7 +122,7 @@ function codeOf(error: unknown): string {
 test("a log that is cut off in its last transaction loses that one whole, and no other", async () => {
   const first = (await place()).order;
   const last = (await place()).order;
-  // As a SIGKILL leaves it, and then a byte less.
+  // As a SIGKILL leaves it, and then truncated by one byte.
   const torn = join(folder, "torn.sqlite");
   copyFileSync(store.path, torn);
   copyFileSync(`${store.path}-wal`, `${torn}-wal`);
@@ -177,7 +177,7 @@ test("pages follow each other without a gap", async () => {
   const ids = [...first.orders, ...second.orders].map((o) => o.order_id);
   expect(ids).toEqual(placed);
   expect(second.next_after).toBeUndefined();
-  // Full, and the last all the same.
+  // A full page that is also the last.
   expect(orders.page({ limit: 5 }).next_after).toBeUndefined();
 });
 
@@ -307,17 +307,17 @@ test("an order id that is known stands for that order alone", () => {
   ]);
 });
 
-test("a message with which processes die is tried a few times, then buried, then left alone", () => {
+test("a message with which processes die is tried a few times, then dead-lettered, then left alone", () => {
   const attempts = new Attempts(store);
   const tries = () => attempts.begin("m1");
   expect([tries(), tries()]).toEqual(["try", "try"]);
-  // One that comes to an end clears it.
+  // An attempt that ends clears it.
   attempts.end("m1");
   expect([tries(), tries(), tries()]).toEqual(["try", "try", "try"]);
-  expect([tries(), tries()]).toEqual(["bury", "bury"]);
-  attempts.buried("m1");
+  expect([tries(), tries()]).toEqual(["dead-letter", "dead-letter"]);
+  attempts.deadLettered("m1");
   expect([tries(), attempts.begin("m2")]).toEqual(["skip", "try"]);
-  expect([...attempts.dead()]).toEqual([["m1", "buried"]]);
+  expect([...attempts.dead()]).toEqual([["m1", "dead-lettered"]]);
 });
 
 test("what an earlier process had taken is taken in small portions, then one by one", () => {
@@ -327,7 +327,7 @@ test("what an earlier process had taken is taken in small portions, then one by 
   expect(at(100)).toEqual(whole);
   taken.note("t", 0, 100, 1100, at(100));
   taken = new Taken(store);
-  // Begun anew, as for a replay, it is the same process.
+  // A second reader in the same process, as for a replay.
   expect(at(100)).toEqual(whole);
   taken = new Taken(store, "second");
   expect([at(99), at(1100)]).toEqual([whole, whole]);
@@ -396,12 +396,12 @@ test("a fold ignores offsets and events that it had, and a replay finds the same
   });
   const { generation } = analytics.live();
   const first = [{ offset: 0, event }];
-  analytics.fold(generation, "t", 0, { stood: 0, records: first, next: 1 });
-  analytics.fold(generation, "t", 0, { stood: 1, records: first, next: 1 });
+  analytics.fold(generation, "t", 0, { expected: 0, records: first, next: 1 });
+  analytics.fold(generation, "t", 0, { expected: 1, records: first, next: 1 });
   // The same event, written twice.
-  analytics.fold(generation, "t", 0, { stood: 1, records: [{ offset: 1, event }], next: 2 });
-  // Read where the fold doesn't stand any more.
-  const other = { stood: 0, records: [{ offset: 5, event }], next: 6 };
+  analytics.fold(generation, "t", 0, { expected: 1, records: [{ offset: 1, event }], next: 2 });
+  // Read at a position that is no longer the fold's.
+  const other = { expected: 0, records: [{ offset: 5, event }], next: 6 };
   expect(analytics.fold(generation, "t", 0, other)).toBeUndefined();
   expect(analytics.metrics(generation).placed).toBe(1);
 
@@ -409,7 +409,7 @@ test("a fold ignores offsets and events that it had, and a replay finds the same
   const replay = analytics.replaying();
   expect(replay?.targets).toEqual({ t: { 0: 2 } });
   const records = [...first, { offset: 1, event }];
-  analytics.fold(analytics.current(), "t", 0, { stood: 0, records, next: 2 });
+  analytics.fold(analytics.current(), "t", 0, { expected: 0, records, next: 2 });
   const done = analytics.endReplay();
   expect(done.digest_after).toBe(done.digest_before);
   expect(analytics.live().generation).toBe(done.generation);
@@ -423,7 +423,7 @@ test("a fold counts one event of a source under an id, and says which others the
   const other = { ...event, data: { ...event.data, user_id: "u2" } };
   const foreign = { ...event, source: "another-shop" };
   const records = [event, other, foreign].map((of, offset) => ({ offset, event: of }));
-  expect(analytics.fold(generation, "t", 0, { stood: 0, records, next: 3 })).toEqual([1]);
+  expect(analytics.fold(generation, "t", 0, { expected: 0, records, next: 3 })).toEqual([1]);
   expect(analytics.metrics(generation).placed).toBe(2);
 });
 

@@ -4,7 +4,7 @@ import { dirname } from "node:path";
 import { isTransient, TransientError, transientWhen } from "@lab/runtime/transient";
 import { OpenFiles } from "./file/open-files.ts";
 
-/** One step of a schema. Never changed once released: append another. */
+/** A schema migration. Never change one once released: append another. */
 export interface Migration {
   name: string;
   sql: string;
@@ -16,26 +16,26 @@ interface Job {
   reject: (error: unknown) => void;
 }
 
-/** How long a commit waits for another process that writes. Everything in this process waits with it. */
+/** How long a commit waits for another process's write lock. Everything in this process waits with it. */
 const BUSY_TIMEOUT_MS = 2000;
-/** For so long after a wait in vain nobody waits again: who came meanwhile has waited, too. */
+/** After a wait in vain no transaction waits for so long: those that came meanwhile have waited, too. */
 const WAITED_MS = 100;
 
 /** More jobs than this in one transaction add latency and save no fsync worth it. */
 const MAX_GROUP = 1000;
 
-/** Locked, full, unreadable, damaged: not now. A broken constraint is a bug. */
+/** Locked, full, unreadable, damaged: transient. A violated constraint is a bug. */
 const TRANSIENT = /^SQLITE_(BUSY|LOCKED|FULL|IOERR|READONLY|CANTOPEN|NOMEM|CORRUPT|NOTADB)/;
 transientWhen((error) => error instanceof SQLiteError && TRANSIENT.test(error.code ?? ""));
 
-/** The database's files aren't those any more that are open: nothing would stay of what is stored now. */
+/** The open files are no longer the database's: what is written now would be lost. */
 export class DatabaseLost extends TransientError {
   override readonly name = "DatabaseLost";
 }
 
 /**
- * One service's SQLite file. What `commit` has resolved survives power loss:
- * WAL with `synchronous=FULL` syncs the log at every transaction.
+ * One service's SQLite file. Work whose `commit` has resolved survives power loss: WAL with
+ * `synchronous=FULL` syncs the log at every transaction.
  */
 export class Store implements Disposable {
   readonly db: Database;
@@ -47,7 +47,7 @@ export class Store implements Disposable {
   #refused = false;
   #waitedInVainMs = Number.NEGATIVE_INFINITY;
 
-  /** Opens or creates the file and applies what it lacks of `migrations`. */
+  /** Opens or creates the file and applies those of `migrations` that it lacks. */
   constructor(path: string, migrations: readonly Migration[]) {
     this.path = path;
     try {
@@ -81,10 +81,9 @@ export class Store implements Disposable {
   }
 
   /**
-   * Group commit. Runs `work` inside a transaction that it shares with all
-   * others that are waiting, so that they share one fsync. Resolves with what
-   * `work` returned, after the commit; rejects with what it threw, its own
-   * writes undone and no one else's. `work` must be synchronous.
+   * Group commit. Runs `work` inside a transaction that it shares with all others that are waiting,
+   * so that they share one fsync. Resolves with what `work` returned, after the commit; rejects
+   * with what it threw, with only its own writes rolled back. `work` must be synchronous.
    */
   commit<T>(work: () => T): Promise<T> {
     return new Promise<T>((resolve, reject) => {
@@ -97,8 +96,8 @@ export class Store implements Disposable {
   }
 
   /**
-   * Runs `work` at once, in a transaction of its own that is not synced: what it has written
-   * outlives this process, though not a power cut.
+   * Runs `work` at once, in a transaction of its own that is not synced: its writes survive a crash
+   * of this process, but not a power failure.
    */
   note<T>(work: () => T): T {
     this.db.run("PRAGMA synchronous = NORMAL");
@@ -132,7 +131,7 @@ export class Store implements Disposable {
       setImmediate(() => this.#flush());
     }
     try {
-      this.mustStand();
+      this.assertFilesIntact();
       const settle = this.#write(() => jobs.map((job) => this.#runAlone(job)));
       this.#refused = false;
       for (const settleOne of settle) settleOne();
@@ -142,7 +141,7 @@ export class Store implements Disposable {
     }
   }
 
-  /** Runs one job in a savepoint; what it returns tells the caller the result. */
+  /** Runs one job in a savepoint; the returned function settles its promise. */
   #runAlone({ work, resolve, reject }: Job): () => void {
     this.db.run("SAVEPOINT job");
     try {
@@ -150,7 +149,8 @@ export class Store implements Disposable {
       this.db.run("RELEASE job");
       return () => resolve(value);
     } catch (error) {
-      // Where the disk is full, SQLite has taken the whole transaction back: nobody's work stands.
+      // Where the disk is full, SQLite has rolled back the whole transaction: no job's writes
+      // remain.
       if (!this.db.inTransaction) throw error;
       this.db.run("ROLLBACK TO job");
       this.db.run("RELEASE job");
@@ -158,23 +158,23 @@ export class Store implements Disposable {
     }
   }
 
-  /** Throws unless what is stored now would stay. */
-  mustStand(): void {
+  /** Throws a `DatabaseLost` where what is written now would be lost. */
+  assertFilesIntact(): void {
     const problem = this.#files.problem();
     if (problem !== undefined) throw new DatabaseLost(problem);
   }
 
-  /** What is wrong with the database's files, for somebody to act on. */
+  /** What is wrong with the database's files, for an operator to act on. */
   problems(): string[] {
     const problem = this.#files.problem();
     return problem === undefined ? [] : [problem];
   }
 
-  /** True when what is stored now would stay, as far as is known without storing anything. */
+  /** Whether writes would succeed and last, as far as can be known without changing data. */
   healthy(): boolean {
     try {
-      this.mustStand();
-      // Looking doesn't tell whether it can be written again.
+      this.assertFilesIntact();
+      // A read doesn't show whether the database can be written again.
       if (this.#refused) this.#storeNothing();
       else this.db.query("SELECT 1").get();
       return true;
@@ -183,7 +183,7 @@ export class Store implements Disposable {
     }
   }
 
-  /** A transaction that changes nothing, and waits for nobody. */
+  /** A transaction that changes nothing, and doesn't wait for locks. */
   #storeNothing(): void {
     this.db.run("PRAGMA busy_timeout = 0");
     try {
@@ -197,7 +197,7 @@ export class Store implements Disposable {
   /** Commits what is waiting and closes the file. */
   close(): void {
     while (this.#jobs.length > 0) this.#flush();
-    // SQLite deletes the log by its name: it may be another database's by now.
+    // SQLite deletes the log by its path: that file may belong to another database by now.
     if (!this.#files.hasOwnLog()) this.db.fileControl(constants.SQLITE_FCNTL_PERSIST_WAL, 1);
     this.db.close();
     this.#files.close();

@@ -1,6 +1,6 @@
 /** Of a record that kills its process only one thing is seen: it is read again. So what is read again is worked on alone. */
 import type { Log } from "@lab/runtime/log";
-import { Attempts, ATTEMPTS_SCHEMA, MOST_DEATHS, Taken, TAKEN_SCHEMA } from "@lab/store/attempts";
+import { Attempts, ATTEMPTS_SCHEMA, MAX_DEATHS, Taken, TAKEN_SCHEMA } from "@lab/store/attempts";
 import type { Store } from "@lab/store/store";
 import type { Batch, EachBatchPayload, KafkaMessage, Message } from "kafkajs";
 import { isBug } from "./errors.ts";
@@ -11,10 +11,14 @@ export const ONE_BY_ONE_SCHEMA = [...ATTEMPTS_SCHEMA, ...TAKEN_SCHEMA];
 /**
  * The same work, in portions of `SEND_BATCH`, but what is read again is taken in smaller portions and
  * in the end alone, with nothing else in this process' hands; and counted meanwhile. A record with
- * which too many processes have died is given to `bury`, and never to `work` again.
+ * which too many processes have died is given to `sendDeadLetter`, and never to `work` again.
  */
 export function oneByOne(
-  { bury, log, store }: { bury: (letter: Message) => Promise<unknown>; log: Log; store: Store },
+  {
+    sendDeadLetter,
+    log,
+    store,
+  }: { sendDeadLetter: (letter: Message) => Promise<unknown>; log: Log; store: Store },
   work: (payload: EachBatchPayload) => Promise<void>,
 ): (payload: EachBatchPayload) => Promise<void> {
   const attempts = new Attempts(store);
@@ -66,12 +70,12 @@ export function oneByOne(
       }
       return attempts.end(key);
     }
-    if (next === "bury") {
-      const detail = `${MOST_DEATHS} processes died with it alone in their hands`;
+    if (next === "dead-letter") {
+      const detail = `${MAX_DEATHS} processes died with it alone in their hands`;
       const why = { reason: "killed_its_consumer", detail };
       log.warn("message_refused", { topic, partition, offset: record.offset, ...why });
-      await bury(deadLetter(batch, record, why));
-      attempts.buried(key);
+      await sendDeadLetter(deadLetter(batch, record, why));
+      attempts.deadLettered(key);
     }
     const offset = String(Number(record.offset) + 1);
     payload.resolveOffset(record.offset);

@@ -92,13 +92,13 @@ export class Stream {
     config: Pick<ConsumerRunConfig, "partitionsConsumedConcurrently"> = {},
   ): Promise<void> {
     const { log, names, store } = this.#options;
-    const bury = (letter: Message) =>
+    const sendDeadLetter = (letter: Message) =>
       this.producer.send({ topic: names.deadLetters, acks: -1, messages: [letter] });
     await this.consumer.run({
       ...config,
       autoCommit: false,
       eachBatchAutoResolve: false,
-      eachBatch: crashOnBugs(oneByOne({ bury, log, store }, work)),
+      eachBatch: crashOnBugs(oneByOne({ sendDeadLetter, log, store }, work)),
     });
     this.#reading = true;
   }

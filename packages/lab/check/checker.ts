@@ -148,7 +148,7 @@ function hasEnded(model: Model, { status }: StoredOrder): boolean {
 }
 
 /** Whether an order has failed before anybody else had heard of it: its key may be used again. */
-function hasLeftNothing(order: StoredOrder | undefined): boolean {
+function failedWithoutEffect(order: StoredOrder | undefined): boolean {
   return order?.reason === "inventory_unreachable";
 }
 
@@ -191,7 +191,7 @@ function checkAnswers(
     if (size > 1) verdict.lost.push(orderId);
   }
   for (const orderIds of answers.values()) {
-    const ones = [...orderIds].filter((orderId) => !hasLeftNothing(orders.get(orderId)));
+    const ones = [...orderIds].filter((orderId) => !failedWithoutEffect(orders.get(orderId)));
     if (ones.length > 1) verdict.doubled.push(...ones);
   }
 }
@@ -228,7 +228,7 @@ function checkOrigins(
     // What is of a stream must be there, what had no answer may be.
     if (ofStreams.get(what)?.pop() !== undefined) continue;
     // Its client had no answer, and its key went on to another order.
-    if (hasLeftNothing(order) && unanswered.has(what)) continue;
+    if (failedWithoutEffect(order) && unanswered.has(what)) continue;
     if (asked.get(what)?.pop() === undefined) verdict.unexpected.push(orderId);
     else if (ended) verdict.recovered.push(orderId);
   }

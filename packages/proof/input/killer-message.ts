@@ -1,4 +1,4 @@
-import { MOST_DEATHS } from "@lab/store/attempts";
+import { MAX_DEATHS } from "@lab/store/attempts";
 import { violations } from "@lab/lab/check/checker";
 import { count, OUTBOX_DEPTH } from "@lab/lab/probes/databases";
 import type { Model } from "@lab/evidence/evidence";
@@ -54,7 +54,7 @@ export function testKillerMessage({ model, victims, letters, replay }: Plan): vo
       disproof:
         "A consumer that never survives; a killer that isn't dead, whole and with its reason; a good order that isn't processed or is dead too.",
       requirements: [],
-      parameters: { good_orders: 3 * SOME, most_deaths: MOST_DEATHS },
+      parameters: { good_orders: 3 * SOME, most_deaths: MAX_DEATHS },
     },
     async (run) => {
       const seen = await Promise.all(
@@ -111,7 +111,7 @@ async function killedAndHealed(
   );
   const whole = dead.filter(({ body }) => isWhole(trial, body)).length;
   run.holds(`${name}: it is kept as it came`, whole, lethal);
-  run.holds(`${name}: it is isolated in a few deaths`, deaths <= lethal * (MOST_DEATHS + 1), true);
+  run.holds(`${name}: it is isolated in a few deaths`, deaths <= lethal * (MAX_DEATHS + 1), true);
   const verdict = await trial.verdict();
   const { miscounted, ...illegal } = violations(verdict);
   // Whoever can't hear of them knows less of those orders than the others.

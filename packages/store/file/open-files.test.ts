@@ -1,4 +1,4 @@
-/** What becomes of a database whose files somebody else lays hands on while it is open. */
+/** What happens when another process changes a database's files while it is open. */
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import {
   closeSync,
@@ -96,7 +96,7 @@ test("what lost its log is whole when it is closed, and another's log is left al
   store = new Store(path, ORDERS_SCHEMA);
 });
 
-/** As who brings a copy back: another file under the same name. */
+/** As restoring a copy does: another file under the same name. */
 function replace(path: string): void {
   copyFileSync(path, `${path}.copy`);
   renameSync(`${path}.copy`, path);

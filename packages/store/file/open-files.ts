@@ -1,19 +1,25 @@
 import { closeSync, fstatSync, openSync, readSync, type Stats, statSync } from "node:fs";
 
-/** A look takes 50 µs, and each commit wants one. What is deleted a moment after its answer is lost, too. */
+/**
+ * A check takes 50 µs, and each commit needs one. Data deleted within this time are lost like data
+ * deleted just after the answer.
+ */
 const LOOK_EVERY_MS = 10;
 
 /**
- * The three files of a database that is open: itself, its log, and the index of that. SQLite holds on
- * to them whatever becomes of their names, and to its own idea of what is in them: what it writes into
- * one that was deleted, moved, replaced or cut off is gone with the process.
+ * The three files of an open database: the database, its write-ahead log, and the log's index.
+ * SQLite keeps them open whatever happens to their names, and caches their content: what it writes
+ * into one that was deleted, moved, replaced or truncated is lost when the process ends.
  */
 export class OpenFiles {
   readonly #files: { path: string; id: string; fd: number }[];
   #lookedMs = -Infinity;
   #seen: string | undefined;
 
-  /** Call it once SQLite has opened them, and `close` after SQLite: whoever closes a file ends all locks of its process on it. */
+  /**
+   * Construct it after SQLite has opened the files, and `close` it after SQLite: closing a file
+   * releases all locks of the process on it.
+   */
   constructor(database: string) {
     this.#files = ["", "-wal", "-shm"].map((suffix) => {
       const path = `${database}${suffix}`;
@@ -21,7 +27,7 @@ export class OpenFiles {
     });
   }
 
-  /** What is wrong with them, in words; undefined when nothing is, or was a moment ago. */
+  /** What is wrong with the files, as text; undefined when nothing is, or was at the last check. */
   problem(): string | undefined {
     const nowMs = performance.now();
     if (nowMs - this.#lookedMs >= LOOK_EVERY_MS) {
@@ -40,13 +46,13 @@ export class OpenFiles {
     return undefined;
   }
 
-  /** Somebody else has written into them, as far as their beginnings and sizes tell. */
+  /** Names a file into which another process has written, as far as headers and sizes show. */
   #damage(): string | undefined {
     const damaged = [this.#isWhole(), this.#isLogWhole()].indexOf(false);
     return damaged === -1 ? undefined : `${this.#files[damaged]!.path} was overwritten`;
   }
 
-  /** Whether the log that lies beside the database is its own. */
+  /** Whether the log file at the database's path is the one that is open. */
   hasOwnLog(): boolean {
     const { id, path } = this.#files[1]!;
     const stats = look(path);
@@ -58,8 +64,9 @@ export class OpenFiles {
   }
 
   /**
-   * Whether the database begins as one does, and has the pages that it says. Of those some may be in
-   * the log still: where the disk is full, SQLite copies the first and not the others.
+   * Whether the database has a valid header and the number of pages that it states. Some of those
+   * may still be only in the log: where the disk is full, SQLite copies the first and not the
+   * others.
    */
   #isWhole(): boolean {
     const header = this.#read(0, 32);
@@ -68,22 +75,22 @@ export class OpenFiles {
     return isOne && this.#size(0) >= pages * pageBytes(header.readUInt16BE(16));
   }
 
-  /** The same of the log, whose index says how much of it counts. */
+  /** The same for the log; its index states how many of its frames are valid. */
   #isLogWhole(): boolean {
     const { frames, index } = this.#index();
     if (frames === 0) return true;
-    // Its last bit tells the order of bytes in the checksums.
+    // The last bit of the magic number gives the byte order of the checksums.
     const isOne = this.#read(1, 4).readUInt32BE() >>> 1 === 0x377f0682 >>> 1;
     return isOne && this.#size(1) >= 32 + frames * (24 + pageBytes(index.readUInt16LE(14)));
   }
 
-  /** Frames of the log that are not in the database yet. */
+  /** Frames of the log that are not yet copied into the database. */
   #framesToCopy(): number {
     const { frames, index } = this.#index();
     return Math.max(0, frames - index.readUInt32LE(96));
   }
 
-  /** The index is memory of this machine, in the order of its bytes: x64 and arm64 have the same. */
+  /** The index is shared memory in the machine's byte order, little-endian on x64 and arm64. */
   #index(): { frames: number; index: Buffer } {
     const index = this.#read(2, 100);
     return { frames: index.readUInt32LE(16), index };
@@ -93,7 +100,7 @@ export class OpenFiles {
     return fstatSync(this.#files[n]!.fd).size;
   }
 
-  /** The first bytes of a file, zeros where it has none. */
+  /** The first bytes of a file, zeros where it is shorter. */
   #read(n: number, bytes: number): Buffer {
     const header = Buffer.alloc(bytes);
     readSync(this.#files[n]!.fd, header, 0, bytes, 0);
@@ -105,17 +112,17 @@ function look(path: string): Stats | undefined {
   try {
     return statSync(path, { throwIfNoEntry: false });
   } catch {
-    // Nobody who can't see it can open it again.
+    // A file that can't be examined can't be opened again either.
     return undefined;
   }
 }
 
-/** What tells a file from every other one. */
+/** Identifies a file. */
 function idOf({ dev, ino }: Stats): string {
   return `${dev} ${ino}`;
 }
 
-/** The page size as SQLite writes it into 16 bits. */
+/** The page size, which SQLite encodes in 16 bits. */
 function pageBytes(written: number): number {
   return written === 1 ? 65_536 : written;
 }

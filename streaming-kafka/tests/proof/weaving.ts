@@ -51,8 +51,8 @@ export const GAPS: Record<string, Gaps> = {
     ...CLIENT,
     "opened-before-listening": "await store.commit(() => analytics.open()); <gap>",
     "folded-before-commit": {
-      passage: "return analytics.fold(generation, topic, partition, { next, records, stood });",
-      at: "const others = analytics.fold(generation, topic, partition, { next, records, stood }); <gap> return others;",
+      passage: "return analytics.fold(generation, topic, partition, { expected, next, records });",
+      at: "const others = analytics.fold(generation, topic, partition, { expected, next, records }); <gap> return others;",
     },
     "folded-before-offset": "<gap> resolveOffset(",
     "offset-committed": "<gap> await heartbeat();",
@@ -124,12 +124,12 @@ export const PROTECTIONS: Protections = {
     },
     {
       file: "packages/store/analytics.ts",
-      passage: "if (next <= stands) return [];",
+      passage: "if (next <= position) return [];",
       instead: "if (next <= 0) return [];",
     },
     {
       file: "packages/store/analytics.ts",
-      passage: "if (offset < stands || !event) continue;",
+      passage: "if (offset < position || !event) continue;",
       instead: "if (!event) continue;",
     },
   ],
