@@ -5,7 +5,7 @@ import { type Log, reasonOf } from "@lab/runtime/log";
 import type { Attempt } from "@lab/runtime/work/repair";
 import { Value } from "@sinclair/typebox/value";
 
-/** Where the neighbours are, and how long an answer may take. */
+/** The neighbours' addresses, and how long an answer may take. */
 export interface Neighbours {
   inventoryUrl: string;
   inventoryTimeoutMs: number;
@@ -13,14 +13,14 @@ export interface Neighbours {
   notificationTimeoutMs: number;
 }
 
-/** What Inventory has said of an order, or why nobody knows; `attempt` is for the repair. */
-export type Reserved =
+/** Inventory's answer to an order, or why it is unknown; `attempt` is for the repair. */
+export type ReserveResult =
   | { kind: "reserved"; at: string }
   | { kind: "rejected"; code: string; detail: string }
   | { kind: "unreachable" | "unknown"; code: ProblemCode; detail: string; attempt: Attempt };
 
-/** What became of the confirmation. */
-export type Told = { kind: "told"; at: string } | { kind: "pending"; attempt: Attempt };
+/** The result of sending the confirmation. */
+export type SendResult = { kind: "told"; at: string } | { kind: "pending"; attempt: Attempt };
 
 export class Client {
   readonly #neighbours: Neighbours;
@@ -31,8 +31,8 @@ export class Client {
     this.#log = log;
   }
 
-  /** POST /reserve, whose answer may be yes, no, an error, or never come. */
-  async reserve({ order_id, kitchen, items }: Order, trace: string): Promise<Reserved> {
+  /** POST /reserve, whose answer may be yes, no, an error, or missing. */
+  async reserve({ order_id, kitchen, items }: Order, trace: string): Promise<ReserveResult> {
     const { inventoryTimeoutMs, inventoryUrl } = this.#neighbours;
     try {
       const response = await fetch(
@@ -44,7 +44,7 @@ export class Client {
       if (response.status === 409 && Value.Check(RejectReason, answer.code)) {
         return { kind: "rejected", ...answer };
       }
-      // An error may come after its effect: as unknown as no answer.
+      // An error may follow the effect: the outcome is as unknown as without an answer.
       const detail = `Inventory answered ${response.status}`;
       const attempt = this.#failed(response, order_id);
       return { kind: "unknown", code: "inventory_error", detail, attempt };
@@ -59,7 +59,7 @@ export class Client {
     }
   }
 
-  /** POST /release: idempotent, so a doubt is settled by asking again. */
+  /** POST /release: idempotent, so an unknown outcome is resolved by a retry. */
   async release(orderId: string, trace: string): Promise<Attempt> {
     const { inventoryTimeoutMs, inventoryUrl } = this.#neighbours;
     const answer = await fetch(
@@ -69,8 +69,8 @@ export class Client {
     return answer instanceof Response && answer.ok ? "done" : this.#failed(answer, orderId);
   }
 
-  /** POST /send: idempotent by order id, so a doubt is settled by asking again. */
-  async send({ order_id, user_id, kitchen }: Order, trace: string): Promise<Told> {
+  /** POST /send: idempotent by order id, so an unknown outcome is resolved by a retry. */
+  async send({ order_id, user_id, kitchen }: Order, trace: string): Promise<SendResult> {
     const { notificationTimeoutMs, notificationUrl } = this.#neighbours;
     const answer = await fetch(
       `${notificationUrl}/send`,
@@ -80,18 +80,18 @@ export class Client {
     return { kind: "pending", attempt: this.#failed(answer, order_id) };
   }
 
-  /** What became of an attempt whose call gave that answer, or that error. */
+  /** The result of an attempt whose call failed with that answer or error. */
   #failed(cause: unknown, orderId: string): Attempt {
     const answer = cause instanceof Response ? cause : undefined;
     const reason = answer ? `${answer.url} answered ${answer.status}` : reasonOf(cause);
     this.#log.debug("call_failed", { order_id: orderId, reason });
-    // Who says 503 is there for nobody.
+    // A neighbour that answers 503 is unavailable for every order.
     if (answer) return answer.status === 503 ? "no_answer" : "refused";
     return neverArrived(cause) ? "unreachable" : "no_answer";
   }
 }
 
-/** A POST of JSON for `fetch`, which gives up after that time. */
+/** The options of `fetch` for a POST of JSON that is aborted after that time. */
 function posted(body: unknown, traceparent: string, timeoutMs: number) {
   return {
     method: "POST",
@@ -101,14 +101,14 @@ function posted(body: unknown, traceparent: string, timeoutMs: number) {
   };
 }
 
-/** Why nobody knows whether a call was carried out, for the customer. */
+/** Why it is unknown whether a call was carried out, for the customer. */
 function whyUnknown(error: unknown): string {
   return (error as Error).name === "TimeoutError"
     ? "Inventory did not answer in time"
     : "the connection to Inventory broke";
 }
 
-/** Whether a call that failed was surely not carried out: nobody took the connection. */
+/** Whether a failed call was certainly not carried out: there was no connection. */
 function neverArrived(error: unknown): boolean {
   const code = (error as { code?: string }).code ?? "";
   return ["ConnectionRefused", "ECONNREFUSED", "ENOTFOUND"].includes(code);

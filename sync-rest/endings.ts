@@ -1,4 +1,4 @@
-/** How an order of the synchronous model ends: at once, or later, by a repair that finishes what was left open. */
+/** How an order of the synchronous model ends: at once, or later, by a repair that completes unfinished orders. */
 import type { Order, OrderStatus } from "@lab/contracts/order";
 import type { Faults } from "@lab/runtime/faults";
 import type { Log } from "@lab/runtime/log";
@@ -7,13 +7,13 @@ import { childTrace } from "@lab/runtime/trace";
 import type { Orders } from "@lab/store/orders";
 import type { Releases } from "@lab/store/releases";
 import type { Store } from "@lab/store/store";
-import type { Client, Told } from "./client.ts";
+import type { Client, SendResult } from "./client.ts";
 
-/** What the order service works with. */
+/** What the order service's functions share. */
 export interface Shop {
   client: Client;
   faults: Faults;
-  /** Orders that a request is working on: not the repair's business. */
+  /** Orders that a request is processing: the repair leaves them alone. */
   inFlight: Set<string>;
   log: Log;
   orders: Orders;
@@ -22,7 +22,7 @@ export interface Shop {
   store: Store;
 }
 
-/** Fails the order and, if Inventory may hold stock for it, owes a release. */
+/** Fails the order and, if Inventory may hold stock for it, records that a release is due. */
 export async function giveUp(
   { log, orders, owesRelease, releases, store }: Shop,
   order_id: string,
@@ -36,15 +36,15 @@ export async function giveUp(
   if (kind === "unknown") owesRelease();
 }
 
-/** The order stands: its customer was told, or will be. */
+/** Confirms the order, or, while its customer can't be told, leaves it `reserved`. */
 export async function finish(
   { log, orders, store }: Shop,
   order_id: string,
   reservedAt: string,
-  told: Told,
+  told: SendResult,
 ): Promise<void> {
-  // One commit for both steps. Killed before it, the order is still `placed`
-  // and the repair asks Inventory and Notification again; both know it.
+  // One commit for both steps. Killed before it, the order is still `placed` and the repair calls
+  // Inventory and Notification again; both recognize the order.
   await store.commit(() => {
     orders.advance(order_id, "reserved", reservedAt);
     if (told.kind === "told") orders.advance(order_id, "confirmed", told.at);
@@ -53,8 +53,8 @@ export async function finish(
 }
 
 /**
- * What is open is finished, however long that takes: releases that Inventory has not answered,
- * orders that an earlier process left half-way, and confirmations that are owed.
+ * Retries unfinished work until it is done: releases that Inventory has not answered, orders that
+ * an earlier process left half-way, and confirmations that were not sent.
  */
 export function startRepairs(shop: Shop, retryEveryMs: number) {
   const { log, orders, releases, store } = shop;
@@ -64,7 +64,8 @@ export function startRepairs(shop: Shop, retryEveryMs: number) {
   ) =>
     new Repair(log, retryEveryMs, {
       owed(...page) {
-        // Else nothing could be marked as done, and the same would be asked for again and again.
+        // Otherwise nothing could be marked as done, and the same calls would be made again and
+        // again.
         store.assertFilesIntact();
         return owed(...page);
       },
@@ -74,7 +75,7 @@ export function startRepairs(shop: Shop, retryEveryMs: number) {
   const asking = repair((...page) => orders.inStatus("placed", ...page), askAgain);
   const telling = repair((...page) => orders.inStatus("reserved", ...page), tellLater);
   return {
-    /** A release is owed. */
+    /** Called when a release is due. */
     wake: () => releasing.wake(),
     stop: () => Promise.all([releasing, asking, telling].map((one) => one.stop())),
   };
@@ -89,7 +90,7 @@ async function release({ client, log, releases, store }: Shop, orderId: string):
   return "done";
 }
 
-/** An order that is `placed`, and that no request works on. */
+/** Completes an order that is `placed` and that no request is processing. */
 async function askAgain(shop: Shop, orderId: string): Promise<Attempt> {
   const order = shop.orders.get(orderId);
   if (!isOrphaned(shop, order, "placed")) return "done";
@@ -103,7 +104,7 @@ async function askAgain(shop: Shop, orderId: string): Promise<Attempt> {
   return "done";
 }
 
-/** An order that is `reserved`: its confirmation is owed. */
+/** Sends the confirmation of an order that is `reserved`. */
 async function tellLater(shop: Shop, orderId: string): Promise<Attempt> {
   const order = shop.orders.get(orderId);
   if (!isOrphaned(shop, order, "reserved")) return "done";
@@ -113,7 +114,7 @@ async function tellLater(shop: Shop, orderId: string): Promise<Attempt> {
   return "done";
 }
 
-/** Whether an order is still as it was, and no request works on it. */
+/** Whether an order still has that status, and no request is processing it. */
 function isOrphaned({ inFlight }: Shop, { order_id, status }: Order, was: OrderStatus): boolean {
   return !inFlight.has(order_id) && status === was;
 }

@@ -85,7 +85,7 @@ interface Stock {
   store: Store;
 }
 
-/** Idempotent by order id: the first decision is the answer for ever. Another order under its id is refused. */
+/** Idempotent by order id: the first decision is final. Another order under its id is refused. */
 async function onReserve({ faults, inventory, log, store }: Stock, order: Static<typeof Reserve>) {
   const { order_id, kitchen, items } = order;
   const sku = repeatedSku(items);

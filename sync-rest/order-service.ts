@@ -34,7 +34,7 @@ export const Config = Type.Object({
   inventoryTimeoutMs: Type.Integer({ minimum: 1, maximum: 60_000, default: 5000 }),
   notificationUrl: HttpUrl("http://127.0.0.1:8009"),
   notificationTimeoutMs: Type.Integer({ minimum: 1, maximum: 60_000, default: 2000 }),
-  /** Pause between two attempts to finish what a neighbour left open. */
+  /** Pause between two attempts to complete what a neighbour didn't answer. */
   retryEveryMs: Type.Integer({ minimum: 1, default: 500 }),
 });
 
@@ -93,7 +93,8 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       params: OrderParams,
       response: { 200: Order },
     });
-  // Before the repair: what another process on this port works on is none of its business.
+  // Before the repair starts: if another process has this port, its orders must not be repaired
+  // here.
   const url = listen(app, config);
 
   const repairs = startRepairs(shop, config.retryEveryMs);
@@ -118,14 +119,14 @@ async function onOrder(
 ) {
   const { client, faults, inFlight, log } = shop;
   await faults.strike();
-  // 1. Accept the order: it is stored before anybody else hears of it.
+  // 1. Accept the order: it is stored before any other service knows of it.
   const { kind, order } = await accept(shop, body, key);
   if (kind === "known") return answerAgain(order);
   const { order_id } = order;
   try {
     const trace = childTrace(traceparent);
 
-    // 2. Reserve stock: yes, no, or not known, and each is told apart.
+    // 2. Reserve stock: yes, no and unknown are three different results.
     const reserved = await client.reserve(order, trace);
     if (reserved.kind !== "reserved") {
       await giveUp(shop, order_id, reserved);
@@ -135,19 +136,19 @@ async function onOrder(
       });
     }
 
-    // 3. Tell the customer: if that fails the order stands, and is told later.
+    // 3. Tell the customer: if that fails, the order stays reserved, and it is done later.
     const told = await client.send(order, trace);
     await finish(shop, order_id, reserved.at, told);
     return confirmed(order_id, told.kind === "told");
   } catch (error) {
     if (!isTransient(error)) throw error;
     log.warn("store_unavailable", { order_id, reason: reasonOf(error) });
-    // Its end can't be stored, and whether the order still is, nobody knows.
+    // The outcome can't be stored, and it is unknown whether the order still is.
     if (error instanceof DatabaseLost) {
       const detail = "it may have been stored; look it up";
       throw new Problem("store_unavailable", detail, { orderId: order_id });
     }
-    // The order is: the repair ends it, so "no" would be a lie.
+    // The order is stored, and the repair completes it: "no" would be wrong.
     return { order_id, status: "placed" as const };
   } finally {
     inFlight.delete(order_id);
@@ -161,7 +162,7 @@ async function accept({ inFlight, orders, store }: Shop, body: PlaceOrder, key?:
     return await store.commit(() => {
       const accepted = orders.placeOnce(body, key);
       if (accepted.kind === "placed") placedId = accepted.order.order_id;
-      // Inside the transaction: the repair must never see it as nobody's.
+      // Inside the transaction: the repair must never see the order as unattended.
       if (placedId) inFlight.add(placedId);
       return accepted;
     });
@@ -171,7 +172,7 @@ async function accept({ inFlight, orders, store }: Shop, body: PlaceOrder, key?:
   }
 }
 
-/** What the first request with this key was answered. */
+/** The answer that the first request with this key got. */
 function answerAgain(order: Order) {
   switch (order.status) {
     case "placed":

@@ -21,7 +21,7 @@ export function sendOrder(run: Run, campus: Campus) {
     );
 }
 
-/** Waits until no release is owed and no confirmation is pending. */
+/** Waits until no release and no confirmation is pending. */
 export async function nothingOpen({ order }: Campus): Promise<void> {
   await eventually("no release is owed, no order is open", async () => {
     if ((await owedOf("releases", order.url)) > 0) return false;
@@ -33,7 +33,7 @@ export async function nothingOpen({ order }: Campus): Promise<void> {
   });
 }
 
-/** Holds the history against the stores, and records that nothing illegal is there. */
+/** Checks the history against the stores, and records that there are no violations. */
 export function holdsClean(run: Run, { order, inventory, downstream }: Campus): Verdict {
   const verdict = checkOrders({
     model: "sync-rest",

@@ -1,4 +1,4 @@
-/** A neighbour that is gone: refused at once, and served again after its return. */
+/** A dead neighbour: orders are refused at once, and served again after its return. */
 import { experiment } from "@lab/lab/experiment/experiment";
 import { closedLoop, LATENCY_COLUMNS, latencies, latencyRow } from "@lab/lab/load/load";
 import { answersTable, holdsClean, nothingOpen, sendOrder, startCampus } from "./campus.ts";

@@ -1,4 +1,4 @@
-/** The last neighbour is gone: the order stands, the confirmation is owed. */
+/** The last neighbour is dead: the order stays reserved, the confirmation is pending. */
 import { experiment } from "@lab/lab/experiment/experiment";
 import type { Outcome } from "@lab/lab/load/history";
 import { closedLoop, LATENCY_COLUMNS, latencies, latencyRow } from "@lab/lab/load/load";

@@ -1,9 +1,12 @@
-/** Something small between a service and its neighbour, which tells one order from another. */
+/** A small server between a service and its neighbour that can treat single orders differently. */
 
-/** The status that a request is refused with, or that its answer is lost. */
+/** The status with which a request is refused, or "no answer" to drop the answer. */
 type Refuse = (body: { order_id: string }, path: string) => number | "no answer" | undefined;
 
-/** Hands requests on to the service on that port, but for what it is told to refuse, and answers, but for what it is told to lose. */
+/**
+ * Forwards requests to the service on that port, except those that it is told to refuse, and
+ * answers, except those that it is told to drop.
+ */
 export function standBefore(port: number): { url: string; refuse: Refuse } & AsyncDisposable {
   let refuse: Refuse = () => undefined;
   const server = Bun.serve({

@@ -1,4 +1,4 @@
-/** What the lab has to know of the synchronous model. */
+/** What the lab has to know about the synchronous model. */
 import type { ModelFacts } from "@lab/lab/brokers/model-facts";
 
 export const MODEL: ModelFacts = {
@@ -9,6 +9,6 @@ export const MODEL: ModelFacts = {
   links: ["order - inventory", "order - notification"],
   success: "confirmed",
   givenUp: ["inventory_error", "inventory_timeout", "inventory_unreachable"],
-  // What a service owes another it tries until it has an answer.
+  // A service retries a call until it has an answer.
   maxAttempts: Infinity,
 };
