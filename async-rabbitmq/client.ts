@@ -1,12 +1,12 @@
-/** How a client of RabbitMQ settles deliveries: acknowledges them, puts them back, gives them up. */
+/** How a client of RabbitMQ settles deliveries: acknowledges, requeues or dead-letters them. */
 import type { LabEvent } from "@lab/contracts/events";
 import { type Log, reasonOf } from "@lab/runtime/log";
 import { Type } from "@sinclair/typebox";
 import type { Channel, ConsumeMessage } from "amqplib";
-import { type Death, isBrokers, type Publisher } from "./publisher.ts";
+import { type Death, isBrokerError, type Publisher } from "./publisher.ts";
 import { DELIVERY_LIMIT } from "./topology.ts";
 
-/** Where RabbitMQ is, with user and password if it wants one. */
+/** RabbitMQ's address, with user and password where it needs them. */
 export const AmqpUrl = Type.String({
   pattern: "^amqps?://[^\\s]+$",
   format: "parsable-url",
@@ -14,26 +14,26 @@ export const AmqpUrl = Type.String({
   default: "amqp://127.0.0.1:5672",
 });
 
-/** A message that met its contract, and what it says. */
+/** A valid message, and its event. */
 export interface Delivery<E extends LabEvent> {
   message: ConsumeMessage;
   event: E;
 }
 
 /**
- * Acknowledges a batch's work, with one multiple-ack unless other deliveries of the channel wait to be
- * requeued. Of single acks RabbitMQ's channel keeps back what goes beyond 32 that a quorum queue has
- * yet to note (the soft limit of rabbit_fifo_client.erl), and forgets them when it closes: the stop of
- * a busy consumer would have its work delivered again.
+ * Acknowledges a batch's work, with one multiple-ack unless other deliveries of the channel wait to
+ * be requeued. RabbitMQ's channel buffers single acks once a quorum queue has 32 still to apply
+ * (the soft limit of rabbit_fifo_client.erl), and drops the buffered ones when it closes: after the
+ * stop of a busy consumer its finished work would be redelivered.
  */
 export function acknowledge(channel: Channel, work: readonly Delivery<LabEvent>[]): void {
   for (const { event } of work) failures.delete(event.id);
-  // "All up to this one" would take those along that wait to be put back.
+  // A multiple-ack would include the deliveries that wait to be requeued.
   if (hasPendingRequeues(channel)) for (const { message } of work) channel.ack(message);
   else channel.ack(work.at(-1)!.message, true);
 }
 
-/** How many deliveries of a channel wait to be put back, or to be dead. */
+/** How many deliveries of a channel wait to be requeued or dead-lettered. */
 const pendingRequeues = new WeakMap<Channel, number>();
 
 /** Whether deliveries of that channel wait to be settled one by one. */
@@ -41,25 +41,28 @@ export function hasPendingRequeues(channel: Channel): boolean {
   return Boolean(pendingRequeues.get(channel));
 }
 
-/** Of which queue a channel's dead letters are, and who publishes them. */
+/** The queue that a channel consumes, and the publisher of its dead letters. */
 const deadLetterRoutes = new WeakMap<Channel, { publisher: Publisher; queue: string }>();
 
-/** Says where what that channel gives up is to go. */
+/** Sets where the channel's dead letters go. */
 export function routeDeadLetters(channel: Channel, publisher: Publisher, queue: string): void {
   deadLetterRoutes.set(channel, { publisher, queue });
 }
 
 const RETRY_PAUSE_MS = 100;
 
-/** How often work on a message has failed here, by its id; forgotten when it is done or dead. */
+/**
+ * How often processing of a message has failed in this process, by its id; deleted when it is done
+ * or dead-lettered.
+ */
 const failures = new Map<string, number>();
-/** More are never remembered: some are done elsewhere, by another process. */
+/** At most so many are kept: some messages are finished by another process. */
 const MAX_FAILURES = 10_000;
 
 /**
- * Puts a message back after a pause that doubles with each failure; after the last attempt that it
- * is allowed, it is dead. The failures are counted here: RabbitMQ counts every delivery, a look at
- * the message in its management page among them, and each that a lost connection took back.
+ * Requeues a message after a pause that doubles with each failure; after its last allowed attempt,
+ * dead-letters it. The failures are counted here: RabbitMQ counts every delivery, including a view
+ * of the message in its management page, and each that was requeued by a lost connection.
  */
 export function requeueLater(
   channel: Channel,
@@ -67,8 +70,8 @@ export function requeueLater(
   error: unknown,
   log: Log,
 ): void {
-  // The channel is gone, and the broker took the message back with it: that is no failure of the message.
-  if (isBrokers(error)) return;
+  // The channel is closed, and the broker has requeued the message: that is no failure of the message.
+  if (isBrokerError(error)) return;
   const id = event?.id ?? String(message.properties.messageId);
   const attempt = 1 + (failures.get(id) ?? 0);
   failures.set(id, attempt);
@@ -94,10 +97,10 @@ export function requeueLater(
 }
 
 /**
- * Gives up a message that can never be valid: RabbitMQ moves it to the dead queue. One that has an
- * `x-death` already is put there from here: if others have written that, RabbitMQ ends its
- * dead-lettering of every queue over it, or writes a count into it that it can't send any more, so
- * that nobody gets at the dead queue (both seen with 3.10).
+ * Dead-letters a message that can never be valid: RabbitMQ moves it to the dead queue. One that
+ * already has an `x-death` is published there from here: if another program has written that
+ * header, RabbitMQ stops the dead-lettering of all queues because of it, or writes a count into it
+ * that it can no longer encode, so that the dead queue can't be read (both seen with 3.10).
  */
 export async function giveUp(channel: Channel, message: ConsumeMessage): Promise<void> {
   const { headers = {} } = message.properties;
@@ -106,8 +109,8 @@ export async function giveUp(channel: Channel, message: ConsumeMessage): Promise
 }
 
 /**
- * Puts a message whose id stands for something else already among the dead letters. Resolves once it
- * lies there: then it is to be acknowledged.
+ * Dead-letters a message whose id was used before with other content. Resolves once the dead letter
+ * is stored: then the message is to be acknowledged.
  */
 export function refuseReusedId(
   channel: Channel,
@@ -132,8 +135,8 @@ async function deadLetter(
     await publisher.publishDeadLetter(queue, message, why, attempts);
     channel.ack(message);
   } catch (error) {
-    // Else the channel is gone, and the broker took the message back with it.
-    if (!isBrokers(error)) throw error;
+    // Otherwise the channel is closed, and the broker has requeued the message.
+    if (!isBrokerError(error)) throw error;
   } finally {
     countPending(channel, -1);
   }

@@ -1,6 +1,6 @@
 /**
- * How a service stays connected to RabbitMQ, puts back what somebody takes away
- * of the topology, and says what is wrong with either.
+ * How a service stays connected to RabbitMQ, restores deleted parts of the topology, and reports
+ * what is wrong with either.
  */
 import type { Socket } from "node:net";
 import { ConfigError } from "@lab/runtime/env";
@@ -8,49 +8,63 @@ import { type Owed } from "@lab/runtime/health";
 import type { Log } from "@lab/runtime/log";
 import { onStopTimeout } from "@lab/runtime/service";
 import { type ChannelModel, type ConfirmChannel, connect } from "amqplib";
-import { crash, isProgrammingError, sayOnChange } from "./problems.ts";
+import { crash, isProgrammingError, logOnChange } from "./problems.ts";
 import { Publisher } from "./publisher.ts";
 import { declareTopology, type Topology } from "./topology.ts";
 
-/** How long a stop waits for a RabbitMQ that may be hung. */
+/** How long a stop waits for a RabbitMQ that may hang. */
 const CLOSE_TIMEOUT_MS = 4_000;
-/** Between two looks at the topology, and the longest that RabbitMQ may need for one. */
+/**
+ * The interval between two checks of the topology, and the longest that RabbitMQ may take for one.
+ */
 const LOOK_EVERY_MS = 5_000;
-/** A confirm takes milliseconds. Shorter than a heartbeat, which ends the connection of a silent RabbitMQ. */
+/**
+ * A confirm takes milliseconds. Shorter than the heartbeat, which closes the connection of a silent
+ * RabbitMQ.
+ */
 const CONFIRM_S = 5;
 
-/** A connection that lived for so long was a good one. */
+/** A connection that was up for so long counts as stable. */
 const GOOD_AFTER_MS = 10_000;
-/** Most that a new one is watched before anything is delivered over it. */
+/** The longest that a new connection is observed before anything is delivered over it. */
 const WATCHED_MS = 2_000;
-/** The longest that RabbitMQ may need until something is delivered over a new one. */
+/** The longest that RabbitMQ may take until a new connection consumes. */
 const SETUP_TIMEOUT_MS = WATCHED_MS + LOOK_EVERY_MS;
 
 interface ConnectionOptions {
   /** `amqp://user:password@host:port/vhost`. */
   url: string;
   names: Topology;
-  /** The one that `setup` consumes. */
+  /** The queue that `setup` consumes. */
   queue: string;
   log: Log;
-  /** Gets a fresh channel with the topology declared, at each connection. Channels die with their connection: keep none across. */
+  /**
+   * Called at each connection with a new channel, the topology declared. Channels close with their
+   * connection: keep none beyond it.
+   */
   setup: (channel: ConfirmChannel, publisher: Publisher) => Promise<void>;
 }
 
-/** A connection that comes back by itself, for ever: now, or as soon as the broker is there. */
+/**
+ * A connection that reconnects without limit: it connects now, or as soon as the broker is
+ * available.
+ */
 export class Connection {
   readonly #address: URL;
   readonly #options: ConnectionOptions;
-  readonly #told: ReturnType<typeof sayOnChange>;
+  readonly #reporter: ReturnType<typeof logOnChange>;
   readonly #backoff = reconnectBackoff();
   #connection: { close(): Promise<void> } | undefined;
   #connected = false;
   #publisher: Publisher | undefined;
-  /** RabbitMQ's reason for taking nothing from a publisher: memory, disk. */
+  /** RabbitMQ's reason for blocking publishers: memory, disk. */
   #blocked: string | undefined;
   /** Why there is no connection. */
   #lost: string | undefined;
-  /** What was refused when it was last asked for, and over what the last channel ended. */
+  /**
+   * Why RabbitMQ refused the last connection or declaration, and the permanent error that closed
+   * the last channel.
+   */
   #refused: string | undefined;
   #ended: string | undefined;
   #cause: unknown;
@@ -63,10 +77,10 @@ export class Connection {
     if (!URL.canParse(url)) throw new ConfigError("bad environment:\n  AMQP_URL is no URL");
     this.#options = options;
     this.#address = new URL(url);
-    // A broker that went silent is noticed after two of these, in seconds.
+    // In seconds. A broker that doesn't answer is detected after two heartbeats.
     this.#address.searchParams.set("heartbeat", "10");
-    this.#told = sayOnChange(log);
-    // Its outstanding confirms and closes then fail, as they do when RabbitMQ dies.
+    this.#reporter = logOnChange(log);
+    // Outstanding confirms and closes then fail, as they do when RabbitMQ dies.
     onStopTimeout(CLOSE_TIMEOUT_MS, () => this.#destroy());
   }
 
@@ -79,14 +93,14 @@ export class Connection {
     return this.#publisher?.unconfirmed() ?? { count: 0, oldest_s: 0 };
   }
 
-  /** For `GET /health`, in words. */
+  /** For `GET /health`, as text. */
   get waitsFor(): string[] {
     const waitsFor: string[] = [];
     const { oldest_s } = this.unconfirmed;
     const silentMs = performance.now() - (this.#lookedAtMs ?? Infinity);
     if (!this.#connected) {
-      const isTold = [this.#refused, this.#ended].includes(this.#lost);
-      if (!isTold) waitsFor.push(`no connection to RabbitMQ: ${this.#lost}`);
+      const isReported = [this.#refused, this.#ended].includes(this.#lost);
+      if (!isReported) waitsFor.push(`no connection to RabbitMQ: ${this.#lost}`);
     } else if (this.#blocked !== undefined) {
       waitsFor.push(`RabbitMQ takes no events: ${this.#blocked}`);
     } else if (oldest_s > CONFIRM_S) waitsFor.push(`RabbitMQ confirms nothing for ${oldest_s} s`);
@@ -113,7 +127,7 @@ export class Connection {
         factor: 2,
         jitter: 0.2,
         maxRetries: Infinity,
-        // Orders are accepted while the broker is down, so a start goes on too.
+        // Orders are accepted while the broker is down, so a start doesn't wait for it either.
         waitForConnect: false,
         setup: (model: ChannelModel) => this.#setUp(model),
       },
@@ -122,19 +136,19 @@ export class Connection {
     connection.on("connect", (model: ChannelModel) => {
       this.#connected = true;
       this.#refused = this.#cause = undefined;
-      this.#told.connected();
+      this.#reporter.connected();
       void this.#lookAfter(model);
     });
     connection.on("disconnect", (error) => {
       this.#connected = false;
       this.#blocked = this.#lookedAtMs = undefined;
       const why = this.#cause ?? error;
-      this.#ended = this.#told.problem(why, address);
-      this.#lost = this.#ended ?? this.#told.disconnected(why);
+      this.#ended = this.#reporter.problem(why, address);
+      this.#lost = this.#ended ?? this.#reporter.disconnected(why);
     });
     connection.on("connect-failed", (error) => {
-      this.#refused = this.#told.problem(error, address);
-      this.#lost = this.#refused ?? this.#told.disconnected(error);
+      this.#refused = this.#reporter.problem(error, address);
+      this.#lost = this.#refused ?? this.#reporter.disconnected(error);
     });
     connection.on("error", () => {});
   }
@@ -143,7 +157,7 @@ export class Connection {
     const { log, names, queue, setup } = this.#options;
     const { stream } = model.connection as unknown as { stream: Socket };
     this.#destroy = () => void stream.destroy();
-    // It is told again with the disconnect.
+    // The disconnect event reports the same error.
     model.on("error", () => {});
     model.on("blocked", (reason) => {
       this.#blocked = reason;
@@ -156,18 +170,18 @@ export class Connection {
     const channel = await model.createConfirmChannel();
     let open = true;
     channel.on("error", (error) => {
-      // What a handler of ours throws ends the channel.
+      // An exception in one of our handlers closes the channel.
       if (isProgrammingError(error)) crash(error);
       this.#cause = error;
     });
-    // A channel that dies alone (406, a deleted queue) takes its connection
-    // along: one way to recover is enough.
+    // When only the channel is closed (406, a deleted queue), the connection is closed too: one way
+    // of recovery is enough.
     channel.on("close", () => {
       open = false;
       this.#publisher = undefined;
       void model.close().catch(() => {});
     });
-    // A queue that has lost its leader never gets a consumer, and nothing would be said of it.
+    // On a queue that has lost its leader `consume` is never answered, and no error is reported.
     let silence: Error | undefined;
     const tooLong = setTimeout(() => {
       silence = new Error(`RabbitMQ doesn't answer over the queue ${queue}`);
@@ -179,7 +193,7 @@ export class Connection {
       this.#publisher = new Publisher(channel, names.exchange, log);
       await setup(channel, this.#publisher);
     } catch (error) {
-      // On a channel that was closed meanwhile amqplib throws a TypeError itself.
+      // On a channel that was closed meanwhile, amqplib itself throws a TypeError.
       if (open && isProgrammingError(error)) crash(error);
       throw silence ?? error;
     } finally {
@@ -187,7 +201,9 @@ export class Connection {
     }
   }
 
-  /** Whatever somebody takes away while it runs, exchange, queue or binding, is there again. */
+  /**
+   * Redeclares the topology at intervals, so that a deleted exchange, queue or binding is restored.
+   */
   async #lookAfter(model: ChannelModel): Promise<void> {
     let open = true;
     model.on("close", () => (open = false));
@@ -197,21 +213,21 @@ export class Connection {
       this.#lookedAtMs = performance.now();
       try {
         const channel = await model.createChannel();
-        // The call that failed says why.
+        // The failed call reports the error.
         channel.on("error", () => {});
         await declareTopology(channel, this.#options.names);
         await channel.close();
         this.#refused = this.#ended = undefined;
-        this.#told.good();
+        this.#reporter.recovered();
       } catch (error) {
-        if (open) this.#refused = this.#told.problem(error, this.#address);
+        if (open) this.#refused = this.#reporter.problem(error, this.#address);
       }
       this.#lookedAtMs = undefined;
     }
   }
 }
 
-/** Connects; resolves at once, whether the broker is there or not. */
+/** Connects; resolves at once, whether the broker is available or not. */
 export async function connectBroker(options: ConnectionOptions): Promise<Connection> {
   const connection = new Connection(options);
   await connection.start();
@@ -219,9 +235,9 @@ export async function connectBroker(options: ConnectionOptions): Promise<Connect
 }
 
 /**
- * A cut counts as a delivery of all that is outstanding: over a line that is cut
- * every tenth of a second good messages would reach their limit within one. So
- * with each cut in a row a new connection has to live for longer before it is used.
+ * A lost connection counts as a delivery of every outstanding message: over a line that is cut
+ * every tenth of a second good messages would reach their limit within a second. So with each loss
+ * in a row, the wait before a new connection is used gets longer.
  */
 function reconnectBackoff() {
   let pauseMs = 0;

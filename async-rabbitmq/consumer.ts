@@ -1,4 +1,7 @@
-/** How a service takes deliveries in batches; one that may have killed a process before is worked on alone. */
+/**
+ * How a service consumes deliveries in batches; one that may have killed a process before is
+ * processed alone.
+ */
 import { Batches } from "@lab/runtime/work/batches";
 import { type Log, reasonOf } from "@lab/runtime/log";
 import { retryTransient } from "@lab/runtime/transient";
@@ -8,24 +11,24 @@ import { hasPendingRequeues, requeueLater, routeDeadLetters } from "./client.ts"
 import { isBug, type Publisher } from "./publisher.ts";
 
 /**
- * Deliveries outstanding at a consumer. Modest, because a message that crashes
- * its consumer takes all that are outstanding a step towards their limit.
+ * Outstanding deliveries of a consumer. Moderate, because a message that crashes its consumer
+ * brings all outstanding ones a step closer to their limit.
  */
 export const PREFETCH = 300;
 
-/** Long for a quorum queue to note acks; it doesn't say when it has. */
+/** Ample time for a quorum queue to apply acks; it doesn't report when it has. */
 const ACKS_NOTED_MS = 300;
 
-/** A consumer that takes deliveries in batches. */
+/** A consumer that processes deliveries in batches. */
 export interface Consumer {
-  /** Takes no more, and resolves when what was taken is settled. */
+  /** Takes no more deliveries, and resolves when those taken are settled. */
   stop(): Promise<void>;
 }
 
 interface ConsumerOptions {
   attempts: Attempts;
   channel: ConfirmChannel;
-  /** How many deliveries make a batch at most. */
+  /** The largest number of deliveries in a batch. */
   limit?: () => number;
   log: Log;
   publisher: Publisher;
@@ -50,29 +53,29 @@ export async function consumeBatches(options: ConsumerOptions, work: Work): Prom
     },
     oneByOne(options, work),
   );
-  // The broker takes its deliveries back with the channel.
+  // When the channel closes, the broker requeues its deliveries.
   channel.on("close", () => batches.clear());
   routeDeadLetters(channel, publisher, queue);
   const consume = async (prefetch: number) => {
     await channel.prefetch(prefetch);
     const onMessage = (message: ConsumeMessage | null) => {
       if (!message) {
-        // Cancelled by the broker. Begin again.
+        // Cancelled by the broker. Start again.
         channel.emit("error", new Error(`queue ${queue} was deleted`));
         return void channel.close().catch(() => {});
       }
       batches.push(message);
-      // RabbitMQ delivers first what was delivered before: there is no more of it.
+      // RabbitMQ delivers redelivered messages first: there are no more of them.
       if (prefetch === 1 && !message.fields.redelivered) {
         consuming = widen();
-        // The channel is gone, and with it this consumer.
+        // The channel is closed, and with it this consumer.
         consuming.catch(() => {});
       }
     };
     const { consumerTag } = await channel.consume(queue, onMessage, { noAck: false });
     return consumerTag;
   };
-  // Its only delivery is outstanding: none is on its way that the broker would have to take back.
+  // Its only delivery is outstanding: no other is in transit that the broker would have to requeue.
   const widen = async () => {
     await channel.cancel(await consuming);
     return consume(PREFETCH);
@@ -84,7 +87,7 @@ export async function consumeBatches(options: ConsumerOptions, work: Work): Prom
       await consuming.then((tag) => channel.cancel(tag)).catch(() => {});
       await batches.idle();
       // Answered after every ack that was sent before. The close of the connection could overtake
-      // the acks, and their messages would be delivered again.
+      // the acks, and their messages would be redelivered.
       await channel.checkQueue(queue).catch(() => {});
       if (hasPendingRequeues(channel)) await Bun.sleep(ACKS_NOTED_MS);
     },
@@ -92,14 +95,16 @@ export async function consumeBatches(options: ConsumerOptions, work: Work): Prom
 }
 
 /**
- * The same work, but a delivery that comes again is counted while it is worked on, and dead-lettered
- * where too many processes have died meanwhile: of a message that kills its process that alone is seen.
+ * The same work, but attempts at a redelivered message are counted, and it is dead-lettered where
+ * too many processes have died during them: a redelivery is the only trace of a message that kills
+ * its process.
  */
 function oneByOne({ attempts, channel, log, publisher, queue }: ConsumerOptions, work: Work): Work {
   return async (batch) => {
     const [message] = batch;
     if (!message?.fields.redelivered) return work(batch);
-    // By what it says: what kills is its content, and an id may be missing or another's.
+    // Identified by its content, which is what kills the process; an id may be missing or another
+    // message's.
     const key = new Bun.CryptoHasher("sha256").update(message.content).digest("hex");
     try {
       if ((await retryTransient(log, async () => attempts.begin(key))) === "try") await work(batch);
@@ -111,11 +116,11 @@ function oneByOne({ attempts, channel, log, publisher, queue }: ConsumerOptions,
         channel.ack(message);
       }
     } catch (error) {
-      // The process ends, and the attempt never does.
+      // The process ends, and the attempt stays open.
       if (isBug(error)) throw error;
       return requeueLater(channel, { message }, error, log);
     }
-    // Of a dead one too: put back by hand it is tried again.
+    // For a dead-lettered one too: requeued by hand it is tried again.
     await retryTransient(log, async () => attempts.end(key)).catch((error: unknown) => {
       if (isBug(error)) throw error;
       log.warn("store_unavailable", { reason: reasonOf(error) });

@@ -103,7 +103,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
     database: config.database,
     faults,
     stop: [
-      // The consumer is the intake here: it goes first.
+      // The consumer is the intake here: it is stopped first.
       ["consumer-stopped", () => consumer?.stop()],
       ["broker-left", () => broker.close()],
       ["http-stopped", () => app.stop()],
@@ -134,7 +134,7 @@ async function onOrderPlaced(
     for (const message of batch) {
       const decoded = decodeEvent(message.content, ["OrderPlaced"]);
       if (decoded.kind === "invalid") {
-        // Never valid, however often it comes: to the dead queue at once.
+        // It can never be valid: to the dead queue at once.
         log.warn("message_refused", decoded);
         await giveUp(channel, message);
         continue;
@@ -158,13 +158,13 @@ async function onOrderPlaced(
     await Promise.all(publishing);
     acknowledge(channel, work);
   } catch (error) {
-    // The process ends, and what it had is delivered again.
+    // The process ends, and its messages are redelivered.
     if (isBug(error)) throw error;
     for (const delivery of work) requeueLater(channel, delivery, error, log);
   }
 }
 
-/** Decides, and returns the answer as it will be stored and said. */
+/** Decides, and returns the answer as it is stored and published. */
 function reserve({ inventory, log }: Stock, event: OrderPlaced): Processed {
   const { order_id, user_id, kitchen, items } = event.data;
   const decision = inventory.reserve(order_id, kitchen, items, user_id);

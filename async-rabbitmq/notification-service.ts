@@ -96,7 +96,7 @@ export async function startNotification(config: Static<typeof Config>): Promise<
     database: config.database,
     faults,
     stop: [
-      // The consumer is the intake here: it goes first.
+      // The consumer is the intake here: it is stopped first.
       ["consumer-stopped", () => consumer?.stop()],
       ["broker-left", () => broker.close()],
       ["http-stopped", () => app.stop()],
@@ -127,7 +127,7 @@ async function onInventoryReserved(
     for (const message of batch) {
       const decoded = decodeEvent(message.content, ["InventoryReserved"]);
       if (decoded.kind === "invalid") {
-        // Never valid, however often it comes: to the dead queue at once.
+        // It can never be valid: to the dead queue at once.
         log.warn("message_refused", decoded);
         await giveUp(channel, message);
         continue;
@@ -151,13 +151,13 @@ async function onInventoryReserved(
     await Promise.all(publishing);
     acknowledge(channel, work);
   } catch (error) {
-    // The process ends, and what it had is delivered again.
+    // The process ends, and its messages are redelivered.
     if (isBug(error)) throw error;
     for (const delivery of work) requeueLater(channel, delivery, error, log);
   }
 }
 
-/** Sends the confirmation, and returns what will be stored and said of it. */
+/** Sends the confirmation, and returns its event as it is stored and published. */
 function tell({ log, notifications }: Desk, event: InventoryReserved): Processed {
   const { order_id, user_id, kitchen } = event.data;
   const order = { order_id, user_id, kitchen };

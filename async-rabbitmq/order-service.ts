@@ -37,7 +37,7 @@ export const Config = Type.Object({
   ...faultKnobs("order"),
   amqpUrl: AmqpUrl,
   labNamespace: Type.String({ default: "" }),
-  /** Pause between two attempts to publish what waits. */
+  /** Pause between two attempts to publish the outbox. */
   retryEveryMs: Type.Integer({ minimum: 1, default: 500 }),
 });
 
@@ -104,7 +104,8 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
     log,
     async setup(channel, publisher) {
       shop.publisher = publisher;
-      // While RabbitMQ is down nothing is tried: each order would try all that waits.
+      // While RabbitMQ is down nothing is published: otherwise each order would try the whole
+      // outbox.
       channel.on("close", () => (shop.publisher = undefined));
       consumer = await consumeBatches(
         { attempts, channel, log, publisher, queue: names.orderQueue },
@@ -136,7 +137,7 @@ interface Shop {
   orders: Orders;
   outbox: Outbox;
   pace: Pace;
-  /** While there is a connection. */
+  /** Set while there is a connection. */
   publisher: Publisher | undefined;
   store: Store;
   wakeOutbox(): void;
@@ -170,30 +171,30 @@ async function onOrder(
   return { order_id: order.order_id, status: order.status };
 }
 
-/** Publishes what waits, oldest first, and marks it after the broker's word. */
+/** Publishes the outbox, oldest first, and marks each event once the broker has confirmed it. */
 async function sendOutbox(shop: Shop, stopped: () => boolean): Promise<void> {
   const { outbox, pace, store } = shop;
   while (!stopped()) {
-    // Without it nothing could be marked, and the same would be sent again and again.
+    // Otherwise nothing could be marked, and the same events would be published again and again.
     store.assertFilesIntact();
     const { publisher } = shop;
-    // Every order wakes this: without a broker there is nothing to read for.
+    // Every order wakes this: without a broker the outbox need not be read.
     if (!publisher) return;
     const rows = pace.next(outbox);
     if (rows.length === 0) return;
     const publishing = rows.map((row) => publisher.publish(row.body));
     const results = await Promise.allSettled(publishing);
     const sent = rows.filter((_, n) => results[n]?.status === "fulfilled");
-    // Killed here, the events go out again under the same ids.
+    // Killed here, the events are published again under the same ids.
     await store.commit(() => outbox.markSent(sent));
     const refused = rows.filter((row) => !sent.includes(row));
     pace.note(sent, refused, publisher !== shop.publisher);
-    // The others go on, unless there is nobody to take them.
+    // A refused event doesn't stop the others, unless nothing was accepted.
     if (sent.length === 0) return;
   }
 }
 
-/** 2. and 3. are done elsewhere: follow what became of the orders. */
+/** 2. and 3. are done by other services: record the outcomes of the orders. */
 async function onOutcomes(
   { log, orders, store }: Shop,
   channel: ConfirmChannel,
@@ -215,14 +216,14 @@ async function onOutcomes(
         for (const { event } of work) {
           const { type, time, data } = event;
           const reason = type === "InventoryFailed" ? event.data.reason : undefined;
-          // A step that is known changes nothing, so this needs no ledger.
+          // A repeated step changes nothing, so this needs no ledger.
           orders.advance(data.order_id, STATUS_AFTER[type], time, reason);
         }
       }),
     );
     acknowledge(channel, work);
   } catch (error) {
-    // The process ends, and what it had is delivered again.
+    // The process ends, and its messages are redelivered.
     if (isBug(error)) throw error;
     for (const delivery of work) requeueLater(channel, delivery, error, log);
   }

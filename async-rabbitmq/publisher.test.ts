@@ -15,7 +15,7 @@ const BODY = JSON.stringify(
   }),
 );
 
-/** What a publish rejects with on a channel that does that. */
+/** The error with which a publish rejects on a channel that behaves so. */
 async function failureOf(publish: ConfirmChannel["publish"]): Promise<unknown> {
   const channel = { publish, on() {} } as unknown as ConfirmChannel;
   return new Publisher(channel, "orders", createLog("test", "error"))
@@ -38,7 +38,10 @@ test("what RabbitMQ didn't take is tried again", async () => {
   expect([nacked, closed].map(isBug)).toEqual([false, false]);
 });
 
-/** With which properties a message comes to the dead queue, where RabbitMQ's client can't write those of `refused`. */
+/**
+ * The names of the properties with which a message is dead-lettered, where RabbitMQ's client can't
+ * write those of `refused`.
+ */
 async function deadLetteredWith(refused: string[], properties: object): Promise<string[]> {
   const written: string[] = [];
   const publish: ConfirmChannel["publish"] = (_exchange, _key, _content, options, settle) => {

@@ -1,4 +1,7 @@
-/** How a client of RabbitMQ publishes: each event until it is stored in a queue, and what isn't is known. */
+/**
+ * How a client of RabbitMQ publishes: with confirms, and each event that wasn't stored in a queue
+ * is reported.
+ */
 import { CONTENT_TYPE, type LabEvent } from "@lab/contracts/events";
 import { type Owed, owed } from "@lab/runtime/health";
 import type { Log } from "@lab/runtime/log";
@@ -13,37 +16,40 @@ import {
 } from "amqplib";
 import { deadQueue, ROUTING_KEYS } from "./topology.ts";
 
-/** RabbitMQ has not said that it stored the message: it may have, or not. */
+/** RabbitMQ has not confirmed the message: it may have stored it, or not. */
 class Unconfirmed extends Error {}
 
-/** Whether it is RabbitMQ's: not confirmed, or what a closed channel throws. */
-export function isBrokers(error: unknown): boolean {
+/** Whether it is RabbitMQ's error: an unconfirmed message, or what a closed channel throws. */
+export function isBrokerError(error: unknown): boolean {
   return error instanceof Unconfirmed || error instanceof IllegalOperationError;
 }
 
-/** Whether neither RabbitMQ nor the database is to blame. Tried again, a bug would take the good messages of its batch along until they are dead. */
+/**
+ * Whether neither RabbitMQ nor the database caused the error. With retries, a bug would cause the
+ * good messages of its batch to be dead-lettered too.
+ */
 export function isBug(error: unknown): boolean {
-  return !isBrokers(error) && !isTransient(error);
+  return !isBrokerError(error) && !isTransient(error);
 }
 
-/** Why a message is dead, where its consumer says so. */
+/** Why a consumer dead-letters a message. */
 export interface Death {
   reason: "failed_too_often" | "id_reused" | "killed_its_consumer";
   detail: string;
 }
 
-/** Between two attempts at what RabbitMQ doesn't take. */
-const AGAIN_MS = 500;
+/** The pause between two attempts to publish what RabbitMQ doesn't accept. */
+const RETRY_MS = 500;
 
-/** Publishes on one channel; each message is settled by the broker's word. */
+/** Publishes on one channel; each message is settled by the broker's confirm. */
 export class Publisher {
   readonly #channel: ConfirmChannel;
   readonly #exchange: string;
   readonly #log: Log;
   readonly #returned: unknown[] = [];
-  /** When each was published that is not confirmed, the oldest first. */
+  /** When each unconfirmed message was published, oldest first. */
   readonly #waiting = new Map<symbol, number>();
-  /** By routing key: what became of the last message, where it wasn't stored. */
+  /** By routing key: why the last message wasn't stored, if it wasn't. */
   readonly #refusals = new Map<string, string>();
   #open = true;
 
@@ -51,18 +57,18 @@ export class Publisher {
     this.#channel = channel;
     this.#exchange = exchange;
     this.#log = log;
-    // An unroutable message is returned, and then confirmed all the same.
+    // An unroutable message is returned, and then still confirmed.
     channel.on("return", (message) => this.#returned.push(message.properties.messageId));
     channel.on("close", () => (this.#open = false));
   }
 
-  /** What it has published and RabbitMQ has not confirmed. */
+  /** The messages that were published and are not confirmed. */
   unconfirmed(): Owed {
     const [oldest] = this.#waiting.values();
     return owed(this.#waiting.size, oldest);
   }
 
-  /** What RabbitMQ doesn't take at present, and why. */
+  /** The routing keys whose last message RabbitMQ didn't accept, and why. */
   refusals(): string[] {
     return [...this.#refusals].map(([key, reason]) => `RabbitMQ doesn't take ${key}: ${reason}`);
   }
@@ -78,17 +84,17 @@ export class Publisher {
   }
 
   /**
-   * The same, tried until the broker has stored it: rejects only when the channel closed. For a
-   * consumer, whose messages wait in the queue meanwhile: to count its failures as attempts at them
-   * would make healthy ones dead.
+   * The same, retried until the broker has stored it: rejects only when the channel closed. For a
+   * consumer, whose messages wait in the queue meanwhile: if such failures counted as attempts,
+   * healthy messages would be dead-lettered.
    */
   publishUntilStored(body: string): Promise<void> {
     return this.#untilStored(() => this.publish(body));
   }
 
   /**
-   * Puts a delivery among the dead letters of its queue, whole and with the reason, which a `reject`
-   * can't say. Resolves once it lies there: then it is to be acknowledged.
+   * Publishes a delivery to the dead queue of its queue, whole and with the reason, which a
+   * `reject` can't carry. Resolves once it is stored: then the delivery is to be acknowledged.
    */
   async publishDeadLetter(
     queue: string,
@@ -97,7 +103,8 @@ export class Publisher {
     attempts = attemptOf(message),
   ): Promise<void> {
     const { content, properties } = message;
-    // It shall neither expire there, nor go to others too, nor be refused as another user's.
+    // It must not expire there, be routed to other queues too, or be refused because of another
+    // user's id.
     const { CC: _, BCC: __, ...headers } = properties.headers ?? {};
     const { expiration: ___, userId: ____, ...kept } = properties;
     const died = {
@@ -107,13 +114,13 @@ export class Publisher {
     };
     const put = (all: Options.Publish) =>
       this.#untilStored(() => this.#send("", deadQueue(queue), content, all));
-    // Others write what amqplib can read and can't write: more headers than it has room for, a time
-    // that is too large, a table with the key "!", an id that isn't UTF-8.
+    // Other programs write what amqplib can read and can't write: more headers than fit its buffer,
+    // a time that is too large, a table with the key "!", an id that isn't UTF-8.
     for (const own of [headers, {}]) {
       try {
         return await put({ ...kept, headers: { ...own, ...died } });
       } catch (error) {
-        if (isBrokers(error)) throw error;
+        if (isBrokerError(error)) throw error;
       }
     }
     await put({ headers: died });
@@ -124,8 +131,8 @@ export class Publisher {
       try {
         return await send();
       } catch (error) {
-        if (!this.#open || !isBrokers(error)) throw error;
-        await Bun.sleep(AGAIN_MS);
+        if (!this.#open || !isBrokerError(error)) throw error;
+        await Bun.sleep(RETRY_MS);
       }
     }
   }
@@ -144,7 +151,7 @@ export class Publisher {
           this.#refusals.delete(key);
           resolve();
         } else {
-          // Tried again and again: said when it changes.
+          // It is retried repeatedly: logged when the reason changes.
           if (this.#refusals.get(key) !== reason) this.#log.warn("call_failed", { key, reason });
           this.#refusals.set(key, reason);
           reject(new Unconfirmed(reason));
@@ -157,22 +164,22 @@ export class Publisher {
   }
 }
 
-/** Which delivery of the message this is, from 1, as the broker counts. */
+/** The number of this delivery of the message, from 1, as the broker counts. */
 function attemptOf({ properties }: ConsumeMessage): number {
   const count: unknown = properties.headers?.["x-delivery-count"];
-  // To convert another's table may throw, since it may have a key `toString`.
+  // Converting an untrusted table may throw, since it may have a key `toString`.
   return 1 + (typeof count === "number" ? count : 0);
 }
 
 /** Events published at once, each confirmed on its own. */
 const PUBLISH_BATCH = 500;
-/** An event that ends its channel disturbs all others: it is tried once in so long. */
-const DEADLY_PAUSE_MS = 60_000;
+/** An event that closes its channel disturbs all others: it is tried only this often. */
+const CHANNEL_KILLER_PAUSE_MS = 60_000;
 
 /**
- * What of an outbox is published next. An event that is refused waits longer each time, and the
- * others go on. One over which RabbitMQ ends the channel, as for its size, fails all that were
- * published with it: then half as many are tried, until it is alone.
+ * Selects the events of an outbox to publish next. A refused event waits longer each time, without
+ * delaying the others. One because of which RabbitMQ closes the channel, for its size say, fails
+ * all that were published with it: then half as many are tried, until it is alone.
  */
 export class Pace {
   #limit = PUBLISH_BATCH;
@@ -186,14 +193,14 @@ export class Pace {
     return outbox.unsent(this.#limit, this.#refused.waiting());
   }
 
-  /** Notes how the publishing of these events has ended. */
+  /** Records the results of publishing these events. */
   note(sent: readonly OutboxRow[], refused: readonly OutboxRow[], channelEnded: boolean): void {
     for (const { seq } of sent) this.#refused.done(seq);
     const tried = sent.length + refused.length;
     this.#limit = channelEnded ? Math.ceil(tried / 2) : Math.min(PUBLISH_BATCH, this.#limit * 2);
-    // Whose fault it is can't be told while it isn't alone.
+    // Among several it isn't known which event caused it.
     if (channelEnded && tried > 1) return;
     for (const { seq } of refused)
-      this.#refused.failed(seq, channelEnded ? DEADLY_PAUSE_MS : undefined);
+      this.#refused.failed(seq, channelEnded ? CHANNEL_KILLER_PAUSE_MS : undefined);
   }
 }

@@ -2,12 +2,12 @@
 import type { EventType } from "@lab/contracts/events";
 import type { Channel } from "amqplib";
 
-/** Work on a message that has failed is tried again so often, then the message is dead: six attempts in all. */
+/** Processing of a message is retried this often, then the message is dead-lettered: six attempts in all. */
 export const DELIVERY_LIMIT = 5;
 
 /**
- * RabbitMQ's own limit, for a message that ends its consumer before that can count. It counts every
- * look at the message, too: far more than anybody takes.
+ * RabbitMQ's own limit, for a message that kills its consumer before that can count. RabbitMQ also
+ * counts every view of the message: the limit is far above the number that people need.
  */
 export const BROKERS_LIMIT = 100;
 
@@ -48,7 +48,7 @@ export async function declareTopology(channel: Channel, names: Topology): Promis
       durable: true,
       arguments: {
         "x-queue-type": "quorum",
-        // To look at a dead letter is a delivery too: with the limit of 20 that RabbitMQ 4 has by default, the 21st look would delete it.
+        // Viewing a dead letter counts as a delivery: with RabbitMQ 4's default limit of 20 the 21st view would delete it.
         "x-delivery-limit": 1_000_000_000,
       },
     });
@@ -70,7 +70,7 @@ function queueArguments(queue: string): Record<string, string | number> {
     // The default exchange routes by queue name.
     "x-dead-letter-exchange": "",
     "x-dead-letter-routing-key": deadQueue(queue),
-    // A dead letter must not get lost on its way; this needs reject-publish.
+    // A dead letter must not get lost in transit; this needs reject-publish.
     "x-dead-letter-strategy": "at-least-once",
     "x-overflow": "reject-publish",
   };

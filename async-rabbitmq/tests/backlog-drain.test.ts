@@ -55,7 +55,7 @@ experiment(
         durationS,
         send: sendOrder(run, lab, run.history.operations.length),
       });
-    // Asked now, so that it is known to be there.
+    // Queried now, to make sure that the queue exists.
     await rabbit.ready(names.inventoryQueue);
     await using depth = sample(() => depthOf(lab), { everyMs: 100, zeroUs: run.zeroUs });
 
@@ -197,7 +197,10 @@ async function drain(run: Run, { campus, names, rabbit }: Lab) {
   return { readyUs, consumed, drainS: (nowUs() - readyUs) / 1_000_000 };
 }
 
-/** What is ready, at this moment, and what is unacknowledged, as the management API told it last; 0 where there is none. */
+/**
+ * The present number of ready messages, and of unacknowledged ones as the management API last
+ * reported it; 0 where there is no figure.
+ */
 async function depthOf({ names, rabbit }: Lab) {
   const [ready, unacknowledged] = await Promise.all([
     rabbit.ready(names.inventoryQueue),

@@ -20,7 +20,7 @@ interface Totals {
   answersRepeated: number;
 }
 
-/** Delivers events by hand, and keeps the account of what came of them. */
+/** Delivers events by hand, and keeps count of their effects. */
 export class Bench {
   readonly lab: Lab;
   readonly run: Run;
@@ -52,8 +52,8 @@ export class Bench {
     return outcome.order_id ?? "";
   }
 
-  /** The order's event once it was published, which is its first delivery. */
-  async heard(orderId: string): Promise<OrderPlaced> {
+  /** The order's event, once it is published: that is its first delivery. */
+  async published(orderId: string): Promise<OrderPlaced> {
     const heard = await eventually(
       `OrderPlaced of ${orderId}`,
       () =>
@@ -75,13 +75,16 @@ export class Bench {
     });
   }
 
-  /** RabbitMQ itself has delivered it again: whether its first answer went out is open. */
+  /**
+   * Call when RabbitMQ itself has redelivered an event: it is unknown whether its first answer was
+   * published.
+   */
   redelivered(): void {
     this.deliveries += 1;
   }
 
-  /** Waits until Inventory's queue has given all of its messages to a consumer. */
-  async handedOut(): Promise<void> {
+  /** Waits until all messages of Inventory's queue are delivered to a consumer. */
+  async allDelivered(): Promise<void> {
     const { names, rabbit } = this.lab;
     await eventually(
       "Inventory's queue has given all away",
@@ -89,7 +92,10 @@ export class Bench {
     );
   }
 
-  /** Waits until all is answered and nothing more happens, then notes what has changed since the last note. */
+  /**
+   * Waits until all is answered and nothing changes any more, then records the changes since the
+   * last call.
+   */
   async note(what: string): Promise<void> {
     await eventually("every delivery is answered", () => {
       const open = [...this.#due].filter(([id, due]) => this.#answers(id).length < due);
@@ -97,7 +103,7 @@ export class Bench {
       return true;
     });
     await eventually("every order is confirmed", () => this.totals().confirmations === this.orders);
-    // One more answer may be on its way, of which it is open whether it went out.
+    // One more answer may arrive, of which it is unknown whether it was published.
     const now = await eventually("nothing more comes of it", () =>
       settled("the account", () => this.totals(), { forMs: 500 }),
     );
@@ -115,7 +121,7 @@ export class Bench {
     ]);
   }
 
-  /** Everything until now. */
+  /** The totals so far. */
   totals(): Totals {
     const { inventory, downstream } = this.lab.campus;
     const ids = new Set(this.#answers().map(({ id }) => id));
@@ -137,7 +143,7 @@ export class Bench {
     };
   }
 
-  /** Ids of answers that were said in more than one way. */
+  /** Ids of answers that were published with different content. */
   contradicted(): string[] {
     const said = new Map<string, string>();
     const contradicted: string[] = [];
@@ -148,7 +154,7 @@ export class Bench {
     return contradicted;
   }
 
-  /** Leaves the account as a table, and what was heard of one event as text. */
+  /** Records the counts as a table, and the messages about one event as text. */
   show(event: OrderPlaced): void {
     this.run.table({
       id: "deliveries",
@@ -190,7 +196,7 @@ export class Bench {
     this.#due.set(id, (this.#due.get(id) ?? 0) + 1);
   }
 
-  /** What Inventory has said, under that id or at all. */
+  /** Inventory's answers, of that id or all. */
   #answers(id?: string): Spy["messages"] {
     return this.#spy.messages.filter(
       (message) => message.key.startsWith("inventory.") && (id === undefined || message.id === id),
@@ -198,7 +204,7 @@ export class Bench {
   }
 }
 
-/** The id under which Inventory answers that event. */
+/** The id of Inventory's answer to that event. */
 function answerId(event: OrderPlaced): string {
   return derivedId(event, "inventory-service");
 }

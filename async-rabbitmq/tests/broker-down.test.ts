@@ -1,4 +1,7 @@
-/** The broker itself dies: the outbox keeps what can't be published, and nobody has to be restarted. */
+/**
+ * The broker itself dies: the outbox keeps what can't be published, and no service has to be
+ * restarted.
+ */
 import { count, OUTBOX_DEPTH } from "@lab/lab/probes/databases";
 import { ownBroker } from "@lab/proof/common";
 import { experiment } from "@lab/lab/experiment/experiment";
@@ -98,7 +101,7 @@ experiment(
     const verdict = holdsClean(run, lab);
     holdsOutcomes(run, verdict);
     const peakOutbox = Math.max(...outbox.points.map(([, depth]) => depth));
-    // What was placed in the last sampling interval of the outage needn't have been seen.
+    // Orders placed in the last sampling interval of the outage needn't have been sampled.
     run.holds(
       "the outbox kept what couldn't be published",
       peakOutbox >= (DOWN_S - 1) * RATE_PER_S,

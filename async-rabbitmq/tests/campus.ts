@@ -10,7 +10,7 @@ import { eventually, settled } from "@lab/lab/host/waiting";
 import { bulkOrder, OFF_MENU_SKU } from "@lab/workflow/bulk";
 import { deadQueue, topology, type Topology } from "../topology.ts";
 
-/** The three services, their queues, and hands on both. */
+/** The three services, and the tools to inspect and change their queues. */
 export interface Lab extends AsyncDisposable {
   campus: Campus;
   names: Topology;
@@ -41,7 +41,7 @@ export async function startLab(
   };
 }
 
-/** Of the orders of `sendOrder`, the share that asks for what isn't on the menu. */
+/** The share of the orders of `sendOrder` that ask for an item that isn't on the menu. */
 export const FAIL_RATE = 0.05;
 
 /** The n-th order of the run's seeded stream over all kitchens. */
@@ -54,15 +54,14 @@ export function sendOrder(run: Run, { campus }: Lab, first = 0) {
   return (n: number): Promise<Outcome> =>
     placeOrder(campus.order.url, seededOrder(run, first + n), {
       history: run.history,
-      // An order that is accepted late counts as accepted all the same.
+      // An order that is accepted late still counts as accepted.
       timeoutMs: 120_000,
     });
 }
 
 /**
- * Waits until every order has ended, and nothing waits in the outbox or in a queue.
- * Orders that stay open though nothing waits any more end the wait too: the
- * checker will call them lost.
+ * Waits until every order has ended, and the outbox and the queues are empty. Orders that stay open
+ * although nothing is pending end the wait too: the checker will call them lost.
  */
 export async function nothingOpen(lab: Lab): Promise<void> {
   const { order } = lab.campus;
@@ -74,7 +73,7 @@ export async function nothingOpen(lab: Lab): Promise<void> {
       const waiting = await waitingCounts(lab);
       const left = Object.values(waiting).some((n) => n > 0);
       if (left) throw new Error(JSON.stringify(waiting));
-      // Longer than a message may be held back before its next attempt.
+      // Longer than the longest pause before a message's next attempt.
       if (open() > 0) await settled("open orders", open, { forMs: 10_000 });
       return true;
     },
@@ -82,7 +81,7 @@ export async function nothingOpen(lab: Lab): Promise<void> {
   );
 }
 
-/** What waits for the broker, and what the broker has ready for the services. */
+/** The events in the outbox, and the messages that are ready in the queues. */
 export async function waitingCounts({ campus, names, rabbit }: Lab) {
   return {
     outbox: count(campus.order, OUTBOX_DEPTH),
@@ -103,7 +102,7 @@ export async function deadCounts({ names, rabbit }: Lab) {
 }
 export const NO_DEAD_LETTERS = { inventory: 0, notification: 0, order: 0 };
 
-/** Holds the history against the stores, and records that nothing illegal is there. */
+/** Checks the history against the stores, and records that there are no violations. */
 export function holdsClean(run: Run, { campus }: Lab): Verdict {
   const verdict = checkOrders({
     model: "async-rabbitmq",
@@ -116,7 +115,10 @@ export function holdsClean(run: Run, { campus }: Lab): Verdict {
   return verdict;
 }
 
-/** Holds that each accepted order of `sendOrder` ended as the seed says: those that ask for what isn't on the menu failed. */
+/**
+ * Checks that each accepted order of `sendOrder` ended as the seed determines: those that ask for
+ * an item that isn't on the menu failed.
+ */
 export function holdsOutcomes(run: Run, verdict: Verdict): void {
   const accepted = verdict.acknowledged;
   const offMenu = Array.from({ length: accepted }, (_, n) => seededOrder(run, n)).filter(
@@ -142,7 +144,7 @@ export function secondsOf(run: Run, us: number): number {
   return rounded((us - run.zeroUs) / 1_000_000, 3);
 }
 
-/** What became of the orders, as the checker counts them. */
+/** The outcomes of the orders, as the checker counts them. */
 export function verdictTable(run: Run, verdict: Verdict): void {
   run.table({
     id: "orders",
@@ -174,7 +176,7 @@ export function completionsMs({ campus }: Lab): Map<string, number> {
   );
 }
 
-/** The middle value; 0 of none. */
+/** The median; 0 for no values. */
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.floor(sorted.length / 2)] ?? 0;

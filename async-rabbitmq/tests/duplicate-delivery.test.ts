@@ -1,4 +1,7 @@
-/** At least once on the wire, once in effect: the ledger, the order id as key, and the answer said again. */
+/**
+ * At-least-once delivery, exactly one effect: the ledger, the order id as key, and the answer
+ * published again.
+ */
 import { ownBroker } from "@lab/proof/common";
 import { setFaults } from "@lab/lab/services/set-faults";
 import type { OrderPlaced } from "@lab/contracts/events";
@@ -11,7 +14,7 @@ import { join } from "node:path";
 import { Bench, QTY } from "./bench.ts";
 import { deadCounts, holdsClean, NO_DEAD_LETTERS, nothingOpen, startLab } from "./campus.ts";
 
-/** Odd: RabbitMQ deals messages out in turn, so an order's copy goes to the other consumer. */
+/** Odd: RabbitMQ delivers round-robin, so an order's copy goes to the other consumer. */
 const SHARED_ORDERS = 101;
 
 experiment(
@@ -28,11 +31,11 @@ experiment(
   },
   async (run) => {
     await using own = await ownBroker(run, "rabbitmq");
-    // The debug log tells which process has decided what.
+    // The debug log shows which process has decided which order.
     await using lab = await startLab(run, own.broker, { LOG_LEVEL: "debug" });
     const bench = new Bench(lab, await lab.rabbit.spy(lab.names.exchange), run);
 
-    const first = await bench.heard(await bench.place());
+    const first = await bench.published(await bench.place());
     await bench.note("one delivery");
     await bench.put(first);
     await bench.note("the same event again");
@@ -68,7 +71,7 @@ experiment(
   },
 );
 
-/** Killed, the ledger is still there: it is a table beside the stock, not a set in memory. */
+/** The ledger survives a kill: it is a table in the stock's database, not a set in memory. */
 async function afterRestart(bench: Bench, event: OrderPlaced): Promise<void> {
   const { lab, run } = bench;
   run.progress("SIGKILL of Inventory, the event again, restart");
@@ -78,7 +81,7 @@ async function afterRestart(bench: Bench, event: OrderPlaced): Promise<void> {
   await bench.note("the same event after SIGKILL and restart");
 }
 
-/** Killed with an order in hand: it was not acknowledged, so RabbitMQ has it still. */
+/** Killed while processing an order: it was not acknowledged, so RabbitMQ still has it. */
 async function killedBeforeCommit(bench: Bench): Promise<void> {
   const { inventory } = bench.lab.campus;
   bench.run.progress("SIGKILL of Inventory before its commit");
@@ -93,8 +96,8 @@ async function killedBeforeCommit(bench: Bench): Promise<void> {
 async function orderInHand(bench: Bench): Promise<OrderPlaced> {
   const { campus, names, rabbit } = bench.lab;
   await setFaults(campus.inventory, { hang: true });
-  const event = await bench.heard(await bench.place());
-  await bench.handedOut();
+  const event = await bench.published(await bench.place());
+  await bench.allDelivered();
   await settled("the order stays with the hanging Inventory", () =>
     rabbit.ready(names.inventoryQueue),
   );
@@ -102,8 +105,8 @@ async function orderInHand(bench: Bench): Promise<OrderPlaced> {
 }
 
 /**
- * The worst moment: committed, and killed before the ack. The broker stands still
- * meanwhile, so that Inventory's answer isn't confirmed and it can't go on.
+ * The worst moment: committed, and killed before the ack. The broker is paused meanwhile, so that
+ * Inventory's answer isn't confirmed and it can't go on.
  */
 async function killedBeforeAck(bench: Bench, broker: Broker): Promise<void> {
   const { inventory } = bench.lab.campus;
@@ -125,7 +128,10 @@ async function killedBeforeAck(bench: Bench, broker: Broker): Promise<void> {
   await bench.note("killed between commit and ack, redelivered");
 }
 
-/** Two processes, one database file: whoever commits first decides, the other finds it in the ledger. */
+/**
+ * Two processes, one database file: the first to commit decides, the other finds the decision in
+ * the ledger.
+ */
 async function twoAtOnce(bench: Bench, broker: Broker): Promise<void> {
   const { lab, run } = bench;
   const { inventory } = lab.campus;
@@ -144,7 +150,7 @@ async function twoAtOnce(bench: Bench, broker: Broker): Promise<void> {
   });
   await second.healthy();
   const both = [inventory, second];
-  // Slow at first: one has the even orders, the other the odd ones, and then each meets the other's.
+  // Slow at first: one gets the even orders, the other the odd ones, and then each gets the other's.
   const decidedBefore = await Promise.all(both.map(decisions));
   await race(bench, both, { throttle_ms: 5 });
   await bench.note("two consumers, each order decided by either");
@@ -154,12 +160,15 @@ async function twoAtOnce(bench: Bench, broker: Broker): Promise<void> {
     decided.map((n, at) => n > decidedBefore[at]!),
     [true, true],
   );
-  // Then as quick as they can: both have the same orders in hand at the same moment.
+  // Then at full speed: both process the same orders at the same moment.
   await race(bench, both, {});
   await bench.note("two consumers, all orders at the same moment");
 }
 
-/** Deals each order to one consumer and its copy to the other while both hang, then lets both go. */
+/**
+ * Delivers each order to one consumer and its copy to the other while both hang, then releases
+ * both.
+ */
 async function race(
   bench: Bench,
   both: ServiceProcess[],
@@ -168,14 +177,14 @@ async function race(
   await Promise.all(both.map((one) => setFaults(one, { hang: true })));
   const events: OrderPlaced[] = [];
   for (let n = 0; n < SHARED_ORDERS; n += 1) {
-    events.push(await bench.heard(await bench.place()));
+    events.push(await bench.published(await bench.place()));
   }
   for (const event of events) await bench.put(event);
-  await bench.handedOut();
+  await bench.allDelivered();
   await Promise.all(both.map((one) => setFaults(one, faults)));
 }
 
-/** How many orders that process has decided itself, of all its life. */
+/** How many orders that process has decided itself since its start. */
 async function decisions({ logFile }: ServiceProcess): Promise<number> {
   const log = await Bun.file(logFile).text();
   return log.split('"event":"stock_decided"').length - 1;

@@ -1,4 +1,4 @@
-/** What the lab has to know of the asynchronous model. */
+/** What the lab has to know about the asynchronous model. */
 import type { ModelFacts, RabbitmqFacts } from "@lab/lab/brokers/model-facts";
 import { BROKERS_LIMIT, DELIVERY_LIMIT, deadQueue, topology } from "../topology.ts";
 
@@ -25,6 +25,6 @@ export const MODEL: ModelFacts = {
   links: ["services - rabbitmq"],
   success: "confirmed",
   givenUp: [],
-  // The first one, and those that the limit allows after it.
+  // The first attempt, and the retries that the limit allows.
   maxAttempts: DELIVERY_LIMIT + 1,
 };

@@ -1,4 +1,7 @@
-/** What can never be valid goes aside at once; what failed too often too; both can be put back. */
+/**
+ * A message that can never be valid is dead-lettered at once, one that fails too often after its
+ * last attempt; both can be replayed.
+ */
 import { count, read } from "@lab/lab/probes/databases";
 import { setFaults } from "@lab/lab/services/set-faults";
 import type { Broker } from "@lab/lab/brokers/broker";
@@ -95,7 +98,7 @@ interface Spoilt {
   event: string;
 }
 
-/** For each poison an order, whose event will be spoilt on its way. Leaves Inventory dead. */
+/** For each poison an order, whose event will be corrupted on its way. Leaves Inventory dead. */
 async function spoiltOrders(run: Run, lab: Lab): Promise<Map<Poison, Spoilt>> {
   const { campus, names, rabbit } = lab;
   await campus.inventory.kill();
@@ -109,7 +112,7 @@ async function spoiltOrders(run: Run, lab: Lab): Promise<Map<Poison, Spoilt>> {
   return spoilt;
 }
 
-/** Lines up good orders with a poison between each two before a dead consumer, and starts it; returns the orders. */
+/** Queues good orders with a poison between each two for a dead consumer, and starts it; returns the orders. */
 async function behindDead(
   run: Run,
   lab: Lab,
@@ -121,24 +124,24 @@ async function behindDead(
   run.progress(`${consumer.name} is dead: good and poison, in turn`);
   await consumer.kill();
   let waiting = 0;
-  const stands = () => {
+  const queued = () => {
     waiting += 1;
     return eventually(`${waiting} wait`, async () => (await rabbit.ready(queue)) === waiting);
   };
   const good = [await place(run, lab)];
-  await stands();
+  await queued();
   for (const poison of POISONS) {
     await rabbit.put(queue, spoil(poison), { messageId: poison.kind });
-    await stands();
+    await queued();
     good.push(await place(run, lab));
-    await stands();
+    await queued();
   }
   await consumer.restart();
   await eventually("the good orders are confirmed", () => confirmedOf(lab, good) === good.length);
   return good;
 }
 
-/** OrderService can't be dead when an order is placed: a poison, a good order and its end, in turn. */
+/** OrderService must be alive to place an order: so a poison, a good order and its end, in turn. */
 async function whileAlive(run: Run, lab: Lab): Promise<string[]> {
   run.progress("OrderService's queue: good and poison, in turn");
   const good: string[] = [];
@@ -157,7 +160,7 @@ async function whileAlive(run: Run, lab: Lab): Promise<string[]> {
   return good;
 }
 
-/** Holds the dead letters of all three queues against what was put there, and shows them. */
+/** Checks the dead letters of all three queues against what was put there, and shows them. */
 async function holdsDead(run: Run, dead: DeadLetters): Promise<DeadLetter[]> {
   const expected = POISONS.map(({ kind, reason }) => `${kind}: ${reason}, rejected`);
   const letters: DeadLetter[] = [];
@@ -205,7 +208,10 @@ async function holdsDead(run: Run, dead: DeadLetters): Promise<DeadLetter[]> {
   return letters;
 }
 
-/** An order that fails at every attempt is dead after the last of them, and not before; returns its id. */
+/**
+ * An order that fails at every attempt is dead-lettered after the last of them, and not before;
+ * returns its id.
+ */
 async function failsTooOften(run: Run, lab: Lab, dead: DeadLetters): Promise<string> {
   const { inventory } = lab.campus;
   run.progress("an order that fails at every attempt");
@@ -234,7 +240,10 @@ async function failsTooOften(run: Run, lab: Lab, dead: DeadLetters): Promise<str
   return orderId;
 }
 
-/** Replays the spoilt orders' letters with their bodies repaired; returns how many reservations that made. */
+/**
+ * Replays the corrupted orders' letters with their bodies repaired; returns how many reservations
+ * that made.
+ */
 async function replayAll(
   run: Run,
   lab: Lab,
@@ -257,7 +266,7 @@ async function replayAll(
   for (const [other, { event: repaired }] of others) {
     await dead.replay(queue, other.kind, new TextEncoder().encode(repaired));
   }
-  // As a replay leaves it that was killed before the dead letter was gone: put back twice.
+  // Put back twice, as by a replay that was killed before it removed the dead letter.
   await lab.rabbit.put(lab.names.inventoryQueue, event);
   const ids = [...spoilt.values()].map(({ orderId }) => orderId);
   await eventually("the repaired orders are confirmed", () => confirmedOf(lab, ids) === ids.length);
@@ -299,7 +308,7 @@ function confirmedOf({ campus }: Lab, ids: readonly string[]): number {
   return ids.filter((id) => confirmed.has(id)).length;
 }
 
-/** How often that process has put a message back, by its log. */
+/** How often that process has requeued a message, by its log. */
 async function retries({ logFile }: ServiceProcess): Promise<number> {
   const log = await Bun.file(logFile).text();
   return log.split('"event":"message_retried"').length - 1;

@@ -7,7 +7,7 @@ import {
 } from "@lab/contracts/events";
 import { newId } from "@lab/contracts/ids";
 
-/** A way to spoil a good event for ever, and what the contract says of it. */
+/** A way to corrupt a good event permanently, and the reason that the contract gives for it. */
 export interface Poison {
   kind: string;
   reason: InvalidReason;
@@ -32,7 +32,7 @@ export const POISONS: readonly Poison[] = [
   },
   { kind: "empty", reason: "empty", spoil: () => bytes("") },
   {
-    // White space after a JSON text is still JSON: the size alone is wrong.
+    // White space after a JSON text is still JSON: only the size is wrong.
     kind: "1 MiB",
     reason: "too_large",
     spoil: (event) => bytes(event.padEnd(16 * MAX_EVENT_BYTES)),
@@ -42,7 +42,7 @@ export const POISONS: readonly Poison[] = [
     reason: "invalid_utf8",
     spoil: (event) => {
       const spoilt = bytes(event);
-      // Into the user's id: the JSON around it stays whole.
+      // Inside the user's id: the JSON around it stays valid.
       spoilt[event.indexOf('"user_id":"') + 11] = 0xff;
       return spoilt;
     },
@@ -54,7 +54,7 @@ export const POISONS: readonly Poison[] = [
   },
 ];
 
-/** An InventoryReserved of an order that nobody has placed, to be spoilt. */
+/** An InventoryReserved of an order that nobody has placed, to be corrupted. */
 export function foreignReservation(): string {
   return encodeEvent(
     newEvent("InventoryReserved", "inventory-service", {
