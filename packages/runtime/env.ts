@@ -95,7 +95,7 @@ export function readEnv<P extends TProperties>(
     }
     const error = Value.Errors(knobSchema, value).First();
     if (error) {
-      const wanted = knobSchema["description"] ?? wordsOf(knobSchema).join(" or ");
+      const wanted = knobSchema["description"] ?? literalsOf(knobSchema).join(" or ");
       const expected = wanted ? `expected ${wanted}` : error.message.toLowerCase();
       wrong.push(`${variable}=${JSON.stringify(withoutSecret(text ?? ""))}: ${expected}`);
     }
@@ -116,11 +116,11 @@ function parse(schema: TSchema, text: string): unknown {
   if (schema["type"] === "integer" || schema["type"] === "number") return Number(text);
   if (schema["type"] === "boolean") return Value.Convert(schema, text);
   const word = text.toLowerCase();
-  return wordsOf(schema).includes(word) ? word : text;
+  return literalsOf(schema).includes(word) ? word : text;
 }
 
 /** The literals of a union. */
-function wordsOf(schema: TSchema): string[] {
+function literalsOf(schema: TSchema): string[] {
   return ((schema["anyOf"] ?? []) as { const: string }[]).map((one) => one.const);
 }
 
