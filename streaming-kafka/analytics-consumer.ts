@@ -50,14 +50,15 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
     store,
   });
   const { consumer, kafka, troubles } = stream;
-  // The offsets that lead are those beside the counters. The group's are for others to see.
+  // The authoritative offsets are those stored with the counters. The group's are only for
+  // monitoring.
   const readOn = readFrom(consumer, (topic, partition) =>
     analytics.nextOffset(analytics.current(), topic, partition),
   );
   const brokers = config.kafkaBrokers;
   const onMoved = async () => {
     readOn();
-    // It may stand at its end now, where no record comes that would end it.
+    // A replay may already be at its end, where no further record arrives that would end it.
     const replay = analytics.replaying();
     if (replay) await finishReplay({ analytics, log, readOn, store }, replay);
   };
@@ -71,7 +72,7 @@ export async function startAnalytics(config: Static<typeof Config>): Promise<Ser
     log,
     health: () => ({
       needs: { database: store.healthy(), broker: stream.isMember() },
-      owed: { gaps: watch.owed(), standing_records: troubles.standing },
+      owed: { gaps: watch.owed(), standing_records: troubles.stalled },
       waits_for: stream.waitsFor,
       problems: [...store.problems(), ...troubles.problems],
     }),
@@ -138,12 +139,13 @@ async function onEvents(fold: Fold, payload: EachBatchPayload): Promise<void> {
   const { batch, heartbeat, resolveOffset } = payload;
   const { topic, partition } = batch;
   const position = () => analytics.nextOffset(analytics.current(), topic, partition);
-  // Not what comes next: the log has lost records, or begun anew.
+  // Not the expected offset: the log has lost records, or was recreated.
   if (Number(batch.firstOffset()) !== position()) await watch.look();
   for (const read of slicesOf(payload, () => faults.batchLimit(SEND_BATCH))) {
     const replay = analytics.replaying();
     const { generation } = replay ?? analytics.live();
-    // A replay ends where the live metrics stood; what lies past it is folded after the swap.
+    // A replay ends at the position that the live metrics had; later records are folded after the
+    // swap.
     const target = replay ? (replay.targets[topic]?.[partition] ?? 0) : Infinity;
     const expected = position();
     if (expected >= target) {
@@ -165,7 +167,7 @@ async function onEvents(fold: Fold, payload: EachBatchPayload): Promise<void> {
     await consumer.commitOffsets([{ topic, partition, offset: `${next}` }]);
     await heartbeat();
     if (replay) await finishReplay(fold, replay);
-    // What was left of the slice comes again.
+    // The rest of the slice is read again.
     if (next < read.next) break;
   }
 }
@@ -179,19 +181,19 @@ function readRecord(log: Log, { value, offset }: KafkaMessage) {
   if (decoded.kind === "event") {
     return { offset: Number(offset), event: decoded.event };
   }
-  // Inventory puts it into the dead topic; here it counts nothing.
+  // Inventory sends it to the dead topic; here it is not counted.
   log.warn("message_refused", { offset, ...decoded });
   return { offset: Number(offset), event: undefined };
 }
 
-/** Reads on where the counters stand: those of a replay, or the live ones. */
+/** Reads from the counters' position: a replay's, or the live one. */
 async function readLog(fold: Fold): Promise<void> {
   const { analytics, readOn, stream, watch } = fold;
   await watch.look();
   const replay = analytics.replaying();
   if (replay) await rewind(fold, replay);
   await stream.run((payload) => onEvents(fold, payload));
-  // At its join it couldn't commit yet.
+  // The seek when the group was joined couldn't commit yet.
   readOn();
   if (replay) await finishReplay(fold, replay);
 }

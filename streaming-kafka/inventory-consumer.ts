@@ -73,7 +73,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
     log,
     health: () => ({
       needs: { database: store.healthy(), broker: stream.isMember() },
-      owed: { standing_records: stream.troubles.standing },
+      owed: { standing_records: stream.troubles.stalled },
       waits_for: stream.waitsFor,
       problems: [...store.problems(), ...stream.troubles.problems],
     }),
@@ -99,7 +99,7 @@ export async function startInventory(config: Static<typeof Config>): Promise<Ser
     database: config.database,
     faults,
     stop: [
-      // The consumer is the intake here: it goes first.
+      // The consumer is the intake here: it is stopped first.
       ...stream.stop,
       ["http-stopped", () => app.stop()],
       ["store-closed", () => store.close()],
@@ -167,7 +167,7 @@ async function readRecord(
       await faults.strike(heartbeat);
       return decoded;
     } catch (error) {
-      // A heartbeat that failed says nothing of the record.
+      // A failed heartbeat is not a failure of the record.
       if (!(error instanceof InjectedFailure)) throw error;
       const detail = reasonOf(error);
       log.warn("message_retried", { order_id: decoded.event.subject, attempt, reason: detail });
@@ -184,7 +184,7 @@ async function readRecord(
   }
 }
 
-/** The letter of a record that is dead. */
+/** The dead letter of a record. */
 function refuse(
   { log }: Stock,
   batch: Batch,
@@ -196,7 +196,7 @@ function refuse(
   return deadLetter(batch, record, why);
 }
 
-/** Decides, and returns the answer as it will be stored and said. */
+/** Decides, and returns the answer as it is stored and published. */
 function reserve({ inventory, log }: Stock, event: OrderPlaced): Processed {
   const { order_id, user_id, kitchen, items } = event.data;
   const decision = inventory.reserve(order_id, kitchen, items, user_id);

@@ -1,4 +1,4 @@
-/** What has Analytics read on from where its own database stands, and look at the log for what that has lost. */
+/** Makes Analytics read from the positions in its own database, and checks the log for lost records. */
 import { owed, type Owed } from "@lab/runtime/health";
 import type { Log } from "@lab/runtime/log";
 import { isTransient } from "@lab/runtime/transient";
@@ -7,7 +7,7 @@ import type { Analytics } from "@lab/store/analytics";
 import { recordsIn } from "@lab/store/gaps";
 import type { Store } from "@lab/store/store";
 import { type Consumer, type Kafka, KafkaJSError } from "kafkajs";
-import { isBug, wordsOf } from "./kafka/errors.ts";
+import { isBug, describeError } from "./kafka/errors.ts";
 import { fetchLogs } from "./kafka/topic-logs.ts";
 import type { Topics } from "./topics.ts";
 
@@ -19,7 +19,7 @@ interface Watched {
   kafka: Kafka;
   log: Log;
   names: Topics;
-  /** Called when a fold stands elsewhere than before. */
+  /** Called when a position of a fold has changed. */
   onMoved: () => Promise<void>;
   store: Store;
 }
@@ -37,18 +37,20 @@ export class LogWatch {
         await this.look();
       } catch (error) {
         if (isBug(error)) throw error;
-        log.debug("broker_says", { reason: wordsOf(error) });
+        log.debug("broker_says", { reason: describeError(error) });
       }
     });
   }
 
-  /** What the log has lost of what the live metrics stand for, or should: records, and since when. */
+  /**
+   * The records lost from the log that the live metrics cover, or should: how many, and since when.
+   */
   owed(): Owed {
     const gaps = this.#watched.analytics.gaps();
     return owed(recordsIn(gaps), gaps[0]?.noticed_at);
   }
 
-  /** Looks now. One look at a time: an older one must not be noted after a newer one. */
+  /** Checks now. One check at a time: an older result must not be stored after a newer one. */
   look(): Promise<void> {
     this.#looking = this.#looking.catch(() => {}).then(() => this.#look());
     return this.#looking;
@@ -60,7 +62,7 @@ export class LogWatch {
 
   async #look(): Promise<void> {
     const { analytics, brokers, kafka, log, names, onMoved, store } = this.#watched;
-    // One that has asked for the offsets of a topic can do nothing with it once that is deleted.
+    // A client that has fetched the offsets of a topic can't use it after it was deleted.
     const admin = kafka.admin();
     await admin.connect();
     try {
@@ -76,8 +78,8 @@ export class LogWatch {
 }
 
 /**
- * Has a consumer read on from where `stands` says whenever it has joined its group, and the group's
- * offsets follow. Gives a function that has it do so again, partitions that were paused too.
+ * Makes a consumer seek to `nextOffset` whenever it has joined its group, and commit those offsets.
+ * Returns a function that does so again, and resumes paused partitions.
  */
 export function readFrom(
   consumer: Consumer,
@@ -95,7 +97,7 @@ export function readFrom(
     for (const topic of Object.keys(assigned)) consumer.resume([{ topic }]);
     if (offsets.length === 0) return;
     for (const offset of offsets) consumer.seek(offset);
-    // For those who look at the lag. Where it fails, the next batch's commit says it.
+    // Only for monitoring the lag. If it fails, the next batch commits.
     void consumer.commitOffsets(offsets).catch(() => {});
   };
   consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
@@ -103,7 +105,8 @@ export function readFrom(
     try {
       readOn();
     } catch (error) {
-      // As it came it would end the consumer; a database that can't be read may be read again.
+      // Unwrapped it would end the consumer; a database that can't be read may become readable
+      // again.
       throw isTransient(error) ? new KafkaJSError(error as Error) : error;
     }
   });

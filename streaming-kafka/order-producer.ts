@@ -41,7 +41,7 @@ export const Config = Type.Object({
   ...faultKnobs("order"),
   kafkaBrokers: KafkaBrokers,
   labNamespace: Namespace,
-  /** Pause between two attempts to send what waits. */
+  /** Pause between two attempts to send the outbox. */
   retryEveryMs: Type.Integer({ minimum: 1, default: 500 }),
 });
 
@@ -68,7 +68,7 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       owed: {
         outbox: outbox.owed(),
         unanswered: orders.unanswered(),
-        standing_records: stream.troubles.standing,
+        standing_records: stream.troubles.stalled,
       },
       waits_for: stream.waitsFor,
       problems: [...store.problems(), ...stream.troubles.problems],
@@ -158,12 +158,12 @@ async function onBulk({ bulks, store, wake }: Shop, body: BulkRequest) {
   return bulk;
 }
 
-/** Sends what waits, oldest first, and marks it after the broker's word. */
+/** Sends the outbox, oldest first, and marks each event once the broker has acknowledged it. */
 async function sendOutbox(shop: Shop, stopped: () => boolean): Promise<void> {
   const { log, names, outbox, refused, store, stream } = shop;
   const { producer, troubles } = stream;
   while (!stopped()) {
-    // Without it nothing could be marked, and the same would be sent again and again.
+    // Otherwise nothing could be marked, and the same events would be sent again and again.
     store.assertFilesIntact();
     const rows = stream.isReading ? outbox.unsent(SEND_BATCH, refused.waiting()) : [];
     if (rows.length === 0) return;
@@ -191,14 +191,14 @@ async function sendOutbox(shop: Shop, stopped: () => boolean): Promise<void> {
       return;
     }
     troubles.clear("outbox");
-    // Killed here, the events go out again under the same ids.
+    // Killed here, the events are sent again under the same ids.
     const sent = rows.filter((row) => !left.has(row));
     await store.commit(() => outbox.markSent(sent));
     for (const { seq } of sent) refused.done(seq);
   }
 }
 
-/** 2. is done elsewhere: follow what became of the orders. */
+/** 2. is done by another service: record the outcomes of the orders. */
 async function onOutcomes(
   { log, orders, store, stream }: Shop,
   payload: EachBatchPayload,
@@ -214,7 +214,7 @@ async function onOutcomes(
     for (const event of events) {
       const { type, time, data } = event;
       const reason = type === "InventoryFailed" ? event.data.reason : undefined;
-      // A step that is known changes nothing, so this needs no ledger.
+      // A repeated step changes nothing, so this needs no ledger.
       orders.advance(data.order_id, STATUS_AFTER[type], time, reason);
     }
   });

@@ -1,4 +1,4 @@
-/** How orders are placed in the streaming model: one, or a stream of them that a seed gives. */
+/** How orders are placed in the streaming model: one, or a stream generated from a seed. */
 import { newEvent } from "@lab/contracts/events";
 import type { Order, PlaceOrder } from "@lab/contracts/order";
 import type { Backoff } from "@lab/runtime/work/backoff";
@@ -13,7 +13,7 @@ import { bulkOrder } from "@lab/workflow/bulk";
 import type { Stream } from "./kafka/stream.ts";
 import { SEND_BATCH, type Topics } from "./topics.ts";
 
-/** What the order service works with. */
+/** What the order service's functions share. */
 export interface Shop {
   bulks: Bulks;
   faults: Faults;
@@ -46,7 +46,7 @@ export function placeOrder(
   return order;
 }
 
-/** Places what is due of the bulk streams. */
+/** Places the orders of the bulk streams that are due. */
 export async function placeBulks(shop: Shop, stopped: () => boolean): Promise<void> {
   const { bulks, log, store } = shop;
   // A batch of each in turn: a burst does not starve the others.

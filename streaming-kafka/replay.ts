@@ -1,4 +1,4 @@
-/** How Analytics computes its metrics again from the start of the log, and what becomes of the old ones. */
+/** How Analytics recomputes its metrics from the start of the log, and replaces the old ones. */
 import { Problem } from "@lab/contracts/problem";
 import type { Faults } from "@lab/runtime/faults";
 import type { Log } from "@lab/runtime/log";
@@ -11,39 +11,42 @@ import { setGroupOffsets } from "./kafka/membership.ts";
 import type { Stream } from "./kafka/stream.ts";
 import type { Topics } from "./topics.ts";
 
-/** What Analytics works with. */
+/** What Analytics' functions share. */
 export interface Fold {
   analytics: Analytics;
   faults: Faults;
   log: Log;
   names: Topics;
-  /** Has the consumer read on from where the counters stand. */
+  /** Makes the consumer read from the counters' positions. */
   readOn(): void;
   store: Store;
   stream: Stream;
   watch: LogWatch;
 }
 
-/** Those whose replay is about to begin. */
+/** Guards against two replays that begin at once. */
 const beginning = new WeakSet<Fold>();
 
-/** Leaves the group, and has `consume` fold the log again into a fresh generation; throws a `Problem` where that can't be. */
+/**
+ * Leaves the group, and has `consume` fold the log again into a new generation; throws a `Problem`
+ * where that isn't possible.
+ */
 export async function beginReplay(
   fold: Fold,
   { accept }: { accept?: "different" },
   consume: () => Promise<void>,
 ) {
   const { analytics, faults, log, stream } = fold;
-  // Work for a long time that anybody could ask for: a lab's own, as faults are.
+  // An expensive operation that anyone could start: for the lab only, like faults.
   if (!faults.enabled) throw new Problem("not_found", "a replay needs LAB_FAULTS=on");
-  // First of all: whoever begins a replay leaves the group, and is no member for a while.
+  // Checked first: a service that begins a replay leaves the group, and is no member for a while.
   if (beginning.has(fold) || analytics.replaying()) {
     throw new Problem("replay_in_progress", "see GET /replay");
   }
   if (!stream.isMember()) throw unavailable();
   beginning.add(fold);
   try {
-    await refuseInVain(fold, accept === "different");
+    await refuseImpossible(fold, accept === "different");
     await leaveAndBegin(fold, accept === "different", consume);
   } finally {
     beginning.delete(fold);
@@ -53,8 +56,8 @@ export async function beginReplay(
   return replayView(analytics, replay);
 }
 
-/** A replay that can't find what it must is refused before anything is touched. */
-async function refuseInVain({ analytics, watch }: Fold, isAccepted: boolean): Promise<void> {
+/** Refuses a replay that can't reproduce the metrics, before anything is changed. */
+async function refuseImpossible({ analytics, watch }: Fold, isAccepted: boolean): Promise<void> {
   await watch.look().catch(() => {
     throw unavailable();
   });
@@ -74,14 +77,17 @@ async function leaveAndBegin(
   try {
     // The broker refuses to set the offsets of a group that has members.
     await stream.consumer.stop();
-    // Nothing is folded now: the metrics stand still where they are noted.
+    // Nothing is folded now: the stored targets match the metrics.
     await store.commit(() => analytics.beginReplay(isAccepted));
   } finally {
     stream.startAgain(consume);
   }
 }
 
-/** Sets the group's offsets to where a replay stands: the start, or where it was when it was killed. */
+/**
+ * Sets the group's offsets to a replay's positions: the start, or those that it had when it was
+ * killed.
+ */
 export async function rewind(
   { analytics, names, store, stream }: Fold,
   { generation }: Generation,
@@ -106,13 +112,13 @@ export async function rewind(
   await store.commit(() => analytics.noteReset(generation, resetTo));
 }
 
-/** Once every partition is where the old metrics stood: compare, and swap if they are equal. */
+/** Once every partition has reached the position of the old metrics: compare, and swap if equal. */
 export async function finishReplay(
   { analytics, log, readOn, store }: Pick<Fold, "analytics" | "log" | "readOn" | "store">,
   { generation, targets }: Generation,
 ): Promise<void> {
   if (!covers(analytics.positions(generation), targets)) return;
-  // A start, a batch and a look at the log may all find the end: the first of them swaps.
+  // A start, a batch and a check of the log may all find the end: the first of them swaps.
   const done = await store.commit(() => analytics.replaying() && analytics.endReplay());
   if (!done) return;
   log.info("replay_finished", { ...replayView(analytics, done) });
@@ -132,7 +138,7 @@ function replayView(analytics: Analytics, replay: Generation) {
 export function lastReplay(analytics: Analytics) {
   const replay = analytics.lastReplay();
   if (!replay) throw new Problem("not_found", "there was no replay yet");
-  // What it has counted so far: nothing right after the reset.
+  // The metrics so far: empty right after the reset.
   const metrics = analytics.metrics(replay.generation);
   return { ...replayView(analytics, replay), digest: digestOf(metrics), metrics };
 }

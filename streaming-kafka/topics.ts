@@ -7,13 +7,10 @@ import { isBug, rootOf } from "./kafka/errors.ts";
 import { fetchIdentities } from "./kafka/topic-logs.ts";
 import type { Troubles } from "./kafka/troubles.ts";
 
-/**
- * Both topics have as many, so the same kitchen has the same partition number
- * in both.
- */
+/** Both topics have the same number, so a kitchen has the same partition number in both. */
 export const PARTITIONS = 6;
 
-/** A record that fails this often is dead. */
+/** A record that fails this often is dead-lettered. */
 export const MAX_ATTEMPTS = 5;
 
 /** Records sent at once. */
@@ -34,10 +31,10 @@ export function topics(namespace: string) {
 export type Topics = ReturnType<typeof topics>;
 
 /**
- * Records stay until somebody deletes them: a replay computes from all of them, a consumer that is
- * away for a week misses none, and a dead letter waits for whoever looks at it.
+ * Records are kept until they are deleted by hand: a replay reads all of them, a consumer that is
+ * down for a week misses none, and dead letters wait for an operator.
  */
-const KEPT = [
+const KEEP_ALL = [
   { name: "cleanup.policy", value: "delete" },
   { name: "retention.ms", value: "-1" },
   { name: "retention.bytes", value: "-1" },
@@ -45,10 +42,10 @@ const KEPT = [
 
 const LIMIT = "max.message.bytes";
 
-/** What the broker is asked for, and what would break the promises if it were otherwise. */
+/** The topics to create, with the settings on which the promises depend. */
 function declared(names: Topics) {
-  const settings = (bytes: number) => [{ name: LIMIT, value: String(bytes) }, ...KEPT];
-  // Kafka's default; what is sent at once keeps below it.
+  const settings = (bytes: number) => [{ name: LIMIT, value: String(bytes) }, ...KEEP_ALL];
+  // Kafka's default; a producer's portion is smaller.
   const configEntries = settings(1_048_588);
   return [
     { topic: names.orderEvents, numPartitions: PARTITIONS, configEntries },
@@ -56,7 +53,7 @@ function declared(names: Topics) {
     {
       topic: names.deadLetters,
       numPartitions: 1,
-      // The largest record that there can be, and why it is dead.
+      // Room for the largest possible record, and the headers of its dead letter.
       configEntries: settings(2 * 1024 * 1024),
     },
   ];
@@ -68,23 +65,24 @@ interface Watched {
   kafka: Kafka;
   log: Log;
   names: Topics;
-  /** Called when another topic has that name than before, by its id. */
-  onAnew: (topic: string) => void;
+  /** Called when a topic was recreated, which its id shows. */
+  onRecreated: (topic: string) => void;
   troubles: Troubles;
 }
 
 type Declared = ReturnType<typeof declared>[number];
 
-/** How often somebody looks whether all topics are there. */
+/** The interval at which the topics are checked. */
 const LOOK_MS = 3_000;
 
 /**
- * Creates what is missing of the topics and has them keep their records, at first and whenever
- * somebody has changed that, and names in `troubles` what can't be put right. Every service does, so
- * that none must start first.
+ * Creates missing topics and sets unlimited retention, at the start and whenever that was changed,
+ * and names in `troubles` what can't be corrected. Every service does, so that none must start
+ * first.
  */
-export function watchTopics({ brokers, kafka, log, names, onAnew, troubles }: Watched) {
-  // Of its own: one that was asked for the offsets of a topic can't do a thing once that is deleted.
+export function watchTopics({ brokers, kafka, log, names, onRecreated, troubles }: Watched) {
+  // A client of its own: one that has fetched the offsets of a topic can't use it after it was
+  // deleted.
   const admin = kafka.admin();
   const topics = declared(names);
   let watching: Repeater | undefined;
@@ -102,7 +100,7 @@ export function watchTopics({ brokers, kafka, log, names, onAnew, troubles }: Wa
       }
       const reason =
         partitions === numPartitions
-          ? await putRight(admin, wanted, log)
+          ? await correctSettings(admin, wanted, log)
           : `has ${partitions} partitions and needs ${numPartitions}; once deleted it is made anew, without its records`;
       if (reason) troubles.note(topic, reason);
       else troubles.clear(topic);
@@ -116,12 +114,12 @@ export function watchTopics({ brokers, kafka, log, names, onAnew, troubles }: Wa
       ids.set(topic, id);
       if (known === undefined) continue;
       log.warn("topic_made_anew", { topic });
-      onAnew(topic);
+      onRecreated(topic);
     }
     troubles.clear("topics");
   };
   return {
-    /** Throws while the broker can't be asked; looks after them from then on. */
+    /** Checks once, then at intervals. Throws while the broker is not available. */
     async declare() {
       await admin.connect();
       await look();
@@ -137,20 +135,24 @@ export function watchTopics({ brokers, kafka, log, names, onAnew, troubles }: Wa
     },
     async stop() {
       stopped = true;
-      // A look that is under way isn't waited for: Kafka may be hung.
+      // A check in progress isn't waited for: Kafka may hang.
       void watching?.stop();
       await admin.disconnect();
     },
   };
 }
 
-/** How many there are; undefined where there is no such topic, or, for once, where nobody could be asked. */
+/**
+ * The number of partitions; undefined where there is no such topic, or where kafkajs failed to read
+ * the answer.
+ */
 async function partitionsOf(admin: Admin, name: string): Promise<number | undefined> {
   try {
     const { topics } = await admin.fetchTopicMetadata({ topics: [name] });
     return topics[0]?.partitions.length;
   } catch (error) {
-    // Of a topic that was there kafkajs swallows the broker's word, and stumbles over the answer that it hasn't.
+    // For a topic that existed before, kafkajs swallows the broker's error, and throws a TypeError
+    // for the missing answer.
     if (error instanceof TypeError) return undefined;
     if (rootOf(error).type === "UNKNOWN_TOPIC_OR_PARTITION") return undefined;
     throw error;
@@ -158,19 +160,19 @@ async function partitionsOf(admin: Admin, name: string): Promise<number | undefi
 }
 
 /**
- * Has a topic keep its records, where it was made otherwise or somebody has changed it. Gives what
- * is wrong with its settings and stays so, in words; throws what may pass.
+ * Sets a topic's retention, where it differs. Returns what is permanently wrong with its settings,
+ * as text; throws transient errors.
  */
-async function putRight(
+async function correctSettings(
   admin: Admin,
   { configEntries: wanted, topic }: Declared,
   log: Log,
 ): Promise<string | undefined> {
   const settings = await settingsOf(admin, topic);
   if (settings.size === 0) return undefined;
-  const wrong = KEPT.filter(({ name, value }) => settings.get(name)?.value !== value);
+  const wrong = KEEP_ALL.filter(({ name, value }) => settings.get(name)?.value !== value);
   if (wrong.length > 0) {
-    // What isn't named again goes back to the broker's default.
+    // A setting that isn't included is reset to the broker's default.
     const own = [...settings].filter(([, { isOwn }]) => isOwn);
     const values = new Map(own.map(([name, { value }]) => [name, value]));
     for (const { name, value } of wrong) values.set(name, value);
@@ -187,7 +189,7 @@ async function putRight(
   return Number(has) < Number(needed) ? `has ${LIMIT}=${has} and needs ${needed}` : undefined;
 }
 
-/** Why the broker refuses for good, in its words; throws what may pass. */
+/** The message of the broker's permanent refusal, if any; throws transient errors. */
 async function refusalOf(change: Promise<unknown>): Promise<string | undefined> {
   try {
     await change;
@@ -199,7 +201,9 @@ async function refusalOf(change: Promise<unknown>): Promise<string | undefined> 
   }
 }
 
-/** A topic's settings, and which of them are its own; none where they aren't ours to see. */
+/**
+ * A topic's settings, and which of them are its own; empty where we aren't authorized to see them.
+ */
 async function settingsOf(
   admin: Admin,
   name: string,
@@ -222,13 +226,16 @@ async function settingsOf(
   }
 }
 
-/** Begins the names of topics and groups. Kafka takes no other characters, and no more. */
+/**
+ * The prefix of the names of topics and groups. Kafka allows no other characters, and no longer
+ * names.
+ */
 export const Namespace = Type.String({ pattern: "^[a-zA-Z0-9._-]{0,200}$", default: "" });
 
 const BROKER =
   "[^\\s:,]+:0*([1-9]\\d{0,3}|[1-5]\\d{4}|6[0-4]\\d{3}|65[0-4]\\d{2}|655[0-2]\\d|6553[0-5])";
 
-/** Where Kafka is: `host:port`, with commas between. */
+/** Kafka's addresses: `host:port`, with commas between. */
 export const KafkaBrokers = Type.String({
   pattern: `^${BROKER}(,${BROKER})*$`,
   format: "host-ports",

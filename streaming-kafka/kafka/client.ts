@@ -4,33 +4,33 @@ import type { Log } from "@lab/runtime/log";
 import { onStopTimeout } from "@lab/runtime/service";
 import { type Consumer, Kafka, logLevel } from "kafkajs";
 import { connectWatched } from "./connection.ts";
-import { standingStill } from "./partitions.ts";
+import { isolatePartitions } from "./partitions.ts";
 import type { Troubles } from "./troubles.ts";
 
-// kafkajs sets a timer into the past (tulios/kafkajs#1751), and Bun would print that in the middle of everything.
+// kafkajs sets a timer with a negative delay (tulios/kafkajs#1751), and Bun would print a warning into the log.
 process.removeAllListeners("warning");
 
 /**
- * A member that was killed is missed after this long, and its partitions stand
- * still until then. The shortest that a broker allows by default.
+ * A killed member is removed from its group after this long, and its partitions are not read until
+ * then. The shortest that a broker allows by default.
  */
 export const SESSION_TIMEOUT_MS = 6000;
 const HEARTBEAT_MS = 1000;
 
-/** How long a consumer goes by the partitions that it knows. */
+/** How long a consumer uses its cached list of partitions. */
 const METADATA_MAX_AGE_MS = 10_000;
 
-/** How long a stop waits for a Kafka that may be hung. */
+/** How long a stop waits for a Kafka that may hang. */
 const CLOSE_TIMEOUT_MS = 3_000;
 
 /** A client for `brokers`, `host:port` with commas between. */
 export function createKafka(brokers: string, clientId: string, log: Log): Kafka {
   const sockets = new Set<Socket>();
   let hungUp = false;
-  // What is outstanding then fails, as it does when Kafka dies.
+  // Outstanding requests then fail, as they do when Kafka dies.
   onStopTimeout(CLOSE_TIMEOUT_MS, () => {
     hungUp = true;
-    // Without an error kafkajs would not notice.
+    // Without an error kafkajs would not detect it.
     for (const socket of sockets) socket.destroy(new Error("hung up"));
   });
   return new Kafka({
@@ -46,15 +46,15 @@ export function createKafka(brokers: string, clientId: string, log: Log): Kafka 
     connectionTimeout: 3000,
     requestTimeout: 10_000,
     enforceRequestTimeout: true,
-    // Few: whoever calls tries again by itself, and a stop must not wait for long.
+    // Few: the callers retry by themselves, and a stop must not wait for long.
     retry: { initialRetryTime: 100, maxRetryTime: 2000, retries: 4 },
-    // Its errors include what is none ("topic exists"); what matters here is
-    // told by `watchGroup` and by the calls that fail.
+    // Its error level includes non-errors ("topic exists"); the relevant errors are reported by
+    // `watchGroup` and by the failing calls.
     logLevel: logLevel.WARN,
     logCreator:
       () =>
       ({ log: { message, partition, topic } }) => {
-        // What was to be read next has left the log: that is told nowhere else.
+        // The next record has been deleted from the log: kafkajs reports that nowhere else.
         const isLoss = message.startsWith("Offset out of range");
         log[isLoss ? "warn" : "debug"]("broker_says", { reason: message, topic, partition });
       },
@@ -62,11 +62,11 @@ export function createKafka(brokers: string, clientId: string, log: Log): Kafka 
 }
 
 /**
- * A consumer whose offsets are committed by hand, after the work. A partition of it that can't go on
- * stands still by itself, and is named in `troubles`.
+ * A consumer whose offsets are committed by hand, after the work. A partition that can't progress
+ * is paused without the others, and is named in `troubles`.
  */
 export function createConsumer(kafka: Kafka, groupId: string, troubles: Troubles): Consumer {
-  return standingStill(finishingBatches(createMember(kafka, groupId)), troubles);
+  return isolatePartitions(finishingBatches(createMember(kafka, groupId)), troubles);
 }
 
 /** A consumer as kafkajs makes it, which commits nothing by itself. */
@@ -75,25 +75,25 @@ export function createMember(kafka: Kafka, groupId: string): Consumer {
     groupId,
     sessionTimeout: SESSION_TIMEOUT_MS,
     heartbeatInterval: HEARTBEAT_MS,
-    // Small batches are not kept waiting for more.
+    // Small batches are fetched without waiting for more.
     minBytes: 1,
     maxWaitTimeInMs: 100,
     allowAutoTopicCreation: false,
-    // A topic that is given more partitions is read to its last one.
+    // When a topic gets more partitions, those are read too.
     metadataMaxAge: METADATA_MAX_AGE_MS,
     retry: {
       initialRetryTime: 100,
       maxRetryTime: 2000,
-      // What may pass, passes: it reads on from its last commit. For what may not
-      // kafkajs does not ask; see `watchGroup`.
+      // After a retriable error it continues from its last commit. For other errors kafkajs does
+      // not call this; see `watchGroup`.
       restartOnFailure: async () => true,
     },
   });
 }
 
 /**
- * kafkajs leaves the group while batches are worked on still: what they have done can't be
- * committed then, and is done again. Here a stop waits for them.
+ * kafkajs leaves the group while batches are still being processed: their work can't be committed
+ * then, and is repeated. Here a stop waits for them.
  */
 function finishingBatches(consumer: Consumer): Consumer {
   const running = new Set<Promise<void>>();
@@ -117,8 +117,8 @@ function finishingBatches(consumer: Consumer): Consumer {
         },
       });
     },
-    // kafkajs joins its group anew when the broker says that it was put out of it or that the group
-    // has changed, but here it would wrap that word in an error of its own, and die of it.
+    // kafkajs rejoins its group when the broker reports a rebalance or that it is no longer a
+    // member, but from this call it wraps that error in one of its own, which ends the consumer.
     async commitOffsets(offsets) {
       try {
         await consumer.commitOffsets(offsets);

@@ -1,60 +1,63 @@
-/** Which of the errors that come up around Kafka pass by waiting, which need somebody, and which are bugs. */
+/** Which of the errors around Kafka may pass, which need an operator, and which are bugs. */
 import { Problem } from "@lab/contracts/problem";
 import { reasonOf } from "@lab/runtime/log";
 import { isTransient } from "@lab/runtime/transient";
 
-/** Something that stands in the way until somebody takes it out. */
-export class Hindrance extends Error {
-  override name = "Hindrance";
-  readonly patienceMs: number;
+/** A condition that blocks progress until an operator removes it. */
+export class BlockingError extends Error {
+  override name = "BlockingError";
+  readonly graceMs: number;
 
-  /** For so long it may be one that passes by itself. */
-  constructor(message: string, patienceMs = 0) {
+  /** For `graceMs` it may still pass by itself. */
+  constructor(message: string, graceMs = 0) {
     super(message);
-    this.patienceMs = patienceMs;
+    this.graceMs = graceMs;
   }
 }
 
-/** The error that the others were wrapped around. */
+/** The innermost cause of an error. */
 export function rootOf(error: unknown): Error & { type?: string; retriable?: boolean } {
   const { cause, errors } = error as { cause?: unknown; errors?: { type?: string }[] };
-  // Of topics that were to be created: some are there already, as a rule.
+  // The errors of topics to be created: usually some exist already.
   const inner = errors?.find(({ type }) => type !== "TOPIC_ALREADY_EXISTS") ?? errors?.[0] ?? cause;
   return inner instanceof Error ? rootOf(inner) : (error as Error);
 }
 
-/** What it says, for a log and for `/health`, in Kafka's own terms where it is Kafka's. */
-export function wordsOf(error: unknown): string {
+/** The error's text, for a log and for `/health`, with Kafka's error type where it has one. */
+export function describeError(error: unknown): string {
   const root = rootOf(error);
-  if (root instanceof Hindrance) return root.message;
+  if (root instanceof BlockingError) return root.message;
   return root.type === undefined ? reasonOf(root) : `${root.type}: ${root.message}`;
 }
 
-/** Whether it is nobody's word: neither Kafka's, nor the network's, nor the database's, nor an injected failure. */
+/** Whether the error comes neither from Kafka, the network or the database, nor is an injected failure. */
 export function isBug(error: unknown): boolean {
   const root = rootOf(error);
-  if (isTransient(root) || root instanceof Hindrance || root instanceof Problem) return false;
+  if (isTransient(root) || root instanceof BlockingError || root instanceof Problem) return false;
   if (/^(Type|Range|Reference|Syntax|SQLite)Error$/.test(root.name)) return true;
-  // The network's errors have a code.
+  // Network errors have a code.
   return !root.name.startsWith("KafkaJS") && !("code" in root);
 }
 
-/** No waiting makes these good. */
+/** Errors that never pass by themselves. */
 const PERMANENT =
   /AUTHORIZATION|AUTHENTICATION|UNSUPPORTED|NOT_SUPPORT|^INVALID_(TOPIC|CONFIG|GROUP_ID|PARTITIONS|SESSION)|POLICY|INCONSISTENT|TOO_LARGE|SASL|NotImplemented/;
 
-/** So long others that call themselves final may last: a broker that starts says such things, as that a group has no coordinator. */
+/**
+ * How long other errors that Kafka marks as not retriable may last: a starting broker returns some,
+ * such as that a group has no coordinator.
+ */
 const FINAL_MS = 60_000;
 
-/** How long it may last until it is clear that it doesn't pass: 0, or for ever, or something between. */
-export function patienceOf(error: unknown): number {
+/** How long the error may last before it counts as permanent, in ms: 0, Infinity, or a value between. */
+export function gracePeriodOf(error: unknown): number {
   const root = rootOf(error);
-  if (root instanceof Hindrance) return root.patienceMs;
+  if (root instanceof BlockingError) return root.graceMs;
   if (PERMANENT.test(root.type ?? root.name)) return 0;
   return root.retriable === false ? FINAL_MS : Number.POSITIVE_INFINITY;
 }
 
-/** Upon these kafkajs joins its group again. */
+/** After these kafkajs rejoins its group. */
 const MEMBERSHIP = [
   "REBALANCE_IN_PROGRESS",
   "ILLEGAL_GENERATION",
@@ -65,8 +68,8 @@ const MEMBERSHIP = [
   "GROUP_LOAD_IN_PROGRESS",
 ];
 
-/** Whether it is of one partition's work, and the others needn't wait for it. */
-export function standsStill(error: unknown): boolean {
+/** Whether the error concerns a single partition, so that the others needn't wait for it. */
+export function isPartitionError(error: unknown): boolean {
   const { name, type } = rootOf(error);
   return type === undefined ? name === "KafkaJSMetadataNotLoaded" : !MEMBERSHIP.includes(type);
 }

@@ -8,7 +8,7 @@ import { watchGroup } from "./membership.ts";
 import { portionsOf } from "./producer.ts";
 
 test("what is sent at once is what a partition takes, and nothing is left out or moved", () => {
-  // Orders of 20 items with long names, as many as an outbox sends at once.
+  // Orders of 20 items with long names, as many as the outbox sends at once.
   const messages = Array.from({ length: 1_000 }, (_, n) => ({
     key: "main",
     value: `${n}${"x".repeat(2_500)}`,
@@ -22,7 +22,7 @@ test("what is sent at once is what a partition takes, and nothing is left out or
   expect([...portionsOf([{ value: Buffer.alloc(2_000_000) }])]).toHaveLength(1);
 });
 
-/** A consumer whose way back to its group ends when the test says so. */
+/** A consumer whose reconnection completes when the test says so. */
 function watchedConsumer() {
   const calls: string[] = [];
   const back = Promise.withResolvers<void>();
@@ -31,7 +31,7 @@ function watchedConsumer() {
   const consumer = {
     events: { ...events, DISCONNECT: "disconnect" },
     on(event: string, listener: typeof onCrash) {
-      // The first of the two that hear of it: the other only notes that it's no member.
+      // The first of the two crash listeners: the other only records that it is no member.
       if (event === "crash" && calls.push("watched") === 1) onCrash = listener;
     },
     async connect() {

@@ -1,17 +1,16 @@
 /**
- * What kafkajs needs around a member of a group: to come back from whatever may
- * pass, to end the process on a bug, and to set the group's offsets.
+ * What a group member needs beyond kafkajs: it recovers from transient errors, ends the process on
+ * a bug, and sets the group's offsets.
  */
 import type { Log } from "@lab/runtime/log";
 import type { Admin, Consumer, EachBatchPayload, Kafka } from "kafkajs";
 import { createMember, SESSION_TIMEOUT_MS } from "./client.ts";
-import { Hindrance, isBug, rootOf } from "./errors.ts";
+import { BlockingError, isBug, rootOf } from "./errors.ts";
 import type { Troubles } from "./troubles.ts";
 
 /**
- * Sets the offsets of a group that has no members; throws where it has some,
- * as Kafka's own tools do. kafkajs has `setOffsets` for this, but that waits
- * out a fetch of 5 s for each topic.
+ * Sets the offsets of a group that has no members; throws where it has some, as Kafka's own tools
+ * do. kafkajs has `setOffsets` for this, but that waits for a fetch of 5 s for each topic.
  */
 export async function setGroupOffsets(
   kafka: Kafka,
@@ -23,8 +22,8 @@ export async function setGroupOffsets(
   const members = groups[0]?.members.length ?? 0;
   if (members > 0) {
     const reason = `group ${groupId} has ${members} members beside this one: stop them`;
-    // One that was killed, as this one's earlier self, is missed by then.
-    throw new Hindrance(reason, 2 * SESSION_TIMEOUT_MS);
+    // A killed member, such as this service's previous process, is removed by then.
+    throw new BlockingError(reason, 2 * SESSION_TIMEOUT_MS);
   }
   const member = createMember(kafka, groupId);
   const joined = new Promise((resolve) => {
@@ -48,9 +47,9 @@ export async function setGroupOffsets(
 }
 
 /**
- * Whether a consumer is a member of its group, as its own events tell: not where none of its heartbeats
- * was answered for as long as the group waits for it. kafkajs itself gives up a silent broker only after
- * 40 s and more. What keeps it out is named in `troubles`, and it tries again; a bug ends the process.
+ * Returns whether a consumer is a member of its group, by its own events: it is not where no
+ * heartbeat was answered within the session timeout. kafkajs itself gives up a silent broker only
+ * after 40 s or more. The reason is named in `troubles`, and it retries; a bug ends the process.
  */
 export function watchGroup(consumer: Consumer, log: Log, troubles: Troubles): () => boolean {
   let member = false;
@@ -77,7 +76,7 @@ export function watchGroup(consumer: Consumer, log: Log, troubles: Troubles): ()
     };
     return run(config);
   };
-  // Told to leave while it is on its way back, it must not join again.
+  // When it is told to leave while it reconnects, it must not join again.
   const leave = (way: () => Promise<void>) => () => {
     leaving = true;
     return way();
@@ -88,7 +87,7 @@ export function watchGroup(consumer: Consumer, log: Log, troubles: Troubles): ()
     if (isBug(error)) return crash(rootOf(error));
     troubles.noteError("consumer group", error);
     if (restart) return;
-    // At once, unless it has just come back.
+    // At once, unless it has crashed shortly before.
     const pauseMs = Date.now() - crashedMs < RESTLESS_MS ? PAUSE_MS : 0;
     crashedMs = Date.now();
     const comeBack = () => connectPersistently(troubles, () => leaving, again);
@@ -101,8 +100,8 @@ export function watchGroup(consumer: Consumer, log: Log, troubles: Troubles): ()
 }
 
 /**
- * The same work, but a bug in it ends the process: kafkajs would repeat it for
- * ever. The broker's errors, and those of the database that may pass, are repeated.
+ * The same work, but a bug in it ends the process: kafkajs would retry it for ever. After the
+ * broker's errors, and transient ones of the database, it is retried.
  */
 export function crashOnBugs(
   work: (payload: EachBatchPayload) => Promise<void>,
@@ -113,20 +112,20 @@ export function crashOnBugs(
     } catch (error) {
       if (isBug(error)) crash(error);
       const { name } = error as Error;
-      // Wrapped, "you are no member any more" would end the consumer; as it came, it joins again.
+      // Wrapped, the error "not a member" would end the consumer; unwrapped, kafkajs rejoins.
       throw name === "KafkaJSNonRetriableError" ? ((error as Error).cause ?? error) : error;
     }
   };
 }
 
-/** Hands an error to the process' own crash handler. */
+/** Passes an error to the process' crash handler. */
 function crash(error: unknown): void {
   queueMicrotask(() => {
     throw error;
   });
 }
 
-/** Between two attempts to come back. */
+/** The pause between two attempts to reconnect. */
 const PAUSE_MS = 500;
 const RESTLESS_MS = 5_000;
 

@@ -1,4 +1,7 @@
-/** Of a record that kills its process only one thing is seen: it is read again. So what is read again is worked on alone. */
+/**
+ * The only trace of a record that kills its process is that it is read again. So records that are
+ * read again are processed alone.
+ */
 import type { Log } from "@lab/runtime/log";
 import { Attempts, ATTEMPTS_SCHEMA, MAX_DEATHS, Taken, TAKEN_SCHEMA } from "@lab/store/attempts";
 import type { Store } from "@lab/store/store";
@@ -9,9 +12,10 @@ import { SEND_BATCH } from "../topics.ts";
 export const ONE_BY_ONE_SCHEMA = [...ATTEMPTS_SCHEMA, ...TAKEN_SCHEMA];
 
 /**
- * The same work, in portions of `SEND_BATCH`, but what is read again is taken in smaller portions and
- * in the end alone, with nothing else in this process' hands; and counted meanwhile. A record with
- * which too many processes have died is given to `sendDeadLetter`, and never to `work` again.
+ * The same work, in portions of `SEND_BATCH`, but records that are read again are taken in smaller
+ * portions and finally one by one, with nothing else in progress in this process; those attempts
+ * are counted. A record with which too many processes have died is passed to `sendDeadLetter`, and
+ * never to `work` again.
  */
 export function oneByOne(
   {
@@ -28,7 +32,7 @@ export function oneByOne(
   return async (whole) => {
     const { batch, isRunning, isStale } = whole;
     const { messages, partition, topic } = batch;
-    // Nothing but markers of transactions, which end no process.
+    // Only control records of transactions, which can't kill a process.
     if (messages.length === 0) return work(whole);
     let resolved = -1;
     const resolveOffset = (offset: string) => {
@@ -51,7 +55,7 @@ export function oneByOne(
         await (alone ? tryAlone(part, records[0]!) : work(part));
       });
       n += records.length;
-      // It has stopped in between, and goes on there.
+      // `work` has stopped early; the rest is read again.
       if (resolved < last) return;
     }
   };
@@ -86,9 +90,9 @@ export function oneByOne(
 }
 
 /**
- * The record as it came, with where it came from and why it is dead. The partition is said, since
- * kafkajs finds one by the key in a time that grows with the square of its length: 300 kB, as another
- * program may write them, hold the process up for 9 s, and 1 MB for longer than its session.
+ * The record unchanged, with its origin and the reason in its headers. The partition is set, since
+ * kafkajs hashes the key in time quadratic in its length: a key of 300 kB, as another program may
+ * write, blocks the process for 9 s, and one of 1 MB for longer than its session timeout.
  */
 export function deadLetter(
   { partition, topic }: Pick<Batch, "partition" | "topic">,
@@ -99,24 +103,27 @@ export function deadLetter(
   return { partition: 0, key, value, headers: { ...headers, reason, detail, ...from } };
 }
 
-/** With its time: a topic that was deleted and made anew has the same offsets. */
+/** Includes the timestamp: a topic that was deleted and recreated has the same offsets. */
 function keyOf({ partition, topic }: Batch, { offset, timestamp }: KafkaMessage): string {
   return `${topic} ${partition} ${offset} ${timestamp}`;
 }
 
-/** The payload with these records of its batch alone; `isLast` where none comes after them. */
+/** The payload with only these records of its batch; `isLast` where no others follow. */
 function partOf(
   payload: EachBatchPayload,
   messages: KafkaMessage[],
   isLast: boolean,
 ): EachBatchPayload {
   const part = Object.assign(Object.create(payload.batch) as Batch, { messages });
-  // Behind its last record there may be a transaction's marker, which is no message.
+  // The last record may be followed by control records, which are not in `messages`.
   if (!isLast) part.lastOffset = () => messages.at(-1)!.offset;
   return { ...payload, batch: part };
 }
 
-/** Partitions are worked on side by side, but some work alone. In the order in which it comes. */
+/**
+ * Like a read-write lock: partitions are processed concurrently, but some work exclusively. First
+ * come, first served.
+ */
 class Turns {
   readonly #running = new Set<Promise<void>>();
   #next = Promise.resolve();

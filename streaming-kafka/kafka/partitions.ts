@@ -1,50 +1,53 @@
-/** Each partition of a consumer by itself: what it can't read or do holds up no other. */
+/** Isolates the partitions of a consumer: one that can't be read or processed delays no other. */
 import type { Consumer, EachBatchPayload, KafkaMessage } from "kafkajs";
-import { patienceOf, standsStill, wordsOf } from "./errors.ts";
-import { standstillOf } from "./wire/records.ts";
+import { gracePeriodOf, isPartitionError, describeError } from "./errors.ts";
+import { stallOf } from "./wire/records.ts";
 import type { Troubles } from "./troubles.ts";
 
-/** How long a partition stands before it is tried again. */
-const STAND_MS = 1_000;
+/** How long a failed partition is paused before it is retried. */
+const PAUSE_MS = 1_000;
 const UNREADABLE_MS = 5_000;
-/** Longer than it takes to read or to fail again. */
+/** Longer than a retry takes to succeed or to fail again. */
 const FORGET_MS = 5_000;
-/** Brokers end a transaction themselves after that long, unless they are told otherwise: one that is open still has nobody to end it. */
+/** Brokers abort a transaction after this long by default (transaction.max.timeout.ms): one that is still open won't be ended. */
 const TRANSACTION_MS = 15 * 60_000;
 
 /**
- * kafkajs fetches for all partitions at once, and stops for all when one of them fails. Here that one
- * is paused for a moment, and tried again, while the others go on.
+ * kafkajs fetches all partitions together, and stops all when one of them fails. Here the failed
+ * one is paused briefly and retried, while the others continue.
  */
-export function standingStill(consumer: Consumer, troubles: Troubles): Consumer {
+export function isolatePartitions(consumer: Consumer, troubles: Troubles): Consumer {
   const nameOf = ({ topic, partition }: { topic: string; partition: number }) =>
     `${topic}/${partition}`;
-  /** By name, what ends it when nothing more is heard of it: where nothing is left to read, nothing comes. */
-  const standing = new Map<string, NodeJS.Timeout>();
-  // What others read from now on is theirs to name.
+  /**
+   * By name, the timer that clears a stalled partition without further errors: where nothing is
+   * left to read, no batch arrives.
+   */
+  const stalled = new Map<string, NodeJS.Timeout>();
+  // Partitions that other members read from now on are reported by those.
   consumer.on(consumer.events.GROUP_JOIN, ({ payload: { memberAssignment } }) => {
     const own = Object.entries(memberAssignment).flatMap(([topic, partitions]) =>
       partitions.map((partition) => nameOf({ topic, partition })),
     );
-    for (const name of standing.keys()) if (!own.includes(name)) goOn(name);
+    for (const name of stalled.keys()) if (!own.includes(name)) clear(name);
   });
-  const goOn = (name: string) => {
-    clearTimeout(standing.get(name));
-    if (standing.delete(name)) troubles.clear(name);
+  const clear = (name: string) => {
+    clearTimeout(stalled.get(name));
+    if (stalled.delete(name)) troubles.clear(name);
   };
-  const stand = (
+  const pauseStalled = (
     { batch }: EachBatchPayload,
     offset: number,
     reason: string,
-    { pauseMs, ...options }: { patienceMs: number; quietMs?: number; pauseMs: number },
+    { pauseMs, ...options }: { graceMs: number; quietMs?: number; pauseMs: number },
   ) => {
     const { highWatermark, partition, topic } = batch;
     const records = Number(highWatermark) - offset;
     const name = nameOf(batch);
-    clearTimeout(standing.get(name));
-    standing.set(
+    clearTimeout(stalled.get(name));
+    stalled.set(
       name,
-      setTimeout(() => goOn(name), pauseMs + FORGET_MS),
+      setTimeout(() => clear(name), pauseMs + FORGET_MS),
     );
     troubles.note(name, `stands at offset ${offset}: ${reason}`, { ...options, records });
     if (pauseMs === 0) return;
@@ -54,7 +57,7 @@ export function standingStill(consumer: Consumer, troubles: Troubles): Consumer 
       try {
         consumer.resume(place);
       } catch {
-        // It has left its group meanwhile, and forgotten that it paused.
+        // The consumer has left its group meanwhile, and with it the pause.
       }
     }, pauseMs);
   };
@@ -65,17 +68,17 @@ export function standingStill(consumer: Consumer, troubles: Troubles): Consumer 
         ...config,
         async eachBatch(payload) {
           const { batch } = payload;
-          const still = standstillOf(batch);
-          if (still) {
-            const { held, offset, reason } = still;
-            return stand(
+          const stall = stallOf(batch);
+          if (stall) {
+            const { held, offset, reason } = stall;
+            return pauseStalled(
               payload,
               offset,
               reason,
               held === undefined
-                ? { patienceMs: 0, pauseMs: UNREADABLE_MS }
-                : // The broker waits for its end by itself.
-                  { patienceMs: TRANSACTION_MS, quietMs: 5_000, pauseMs: 0 },
+                ? { graceMs: 0, pauseMs: UNREADABLE_MS }
+                : // The broker itself holds the records back until the transaction ends.
+                  { graceMs: TRANSACTION_MS, quietMs: 5_000, pauseMs: 0 },
             );
           }
           let offset = Number(batch.firstOffset());
@@ -86,11 +89,14 @@ export function standingStill(consumer: Consumer, troubles: Troubles): Consumer 
           try {
             await eachBatch?.({ ...payload, resolveOffset });
           } catch (error) {
-            if (!standsStill(error)) throw error;
-            const patienceMs = patienceOf(error);
-            return stand(payload, offset, wordsOf(error), { patienceMs, pauseMs: STAND_MS });
+            if (!isPartitionError(error)) throw error;
+            const graceMs = gracePeriodOf(error);
+            return pauseStalled(payload, offset, describeError(error), {
+              graceMs,
+              pauseMs: PAUSE_MS,
+            });
           }
-          goOn(nameOf(batch));
+          clear(nameOf(batch));
         },
       });
     },
@@ -98,9 +104,9 @@ export function standingStill(consumer: Consumer, troubles: Troubles): Consumer 
 }
 
 /**
- * A batch's messages in slices, with the offset that comes after each. After the last that is the end
- * of the batch: markers of transactions and what compaction took are behind it then. A batch of
- * nothing else has one slice, an empty one.
+ * A batch's messages in slices, with the offset after each. After the last slice that is the end of
+ * the batch, which covers control records and records removed by compaction. A batch without
+ * messages has one empty slice.
  */
 export function* slicesOf(
   { batch, isRunning, isStale }: EachBatchPayload,

@@ -1,4 +1,7 @@
-/** How records are sent: confirmed, in portions that a partition takes, and apart from those that Kafka refuses. */
+/**
+ * How records are sent: acknowledged, in portions that a partition accepts, and separated from
+ * those that Kafka refuses.
+ */
 import {
   type Kafka,
   type Message,
@@ -8,10 +11,9 @@ import {
 } from "kafkajs";
 
 /**
- * The producer of every service here. Not kafkajs' idempotent one: after a lost
- * reply that one keeps a sequence number which the broker refuses from then on,
- * and nothing is sent any more. A retry that is written twice carries the same
- * event id, and every reader here knows it by that.
+ * The producer of every service here. Not kafkajs' idempotent one: after a lost response that keeps
+ * a sequence number which the broker refuses from then on, and nothing is sent any more. A retry
+ * that is written twice has the same event id, by which every reader here recognizes it.
  */
 export function createProducer(kafka: Kafka) {
   const producer = kafka.producer({
@@ -30,10 +32,13 @@ export function createProducer(kafka: Kafka) {
   return { ...producer, send };
 }
 
-/** So much is sent to a topic at once: a partition takes 1 MiB, and would refuse the same for ever. */
+/**
+ * The most that is sent to a topic at once: a partition accepts 1 MiB, and would refuse a larger
+ * request on every retry.
+ */
 const PORTION_BYTES = 900_000;
 
-/** The messages in their order, in portions that a partition takes. */
+/** The messages in order, in portions that a partition accepts. */
 export function* portionsOf(messages: readonly Message[]): Generator<Message[]> {
   let portion: Message[] = [];
   let bytes = 0;
@@ -50,7 +55,7 @@ export function* portionsOf(messages: readonly Message[]): Generator<Message[]> 
   if (portion.length > 0) yield portion;
 }
 
-/** Kafka's words for records that it refuses for what they are, however often they come. */
+/** Kafka's error types for records that it refuses on every retry. */
 const REFUSED = [
   "MESSAGE_TOO_LARGE",
   "RECORD_LIST_TOO_LARGE",
@@ -59,8 +64,8 @@ const REFUSED = [
 ];
 
 /**
- * Sends records in their order. Where Kafka refuses all because of some, it finds those by halves,
- * sends the others, and gives what is left with its error.
+ * Sends records in order. Where Kafka refuses all because of some, it finds those by bisection,
+ * sends the others, and returns the refused ones with the error.
  */
 export async function sendApart<R>(
   records: readonly R[],
@@ -81,6 +86,6 @@ export async function sendApart<R>(
 
 function bytesOf({ headers = {}, key, value }: Message): number {
   const texts = [key, value, ...Object.values(headers).flat(), ...Object.keys(headers)];
-  // Lengths, offset and time stand beside them.
+  // 100 bytes for lengths, offset and timestamp.
   return texts.reduce((sum, text) => sum + Buffer.byteLength(text ?? ""), 100);
 }

@@ -1,4 +1,4 @@
-/** What each service of the stream has of Kafka: topics that are looked after, a producer, and a member of its group. */
+/** What each streaming service uses of Kafka: its topics, a producer, and a consumer group member. */
 import type { Log } from "@lab/runtime/log";
 import type { StopStep } from "@lab/runtime/service";
 import type { Store } from "@lab/store/store";
@@ -30,7 +30,7 @@ export class Stream {
   #reading = false;
   #stopping = false;
 
-  /** Of a service and its group; `kafkaBrokers` is `host:port`, with commas between. */
+  /** For a service and its group; `kafkaBrokers` is `host:port`, with commas between. */
   constructor(
     { kafkaBrokers }: { kafkaBrokers: string },
     service: string,
@@ -46,7 +46,7 @@ export class Stream {
       kafka: this.kafka,
       log,
       names,
-      onAnew: (topic) => this.#readAnew(topic),
+      onRecreated: (topic) => this.#readRecreated(topic),
       troubles: this.troubles,
     });
     this.producer = createProducer(this.kafka);
@@ -54,12 +54,12 @@ export class Stream {
     this.isMember = watchGroup(this.consumer, log, this.troubles);
   }
 
-  /** Whether all of it was connected, and it has begun to read: before that nothing can be sent. */
+  /** Whether everything is connected and it has begun to read: before that nothing can be sent. */
   get isReading(): boolean {
     return this.#reading;
   }
 
-  /** What it waits for as long as it is no member, for `GET /health`, in words. */
+  /** What it waits for while it is no member, for `GET /health`, as text. */
   get waitsFor(): string[] {
     if (this.isMember()) return [];
     const { passing, problems } = this.troubles;
@@ -67,8 +67,8 @@ export class Stream {
   }
 
   /**
-   * Connects, subscribes to those topics, and has `consume` begin to read, now or as soon as Kafka
-   * is there: a start does not need it.
+   * Connects, subscribes to those topics, and calls `consume` to begin reading, now or as soon as
+   * Kafka is available: a start does not need it.
    */
   start(sources: readonly string[], consume: () => Promise<void>): void {
     this.#sources = sources;
@@ -81,12 +81,15 @@ export class Stream {
     });
   }
 
-  /** Reads on after the consumer was stopped, as soon as that can be. */
+  /** Resumes reading after the consumer was stopped, as soon as Kafka is available. */
   startAgain(consume: () => Promise<void>): void {
     this.#connect(consume);
   }
 
-  /** Reads: offsets are committed by `work`, and a record that kills the process is dead in the end. */
+  /**
+   * Starts reading: `work` commits the offsets, and a record that kills the process is
+   * dead-lettered eventually.
+   */
   async run(
     work: (payload: EachBatchPayload) => Promise<void>,
     config: Pick<ConsumerRunConfig, "partitionsConsumedConcurrently"> = {},
@@ -123,10 +126,10 @@ export class Stream {
   ];
 
   /**
-   * Reads a topic from its beginning that was deleted and made anew: where the group stood in the old
-   * one may lie in the middle of the new one. What is read twice takes effect once.
+   * Reads a topic that was deleted and recreated from its beginning: the group's offset in the old
+   * one may lie in the middle of the new one. A record that is read twice takes effect once.
    */
-  #readAnew(topic: string): void {
+  #readRecreated(topic: string): void {
     if (!this.#reading || !this.#sources.includes(topic)) return;
     const offsets = Array.from({ length: PARTITIONS }, (_, partition) => ({
       topic,
@@ -135,7 +138,7 @@ export class Stream {
     }));
     for (const offset of offsets) this.consumer.seek(offset);
     this.consumer.resume([{ topic }]);
-    // For whoever joins the group meanwhile. Where it fails, the next batch's commit follows.
+    // For members that join meanwhile. If it fails, the next batch commits.
     void this.consumer.commitOffsets(offsets).catch(() => {});
   }
 

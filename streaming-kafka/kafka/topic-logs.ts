@@ -1,7 +1,7 @@
 /**
- * What the broker says of a topic's log: where it begins, where it ends, and whether it is still
- * the same one. A topic that is deleted and made anew has the same name, and another id. kafkajs
- * 2.2.4 asks for metadata of before there were ids, so they are asked for here.
+ * What the broker reports about a topic's log: where it begins, where it ends, and whether it is
+ * still the same one. A topic that is deleted and recreated has the same name, and another id.
+ * kafkajs 2.2.4 uses a metadata version without topic ids, so they are requested here.
  */
 import type { TopicLog } from "@lab/store/gaps";
 import type { Admin, KafkaJSProtocolError } from "kafkajs";
@@ -11,12 +11,15 @@ import { connectWatched } from "./connection.ts";
 
 type Identity = Pick<TopicLog, "id" | "partitions">;
 
-/** Metadata as Kafka 2.8 and later speak it. */
+/** The Metadata request, in a version that Kafka 2.8 and later support. */
 const METADATA = { key: 3, version: 11 };
 const NO_ID = Buffer.alloc(16);
 const ANSWER_MS = 3_000;
 
-/** The logs of those topics as they are now, each topic's id and ends from one moment. Throws what kafkajs throws. */
+/**
+ * The logs of those topics as they are now, with each topic's id and ends from the same moment.
+ * Throws what kafkajs throws.
+ */
 export async function fetchLogs(
   admin: Admin,
   brokers: string,
@@ -34,12 +37,12 @@ export async function fetchLogs(
       const unknown = { id: undefined, partitions: Infinity };
       logs[topic] = { ...(before.get(topic) ?? unknown), ends };
     }
-    // Made anew meanwhile, the ends may be those of another log.
+    // If a topic was recreated meanwhile, the ends may be those of another log.
     if (Bun.deepEquals(before, await fetchIdentities(brokers, topics))) return logs;
   }
 }
 
-/** A leader that was just chosen doesn't know it yet; kafkajs gives up at once. */
+/** A newly elected leader may not know it yet; kafkajs fails at once. */
 async function fetchEnds(admin: Admin, topic: string) {
   for (let left = 10; ; left -= 1) {
     try {
@@ -52,7 +55,7 @@ async function fetchEnds(admin: Admin, topic: string) {
   }
 }
 
-/** By topic; without those that don't exist, and empty where no broker can tell. */
+/** By topic; without those that don't exist, and empty where no broker provides ids. */
 export async function fetchIdentities(
   brokers: string,
   topics: readonly string[],
@@ -61,7 +64,7 @@ export async function fetchIdentities(
     try {
       return identitiesIn(await ask(broker, metadataRequest(topics)));
     } catch {
-      // Too old, or down: then what else is asked of it fails, too.
+      // Too old, or down: then other requests to it fail, too.
     }
   }
   return new Map();
@@ -100,7 +103,7 @@ function metadataRequest(topics: readonly string[]): Buffer {
     request.writeBufferInternal(NO_ID);
     request.writeUVarIntString(topic).writeUVarInt(0);
   }
-  // No topic is made by asking, nobody's rights are asked for, no field is tagged.
+  // No auto-creation of topics, no authorized operations, no tagged fields.
   request.writeInt8(0).writeInt8(0).writeUVarInt(0);
   return Buffer.concat([new Encoder().writeInt32(request.buffer.length).buffer, request.buffer]);
 }
@@ -109,7 +112,7 @@ function identitiesIn(answer: Buffer): Map<string, Identity> {
   const read = new Decoder(answer);
   const tags = () => read.readTaggedFields();
   const ints = () => read.readUVarIntArray(() => read.readInt32());
-  // Correlation and throttling, then the brokers, the cluster and its controller.
+  // Correlation id and throttle time, then the brokers, the cluster id and the controller.
   read.readInt32();
   tags();
   read.readInt32();
@@ -129,7 +132,8 @@ function identitiesIn(answer: Buffer): Map<string, Identity> {
     read.readInt8();
     const partitions = read.readUVarIntArray(() => {
       read.readInt16();
-      // Number, leader and its epoch; replicas, those in sync, those offline.
+      // Per partition: index, leader and leader epoch; replicas, in-sync replicas, offline
+      // replicas.
       for (let n = 0; n < 3; n += 1) read.readInt32();
       for (let n = 0; n < 3; n += 1) ints();
       tags();

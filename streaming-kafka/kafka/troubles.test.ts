@@ -5,7 +5,7 @@ import {
   KafkaJSNumberOfRetriesExceeded,
   KafkaJSProtocolError,
 } from "kafkajs";
-import { Hindrance, isBug, standsStill } from "./errors.ts";
+import { BlockingError, isBug, isPartitionError } from "./errors.ts";
 import { Troubles } from "./troubles.ts";
 
 function troublesOf() {
@@ -16,8 +16,8 @@ function troublesOf() {
   return { lines, troubles: new Troubles(log) };
 }
 
-/** As kafkajs throws what the broker says once it has asked often enough. */
-function said(type: string, retriable: boolean): Error {
+/** A broker's error as kafkajs throws it after its last retry. */
+function brokerError(type: string, retriable: boolean): Error {
   const error = new KafkaJSProtocolError({ type, message: "no", retriable } as never);
   return new KafkaJSNumberOfRetriesExceeded(error, { retryCount: 5, retryTime: 1 } as never);
 }
@@ -29,10 +29,10 @@ test("what may pass is logged once and is no problem, what may not is one at onc
   for (let n = 0; n < 3; n += 1) troubles.noteError("connection", refused);
   expect(troubles.problems).toEqual([]);
   expect(troubles.passing).toEqual(["connection: KafkaJSConnectionError: connect ECONNREFUSED"]);
-  const denied = said("TOPIC_AUTHORIZATION_FAILED", false);
+  const denied = brokerError("TOPIC_AUTHORIZATION_FAILED", false);
   for (let n = 0; n < 3; n += 1) troubles.noteError("connection", denied);
   expect(troubles.problems).toEqual(["connection: TOPIC_AUTHORIZATION_FAILED: no"]);
-  troubles.noteError("topics", said("INVALID_REPLICATION_FACTOR", false));
+  troubles.noteError("topics", brokerError("INVALID_REPLICATION_FACTOR", false));
   troubles.clear("connection");
   troubles.clear("connection");
   expect(troubles.problems).toEqual([]);
@@ -49,19 +49,26 @@ test("a bug is told from what Kafka, the network and other people are to blame f
     retryCount: 0,
   } as never);
   const reset = Object.assign(new Error("read"), { code: "ECONNRESET" });
-  const errors = [new TypeError("x"), wrapped, new Error("x"), refused, reset, new Hindrance("x")];
+  const errors = [
+    new TypeError("x"),
+    wrapped,
+    new Error("x"),
+    refused,
+    reset,
+    new BlockingError("x"),
+  ];
   expect(errors.map(isBug)).toEqual([true, true, true, false, false, false]);
 });
 
 test("a partition stands by itself for what isn't of its group, nor of the network", () => {
   const errors = [
-    said("UNKNOWN_TOPIC_OR_PARTITION", true),
-    said("MESSAGE_TOO_LARGE", false),
-    said("REBALANCE_IN_PROGRESS", false),
-    said("UNKNOWN_MEMBER_ID", false),
+    brokerError("UNKNOWN_TOPIC_OR_PARTITION", true),
+    brokerError("MESSAGE_TOO_LARGE", false),
+    brokerError("REBALANCE_IN_PROGRESS", false),
+    brokerError("UNKNOWN_MEMBER_ID", false),
     refused,
   ];
-  expect(errors.map(standsStill)).toEqual([true, true, false, false, false]);
+  expect(errors.map(isPartitionError)).toEqual([true, true, false, false, false]);
 });
 
 test("a bug that comes up while connecting ends the process, with its name", async () => {

@@ -1,31 +1,34 @@
 import { type Owed, owed } from "@lab/runtime/health";
 import type { Log } from "@lab/runtime/log";
-import { patienceOf, wordsOf } from "./errors.ts";
+import { gracePeriodOf, describeError } from "./errors.ts";
 
-/** The same is told again after that long, and another reason at the earliest after that long. */
+/**
+ * The same reason is logged again after AGAIN_MS, a new reason no earlier than NEXT_MS after the
+ * last.
+ */
 const AGAIN_MS = 60_000;
 const NEXT_MS = 5_000;
 
 interface Trouble {
   reason: string;
   sinceMs: number;
-  /** Since when it is for this reason. */
+  /** Since when it has had this reason. */
   reasonMs: number;
-  /** What was logged of it last, and when. */
-  told: { reason: string; atMs: number } | undefined;
-  /** So long it may last for this reason, and pass by itself. */
-  patienceMs: number;
-  /** Records that wait for it to pass, where it is a partition's. */
+  /** The reason that was logged last, and when. */
+  logged: { reason: string; atMs: number } | undefined;
+  /** For how long it may last with this reason before it counts as permanent. */
+  graceMs: number;
+  /** For a partition: the records that wait for it to pass. */
   records: number | undefined;
 }
 
 interface TroubleOptions {
-  patienceMs?: number;
+  graceMs?: number;
   quietMs?: number;
   records?: number;
 }
 
-/** What keeps a service from its work: said in its log when it comes, when it is another, and when it goes; and in `/health`. */
+/** What keeps a service from its work: logged when it begins, changes and ends; shown in `/health`. */
 export class Troubles {
   readonly #log: Log;
   readonly #troubles = new Map<string, Trouble>();
@@ -35,60 +38,60 @@ export class Troubles {
   }
 
   /**
-   * Something is wrong about `what`. It is no problem until it has lasted `patienceMs`, and not worth
-   * a line until it has lasted `quietMs`.
+   * Something is wrong with `what`. It counts as a problem once it has lasted `graceMs`, and is
+   * logged once it has lasted `quietMs`.
    */
   note(
     what: string,
     reason: string,
-    { patienceMs = 0, quietMs = 0, records }: TroubleOptions = {},
+    { graceMs = 0, quietMs = 0, records }: TroubleOptions = {},
   ): void {
     const now = Date.now();
     const before = this.#troubles.get(what);
     const sinceMs = before?.sinceMs ?? now;
     const reasonMs = before?.reason === reason ? before.reasonMs : now;
-    let told = before?.told;
-    const pauseMs = told?.reason === reason ? AGAIN_MS : patienceMs === 0 ? 0 : NEXT_MS;
-    if (now - (told?.atMs ?? 0) >= pauseMs && now - sinceMs >= quietMs) {
-      this.#log[patienceMs === 0 ? "error" : "warn"]("trouble", { what, reason });
-      told = { reason, atMs: now };
+    let logged = before?.logged;
+    const pauseMs = logged?.reason === reason ? AGAIN_MS : graceMs === 0 ? 0 : NEXT_MS;
+    if (now - (logged?.atMs ?? 0) >= pauseMs && now - sinceMs >= quietMs) {
+      this.#log[graceMs === 0 ? "error" : "warn"]("trouble", { what, reason });
+      logged = { reason, atMs: now };
     }
-    this.#troubles.set(what, { reason, sinceMs, reasonMs, told, patienceMs, records });
+    this.#troubles.set(what, { reason, sinceMs, reasonMs, logged, graceMs, records });
   }
 
-  /** `what` went wrong with that error. */
+  /** `what` failed with that error. */
   noteError(what: string, error: unknown): void {
-    this.note(what, wordsOf(error), { patienceMs: patienceOf(error) });
+    this.note(what, describeError(error), { graceMs: gracePeriodOf(error) });
   }
 
-  /** Nothing is wrong about `what`, or not any more. */
+  /** Nothing is wrong with `what`, or no longer. */
   clear(what: string): void {
     const trouble = this.#troubles.get(what);
     this.#troubles.delete(what);
-    if (trouble?.told) this.#log.info("trouble_over", { what });
+    if (trouble?.logged) this.#log.info("trouble_over", { what });
   }
 
-  /** What won't pass by waiting. */
+  /** Troubles that won't pass by themselves. */
   get problems(): string[] {
-    return this.#inWords((lastedMs, patienceMs) => lastedMs >= patienceMs);
+    return this.#asText((lastedMs, graceMs) => lastedMs >= graceMs);
   }
 
-  /** What may pass by waiting. */
+  /** Troubles that may pass by themselves. */
   get passing(): string[] {
-    return this.#inWords((lastedMs, patienceMs) => lastedMs < patienceMs);
+    return this.#asText((lastedMs, graceMs) => lastedMs < graceMs);
   }
 
-  #inWords(which: (lastedMs: number, patienceMs: number) => boolean): string[] {
+  #asText(which: (lastedMs: number, graceMs: number) => boolean): string[] {
     const now = Date.now();
     return [...this.#troubles]
-      .filter(([, { patienceMs, reasonMs }]) => which(now - reasonMs, patienceMs))
+      .filter(([, { graceMs, reasonMs }]) => which(now - reasonMs, graceMs))
       .map(([what, { reason }]) => `${what}: ${reason}`);
   }
 
-  /** The records of partitions that stand still. */
-  get standing(): Owed {
-    const standing = [...this.#troubles.values()].filter(({ records }) => records !== undefined);
-    const count = standing.reduce((sum, { records = 0 }) => sum + records, 0);
-    return owed(count, Math.min(...standing.map(({ sinceMs }) => sinceMs)));
+  /** The records that wait in stalled partitions. */
+  get stalled(): Owed {
+    const stalled = [...this.#troubles.values()].filter(({ records }) => records !== undefined);
+    const count = stalled.reduce((sum, { records = 0 }) => sum + records, 0);
+    return owed(count, Math.min(...stalled.map(({ sinceMs }) => sinceMs)));
   }
 }

@@ -89,18 +89,18 @@ export function metricsOver(campus: Campus, orders: number): Promise<ShownMetric
   );
 }
 
-/** What bulk streams amount to: the seed's own arithmetic, that no service had a hand in. */
+/** The expected result of bulk streams, computed from the seed without any service. */
 export interface Expected {
   placed: number;
   reserved: number;
   failed: number;
   kitchens: Record<string, { placed: number; reserved: number; failed: number }>;
-  /** Units that are left, by kitchen and sku; what nobody ordered isn't there. */
+  /** Units left, by kitchen and sku; without items that nobody ordered. */
   stock: Record<string, number>;
 }
 
-/** Works out what those streams must end as. */
-export function workOut(streams: readonly BulkOrders[]): Expected {
+/** Computes the expected result of those streams. */
+export function expectedOf(streams: readonly BulkOrders[]): Expected {
   const sum: Expected = {
     placed: 0,
     reserved: 0,
@@ -131,7 +131,7 @@ export function workOut(streams: readonly BulkOrders[]): Expected {
   return sum;
 }
 
-/** The counts of the metrics, without times and rates: what `workOut` can be held against. */
+/** The counts of the metrics, without times and rates, to compare with `expectedOf`. */
 export function countsOf({ failed, kitchens, placed, reserved }: Metrics) {
   return {
     placed,
@@ -146,7 +146,7 @@ export function countsOf({ failed, kitchens, placed, reserved }: Metrics) {
   };
 }
 
-/** Orders by the minute of the events' own times. */
+/** Orders by minute of event time. */
 export function byMinute(events: readonly LabEvent[]): Record<string, number> {
   const minutes: Record<string, number> = {};
   for (const { time, type } of events) {
@@ -157,7 +157,7 @@ export function byMinute(events: readonly LabEvent[]): Record<string, number> {
   return minutes;
 }
 
-/** Holds the history against the stores, and records that nothing illegal is there. */
+/** Checks the history against the stores, and records that there are no violations. */
 export function holdsClean(run: Run, { inventory, order }: Campus): Verdict {
   const verdict = checkOrders({
     model: "streaming-kafka",

@@ -1,4 +1,4 @@
-/** Inventory slow, then standing still, while orders keep coming: how far is it behind, and does it catch up? */
+/** Inventory slow, then hanging, while orders keep coming: how far is it behind, and does it catch up? */
 import { setFaults } from "@lab/lab/services/set-faults";
 import { experiment, type Run } from "@lab/lab/experiment/experiment";
 import { countRecords, eventsOf, kafkaClient, readTopic } from "@lab/lab/probes/kafka-tools";
@@ -21,16 +21,19 @@ import {
   placeBulk,
   placedOf,
   startStream,
-  workOut,
+  expectedOf,
 } from "./campus.ts";
 import { groupsOf } from "./model.ts";
 
 const EVENTS = 10_000;
 const RATE_PER_S = 800;
-/** Six partitions are worked on side by side, so this is at most 300 orders/s. */
+/** Six partitions are processed concurrently, so this is at most 300 orders/s. */
 const THROTTLE_MS = 20;
 const THROTTLED_FROM = 1_600;
-/** So early that it hangs for longer than a session: only heartbeats keep it in its group. */
+/**
+ * Early enough that it hangs for longer than the session timeout: only heartbeats keep it in its
+ * group.
+ */
 const PAUSED_FROM = 5_000;
 
 experiment(
@@ -88,7 +91,7 @@ experiment(
       "all orders are in order-events",
       async () => (await countRecords(admin, names.orderEvents)) >= EVENTS,
     );
-    // It stands still, and is in its group all the same: it says so by heartbeats.
+    // It makes no progress, but stays in its group by heartbeats.
     const standing = await settled("nothing moves while Inventory hangs", look);
     const members = new Set(standing.map(({ consumer_id }) => consumer_id));
     run.holds(
@@ -125,7 +128,7 @@ experiment(
       Object.fromEntries(caughtUp.map(({ lag: left, partition }) => [partition, left])),
       { 0: 0, 1: 0, 2: 0, 3: 0, 4: 0, 5: 0 },
     );
-    const { stock: __, ...counts } = workOut([stream]);
+    const { stock: __, ...counts } = expectedOf([stream]);
     run.holds("the metrics are the seed's arithmetic", countsOf(metrics), counts);
     holdsClean(run, campus);
     await holdsOneOutcomeEach(run, brokers, names);
@@ -164,7 +167,7 @@ interface Phase {
   committed: number;
 }
 
-/** Where each phase of the run began, and how far Inventory was then. */
+/** When each phase of the run began, and how far Inventory was then. */
 class Phases {
   readonly phases: Phase[] = [];
   readonly #run: Run;
@@ -173,7 +176,7 @@ class Phases {
     this.#run = run;
   }
 
-  /** Begins a phase with what its group has committed now. */
+  /** Begins a phase with the group's present committed offsets. */
   note(name: string, rows: readonly LagRow[]): Phase {
     const phase = {
       name,

@@ -6,7 +6,7 @@ import { fetchMetrics } from "@lab/lab/probes/replay";
 import { eventually } from "@lab/lab/host/waiting";
 import { allEnded, getJson, metricsOver, type Stream } from "./campus.ts";
 
-/** Records that can never be valid, each between good orders for the same partition. */
+/** Sends records that can never be valid, each between good orders for the same partition. */
 export async function sendMalformed(run: Run, { brokers, campus, names }: Stream): Promise<void> {
   run.progress("malformed records between good orders");
   const before = (await fetchMetrics(campus.downstream.url)).metrics.placed;
@@ -57,7 +57,7 @@ export async function sendMalformed(run: Run, { brokers, campus, names }: Stream
     dead.map(({ headers, value }) => ({
       reason: headers["reason"],
       at: `${headers["topic"]}/${headers["partition"]}/${headers["offset"]}`,
-      // A value's length: the bytes came unchanged.
+      // The value's length shows that the bytes are unchanged.
       bytes: value?.length ?? null,
     })),
     poisons.map(([reason, value], n) => ({

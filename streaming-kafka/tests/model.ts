@@ -1,4 +1,4 @@
-/** What the lab has to know of the streaming model. */
+/** What the lab has to know about the streaming model. */
 import type { ModelFacts } from "@lab/lab/brokers/model-facts";
 import { MAX_ATTEMPTS, PARTITIONS, topics } from "../topics.ts";
 

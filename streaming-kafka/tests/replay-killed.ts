@@ -9,10 +9,12 @@ import { holdsArithmetic, place, replayEnds, seconds, type Shared } from "./repl
 
 export const KILLED = { count: 4_000, rate_per_s: 500 };
 export const MEANWHILE = { count: 500 };
-/** So slow that a replay can be killed in the middle. */
+/** Slow enough that a replay can be killed in the middle. */
 export const SLOW_MS = 1;
 
-/** Inventory killed where it has answered and not committed; then a replay, with orders coming. */
+/**
+ * Inventory killed after its answer and before its commit; then a replay, while orders keep coming.
+ */
 export async function replayAfterKill(shared: Shared): Promise<void> {
   const { run, stream, admin } = shared;
   const { brokers, campus, names } = stream;
@@ -92,9 +94,8 @@ export async function replayAfterKill(shared: Shared): Promise<void> {
 }
 
 /**
- * Stops Inventory again and again (SIGSTOP) until it stands between an answer
- * and its commit; gives how many answers that are. 0 when the stream ended
- * before such a moment was met.
+ * Stops Inventory repeatedly (SIGSTOP) until it is between an answer and its commit; returns how
+ * many answers are not committed. 0 when the stream ended before that happened.
  */
 async function stopBetweenAnswerAndCommit({
   stream: { campus, names },
@@ -107,7 +108,7 @@ async function stopBetweenAnswerAndCommit({
     "Inventory stands between an answer and its commit",
     async () => {
       await campus.inventory.pause();
-      // What it sent before it was stopped may be on its way still.
+      // What it sent before it was stopped may still be in transit.
       const open = await settled("the offsets stand", answered, {
         forMs: 100,
       }).catch(() => 0);
@@ -193,7 +194,7 @@ export async function replayKilled(shared: Shared): Promise<void> {
   });
 }
 
-/** Ids of events that were written twice, and not the same. */
+/** Ids of events that were written twice with different content. */
 function differing(records: readonly TopicRecord[]): string[] {
   const written = new Map<string, Set<string>>();
   for (const { value } of records) {

@@ -11,7 +11,7 @@ import {
   metricsOver,
   placeBulk,
   type Stream,
-  workOut,
+  expectedOf,
 } from "./campus.ts";
 
 /** What the parts of the replay experiment share. */
@@ -19,7 +19,7 @@ export interface Shared {
   run: Run;
   stream: Stream;
   admin: Admin;
-  /** All that was ordered: the seed's arithmetic goes by it. */
+  /** All bulk streams so far, from which the expected result is computed. */
   streams: BulkOrders[];
 }
 
@@ -32,7 +32,7 @@ export function place(
   return placeBulk(run, stream.campus, bulk);
 }
 
-/** Notes a stream among all that was ordered, with a seed of its own. */
+/** Adds a stream with a seed of its own to `streams`. */
 export function planned(
   run: Run,
   streams: BulkOrders[],
@@ -43,12 +43,12 @@ export function planned(
   return bulk;
 }
 
-/** Waits until all that was ordered is counted, and holds it against the seeds and the topic. */
+/** Waits until all orders are counted, and checks the metrics against the seeds and the topic. */
 export async function holdsArithmetic(
   { run, stream, streams }: Shared,
   when: string,
 ): Promise<ShownMetrics> {
-  const { stock: _, ...counts } = workOut(streams);
+  const { stock: _, ...counts } = expectedOf(streams);
   await allEnded(stream.campus);
   const shown = await metricsOver(stream.campus, counts.placed);
   const records = await readTopic(stream.brokers, stream.names.orderEvents);
@@ -63,7 +63,7 @@ export async function holdsArithmetic(
   return shown;
 }
 
-/** Waits for the swap; gives the replay. */
+/** Waits for the swap; returns the replay. */
 export function replayEnds(url: string): Promise<ShownReplay> {
   return eventually(
     "the replay has ended",

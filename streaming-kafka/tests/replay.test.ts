@@ -1,4 +1,4 @@
-/** The metrics thrown away and computed again from the log: are they the same, whatever was killed meanwhile? */
+/** The metrics deleted and recomputed from the log: are they the same, whatever was killed meanwhile? */
 import { setFaults } from "@lab/lab/services/set-faults";
 import { encodeEvent, newEvent } from "@lab/contracts/events";
 import { newId } from "@lab/contracts/ids";
@@ -73,9 +73,9 @@ experiment(
 );
 
 /**
- * Orders whose event time is long past when they come, as from a producer that
- * was cut off: by event time they belong to another minute than by the reader's
- * clock. They fail, since no OrderService knows them to keep their status.
+ * Orders whose event time is long past when they arrive, as from a producer that was disconnected:
+ * by event time they belong to another minute than by the reader's clock. They fail, since no
+ * OrderService knows them to keep their status.
  */
 async function produceLate({ run, stream, streams }: Shared): Promise<void> {
   const { count, kitchens, seed } = planned(run, streams, {
@@ -96,7 +96,7 @@ async function produceLate({ run, stream, streams }: Shared): Promise<void> {
   await produceRaw(stream.brokers, stream.names.orderEvents, records);
 }
 
-/** Orders at their own pace; gives records folded over time. */
+/** Orders at their original rate; returns records folded over time. */
 async function asItHappened(shared: Shared): Promise<[number, number][]> {
   const { run, stream } = shared;
   const { campus } = stream;
@@ -115,7 +115,7 @@ async function asItHappened(shared: Shared): Promise<[number, number][]> {
   return folded.points;
 }
 
-/** A running group's offsets can't be set back: the broker's own rule, and every tool's. */
+/** A running group's offsets can't be reset: a rule of the broker, and of every tool. */
 async function resetWhileLive({ run, stream, admin }: Shared): Promise<void> {
   run.progress("setting back the offsets of a group that runs");
   const { analyticsGroup: groupId, orderEvents: topic } = stream.names;
@@ -283,7 +283,7 @@ function tellMetrics(
   run.figure("processing_rate_after_per_min", after.processing_time.orders_per_minute);
 }
 
-/** The same replay with nothing in its way, for its time. */
+/** The same replay without disturbance, to measure its time. */
 async function replayTimed(
   { run, stream: { campus } }: Shared,
   live: [number, number][],
@@ -309,7 +309,7 @@ async function replayTimed(
     y: { name: "Records folded", unit: "records" },
     lines: [
       { name: "as they came", points: live },
-      // Until the reset the last replay's positions are shown.
+      // Until the reset the previous replay's positions are shown.
       {
         name: "replay",
         points: folded.points.slice(
@@ -334,7 +334,7 @@ function busiest({ orders_per_minute }: Metrics): number {
   return Math.max(0, ...Object.values(orders_per_minute));
 }
 
-/** The metrics in few numbers: without the kitchens, and minutes taken together. */
+/** A summary of the metrics: without the kitchens, and with the minutes added up. */
 function summaryOf(metrics: Metrics): Record<string, number> {
   const single = Object.entries(flatMetrics(metrics)).filter(
     ([path]) => !/^(kitchens|orders_per_minute)\./.test(path),

@@ -33,7 +33,7 @@ import {
   placedOf,
   startStream,
   type Stream,
-  workOut,
+  expectedOf,
 } from "./campus.ts";
 import { sendMalformed } from "./malformed.ts";
 import { groupsOf } from "./model.ts";
@@ -131,7 +131,7 @@ async function produceBurst(
     {},
   );
 
-  const expected = workOut([burst]);
+  const expected = expectedOf([burst]);
   const { metrics, processing_time } = await fetchMetrics(campus.downstream.url);
   const { stock, ...counts } = expected;
   run.holds("the metrics are the seed's arithmetic, kitchen by kitchen", countsOf(metrics), counts);
@@ -249,7 +249,7 @@ async function produceBurst(
   run.figure("metrics_failure_rate", metrics.failure_rate);
 }
 
-/** Does the work and leaves a chart of how far each stage was at each moment. */
+/** Does the work and records a chart of each stage's progress over time. */
 async function withProgress<T>(
   run: Run,
   { brokers, campus, names }: Stream,
@@ -396,7 +396,7 @@ function partitionsOfKitchens(records: readonly TopicRecord[]): Record<string, n
   );
 }
 
-/** When the broker's word for each event came, as the outbox has noted it. */
+/** When the broker acknowledged each event, as the outbox has recorded it. */
 function acknowledgements(order: { database: string }) {
   const batches = read<{ sent_at: string; n: number }>(
     order,

@@ -1,8 +1,14 @@
-/** What Kafka's producers compress with. kafkajs knows gzip alone; the output is bounded, since a bomb needs no more than a record. */
+/**
+ * The codecs of Kafka's producers. kafkajs supports only gzip; the output is bounded, since a
+ * single record may be a decompression bomb.
+ */
 import { gunzipSync, zstdDecompressSync } from "node:zlib";
 import { Cursor } from "./cursor.ts";
 
-/** The records of a batch that was compressed with that codec (1 to 4, as Kafka counts). Throws when it can't be, or would be longer than `limit` bytes. */
+/**
+ * The records of a batch that was compressed with that codec (1 to 4, as Kafka counts). Throws when
+ * they are invalid, or would be longer than `limit` bytes.
+ */
 export function decompress(codec: number, bytes: Buffer, limit: number): Buffer {
   switch (codec) {
     case 1:
@@ -18,7 +24,7 @@ export function decompress(codec: number, bytes: Buffer, limit: number): Buffer 
   }
 }
 
-/** What is unpacked grows here, and may refer to what it holds already. */
+/** The decompressed output, which supports back references. */
 class Output {
   #bytes = Buffer.allocUnsafe(64 * 1024);
   #length = 0;
@@ -33,7 +39,7 @@ class Output {
     bytes.copy(this.#bytes, this.#length - bytes.length);
   }
 
-  /** Says again what stands `distance` before the end, and goes on into what it says. */
+  /** Copies `count` bytes from `distance` before the end; they may overlap the copied bytes. */
   repeat(distance: number, count: number): void {
     const from = this.#length - distance;
     if (distance === 0 || from < 0) throw new Error("it refers to what lies before its start");
@@ -57,7 +63,10 @@ class Output {
   }
 }
 
-/** What Java's clients put around the blocks of Snappy; others write a single block, bare. */
+/**
+ * The magic of the framing that Java clients put around Snappy blocks; others write a single block
+ * without framing.
+ */
 const XERIAL = Buffer.from("\x82SNAPPY\0", "latin1");
 
 function unsnappy(bytes: Buffer, limit: number): Buffer {
@@ -66,7 +75,7 @@ function unsnappy(bytes: Buffer, limit: number): Buffer {
     unsnappyBlock(bytes, output);
     return output.bytes;
   }
-  // Behind the magic stand two versions.
+  // The magic is followed by two version numbers.
   const cursor = new Cursor(bytes, XERIAL.length + 8);
   while (cursor.left > 0) unsnappyBlock(cursor.bytes(cursor.int32()), output);
   return output.bytes;
@@ -80,7 +89,7 @@ function unsnappyBlock(bytes: Buffer, output: Output): void {
     const length = (tag >> 2) + 1;
     switch (tag & 3) {
       case 0:
-        // From 61 on it says of how many bytes the length is.
+        // Values above 60 give the number of bytes of the length.
         output.add(cursor.bytes(length <= 60 ? length : cursor.uintLE(length - 60) + 1));
         break;
       case 1:
@@ -97,7 +106,7 @@ function unsnappyBlock(bytes: Buffer, output: Output): void {
   if (output.bytes.length !== end) throw new Error("a block isn't as long as it says");
 }
 
-/** A frame of LZ4. Its checksums are left alone: the batch around it has one. */
+/** A frame of LZ4. Its checksums are not verified: the batch around it has one. */
 function unlz4(bytes: Buffer, limit: number): Buffer {
   const cursor = new Cursor(bytes);
   if (cursor.uintLE(4) !== 0x184d2204) throw new Error("it is no frame of LZ4");
@@ -105,7 +114,7 @@ function unlz4(bytes: Buffer, limit: number): Buffer {
   const blockChecksum = flags & 0x10 ? 4 : 0;
   const contentSize = flags & 0x08 ? 8 : 0;
   const dictionary = flags & 0x01 ? 4 : 0;
-  // The size of blocks before them, a checksum of the header behind.
+  // The maximum block size comes before these fields, a header checksum after them.
   cursor.bytes(1 + contentSize + dictionary + 1);
   const output = new Output(limit);
   for (;;) {
@@ -129,7 +138,7 @@ function unlz4Block(bytes: Buffer, output: Output): void {
   while (cursor.left > 0) {
     const token = cursor.uint8();
     output.add(cursor.bytes(length(token >> 4)));
-    // The last sequence is of literals alone.
+    // The last sequence has only literals.
     if (cursor.left === 0) return;
     const distance = cursor.uintLE(2);
     output.repeat(distance, length(token & 15) + 4);

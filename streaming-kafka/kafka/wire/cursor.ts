@@ -33,7 +33,7 @@ export class Cursor {
     return this.#bytes.readUInt32BE(this.#pass(4));
   }
 
-  /** Exact up to 2^53, which no offset, time or id of a producer reaches. */
+  /** Exact up to 2^53, which no offset, timestamp or producer id reaches. */
   int64(): number {
     return Number(this.#bytes.readBigInt64BE(this.#pass(8)));
   }
@@ -53,18 +53,18 @@ export class Cursor {
     throw new RangeError("a number is too long");
   }
 
-  /** Zigzag, as Kafka's records have them. */
+  /** Zigzag encoding, as in Kafka's records. */
   varint(): number {
     const value = this.unsignedVarint();
     return value % 2 === 0 ? value / 2 : -(value + 1) / 2;
   }
 
-  /** A text with its length before it. */
+  /** A length-prefixed string. */
   string(): string {
     return this.bytes(this.int16()).toString();
   }
 
-  /** Bytes with their length before them; null where that is negative. */
+  /** Length-prefixed bytes; null where the length is negative. */
   varBytes(): Buffer | null {
     const length = this.varint();
     return length < 0 ? null : this.bytes(length);

@@ -1,4 +1,4 @@
-/** The parts of kafkajs' inside that are mended or used here; its types leave them out. */
+/** The internals of kafkajs that are patched or used here; its types omit them. */
 declare module "kafkajs/src/network/connection.js" {
   export default class Connection {
     isConnected(): boolean;

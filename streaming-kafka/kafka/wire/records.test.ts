@@ -17,15 +17,15 @@ const FROM_JAVA = {
 test.each(Object.entries(FROM_JAVA))(
   "what Java's producer compressed with %s is read",
   (_, bytes) => {
-    const { messages, standstill } = readRecords(Buffer.from(bytes, "base64"), 0, []);
-    expect(standstill).toBeUndefined();
+    const { messages, stall } = readRecords(Buffer.from(bytes, "base64"), 0, []);
+    expect(stall).toBeUndefined();
     expect(
       messages.map(({ key, offset, value }) => `${offset} ${String(key)}: ${String(value)}`),
     ).toEqual(["0 k1: one one one one", "1 k2: two two two two two"]);
   },
 );
 
-/** A number as records have them. */
+/** A zigzag varint, as in records. */
 function varint(value: number): Buffer {
   const bytes = [];
   let rest = value < 0 ? -2 * value - 1 : 2 * value;
@@ -38,10 +38,10 @@ interface Written {
   values: (string | null)[];
   producerId?: number;
   attributes?: number;
-  /** Of the records as they are; compressed otherwise. */
+  /** The records' bytes, compressed or not, in place of the encoded ones. */
   records?: Buffer;
   count?: number;
-  /** Offsets that the batch has, with those that compaction took. */
+  /** The number of offsets in the batch, including those removed by compaction. */
   span?: number;
   key?: Buffer;
 }
@@ -69,12 +69,12 @@ function batch({ base, values, attributes = 0, producerId = -1, span = 0, key, .
   return Buffer.concat([head, checked]);
 }
 
-/** What is given: a record as `offset value`, what is passed over as its offset. */
-function given({ messages, standstill }: ReturnType<typeof readRecords>) {
+/** The result as text: a record as `offset value`, a skipped one as its offset. */
+function given({ messages, stall }: ReturnType<typeof readRecords>) {
   const shown = messages.map(({ isControlRecord, offset, value }) =>
     isControlRecord ? offset : `${offset} ${String(value)}`,
   );
-  return standstill ? [...shown, standstill] : shown;
+  return stall ? [...shown, stall] : shown;
 }
 
 const TRANSACTIONAL = 0x10;
@@ -109,7 +109,7 @@ test("aborted transactions that overlap count for nothing, wherever the reading 
     batch({ base: 5, values: ["good of 2"], ...of(2) }),
     marker(6, 1, "abort"),
   ];
-  // The broker tells of them in the order in which they ended.
+  // The broker lists them in the order in which they ended.
   const aborted = [
     { producerId: 2, firstOffset: 1 },
     { producerId: 1, firstOffset: 0 },
@@ -134,27 +134,27 @@ test("what can't be read is where reading ends, with its offset and cause", () =
   ] as const;
   for (const [bytes, reason] of bad) {
     expect(given(readRecords(Buffer.concat([good, bytes]), 0, []))).toEqual(["0 a"]);
-    const { messages, standstill } = readRecords(bytes, 1, []);
+    const { messages, stall } = readRecords(bytes, 1, []);
     expect(messages).toEqual([]);
-    expect(standstill).toEqual({ offset: 1, reason: expect.stringContaining(reason) });
+    expect(stall).toEqual({ offset: 1, reason: expect.stringContaining(reason) });
   }
 });
 
 test("a record that can't be read holds up those behind it, not those before it", () => {
   const log = batch({ base: 1, values: ["b"], count: 2, span: 2 });
   expect(given(readRecords(log, 1, []))).toEqual(["1 b"]);
-  const standstill = { offset: 2, reason: "1 bytes are wanted, and 0 are left" };
-  expect(readRecords(log, 2, [])).toEqual({ messages: [], standstill });
+  const stall = { offset: 2, reason: "1 bytes are wanted, and 0 are left" };
+  expect(readRecords(log, 2, [])).toEqual({ messages: [], stall });
   const passed = { offset: 3, reason: "what came lies before it" };
-  expect(readRecords(log, 3, [])).toEqual({ messages: [], standstill: passed });
+  expect(readRecords(log, 3, [])).toEqual({ messages: [], stall: passed });
 });
 
 const MANY = 64 * 1024 * 1024;
 test.each([
   [1, gzipSync(Buffer.alloc(MANY))],
-  // A letter, and "the same 64 times" over and over.
+  // A literal, and copies of 64 bytes over and over.
   [2, Buffer.from(`808080200061${"fe0100".repeat(MANY / 64)}`, "hex")],
-  // A block of a letter, and the same so often.
+  // A block with one literal and one long copy.
   [3, Buffer.from(`04224d18604082a50f00001f610100${"ff".repeat(4_000)}00`, "hex")],
   [4, zstdCompressSync(Buffer.alloc(MANY))],
 ])("a bomb of codec %i isn't unpacked", (codec, bytes) => {
@@ -183,8 +183,8 @@ test("any damage is named or harmless, and nothing but an error of a batch comes
       (bytes, at, damage) => {
         const log = Buffer.from(bytes, "base64");
         Buffer.from(damage).copy(log, Math.min(log.length - damage.length, at));
-        const { messages, standstill } = readRecords(log, 0, []);
-        return messages.length > 0 || standstill !== undefined;
+        const { messages, stall } = readRecords(log, 0, []);
+        return messages.length > 0 || stall !== undefined;
       },
     ),
   );

@@ -1,7 +1,8 @@
 /**
- * How records are read out of Kafka's answers, in the place of kafkajs 2.2.4: that one knows one codec
- * of four, lets a batch that it can't read hold up all partitions, checks no checksum, takes records of
- * aborted transactions for good ones where transactions overlap, and tells nobody of markers at the end.
+ * Decodes the records of Kafka's fetch responses, in place of kafkajs 2.2.4, which supports one
+ * codec of four, lets an unreadable batch block all partitions, verifies no checksum, returns
+ * records of aborted transactions where transactions overlap, and doesn't report control records at
+ * the end.
  */
 import Broker from "kafkajs/src/broker/index.js";
 import Batch from "kafkajs/src/consumer/batch.js";
@@ -11,26 +12,29 @@ import { createErrorFromCode } from "kafkajs/src/protocol/error.js";
 import { decompress } from "./compression.ts";
 import { Cursor } from "./cursor.ts";
 
-/** A batch unpacked. A producer sends 1 MiB at most, unless it is told otherwise. */
+/** The largest decompressed batch. By default a producer sends 1 MiB at most. */
 const BATCH_BYTES = 16 * 1024 * 1024;
-/** So many records of a partition are given at once, however many its batch has: the rest is read again. */
+/**
+ * The most records of a partition that are returned at once, however many a batch has: the rest is
+ * fetched again.
+ */
 const RECORDS = 10_000;
 
-/** Why a partition doesn't go on, and from which offset on. */
-export interface Standstill {
+/** Why a partition is stalled, and at which offset. */
+export interface Stall {
   offset: number;
   reason: string;
-  /** Records that wait behind a transaction which is still open: that one ends by itself, as a rule. */
+  /** Records held back by an open transaction, which usually ends by itself. */
   held?: number;
 }
-const standstills = new WeakMap<object, Standstill>();
+const stalls = new WeakMap<object, Stall>();
 
-/** Why a batch of `eachBatch` has nothing in it and nothing behind it either, if that is so. */
-export function standstillOf(batch: object): Standstill | undefined {
-  return standstills.get((batch as Batch).rawMessages);
+/** Why the partition is stalled at this empty batch of `eachBatch`; undefined if it isn't. */
+export function stallOf(batch: object): Stall | undefined {
+  return stalls.get((batch as Batch).rawMessages);
 }
 
-/** A record, or, where nothing but an offset is left of it, what kafkajs calls a control record: it is passed over. */
+/** A record; or only an offset, marked as what kafkajs calls a control record, which it skips. */
 interface Message {
   offset: string;
   isControlRecord: boolean;
@@ -46,18 +50,21 @@ interface AbortedTransaction {
   firstOffset: number;
 }
 
-/** What one answer may still unpack. */
+/** How many bytes of one response may still be decompressed. */
 interface Budget {
   bytes: number;
 }
 
-/** The records of a partition's answer from offset `from` on; why there are none, where that isn't for want of any. */
+/**
+ * The records of a partition's response from offset `from` on; and if there are none because the
+ * partition is stalled, why.
+ */
 export function readRecords(
   bytes: Buffer,
   from: number,
   aborted: readonly AbortedTransaction[],
   budget: Budget = { bytes: BATCH_BYTES },
-): { messages: Message[]; standstill?: Standstill } {
+): { messages: Message[]; stall?: Stall } {
   const messages: Message[] = [];
   const begun = aborted.toSorted((a, b) => a.firstOffset - b.firstOffset);
   const aborting = new Set<number>();
@@ -67,7 +74,7 @@ export function readRecords(
     while (cursor.left > 0 && messages.length < RECORDS) {
       const base = cursor.int64();
       const length = cursor.int32();
-      // The last batch of an answer may be cut off, the first one never is.
+      // The last batch of a response may be truncated, the first one never is.
       if (length > cursor.left && messages.length > 0) break;
       const batch = headerOf(base, cursor.bytes(length));
       if (batch.last < from) continue;
@@ -79,7 +86,7 @@ export function readRecords(
         if (endsInAbort(batch)) aborting.delete(batch.producerId);
       } else if (!(batch.inTransaction && aborting.has(batch.producerId))) {
         const unpacked = unpack(batch, budget, messages.length > 0);
-        // Another answer's work: this one has unpacked enough.
+        // Left for another fetch: the budget of this response is spent.
         if (unpacked === undefined) break;
         for (const message of recordsOf(batch, unpacked)) {
           if (Number(message.offset) < from) continue;
@@ -88,15 +95,16 @@ export function readRecords(
           messages.push(message);
         }
       }
-      // Markers, aborted records, what compaction took: the batch's end is known all the same.
+      // Control records, aborted records, records removed by compaction: the end of the batch is
+      // still reported.
       if (messages.at(-1)?.offset !== `${batch.last}`) messages.push(nothingAt(batch.last));
       offset = batch.last + 1;
     }
     if (messages.length === 0 && bytes.length > 0) throw new Error("what came lies before it");
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    // What lies before it is good, and the next answer begins here.
-    if (messages.length === 0) return { messages, standstill: { offset, reason } };
+    // The records before it are valid, and the next fetch begins here.
+    if (messages.length === 0) return { messages, stall: { offset, reason } };
   }
   return { messages };
 }
@@ -107,7 +115,7 @@ const LOG_APPEND_TIME = 0x8;
 
 type BatchHeader = ReturnType<typeof headerOf>;
 
-/** The batch's own word about itself, and what is behind it. Throws where it isn't whole. */
+/** The batch's header, and the bytes of its records. Throws where the batch is corrupt. */
 function headerOf(base: number, bytes: Buffer) {
   const cursor = new Cursor(bytes);
   cursor.int32(); // The leader's epoch.
@@ -134,7 +142,7 @@ function headerOf(base: number, bytes: Buffer) {
     codec: attributes & 7,
     inTransaction: (attributes & TRANSACTIONAL) !== 0,
     isControl: (attributes & CONTROL) !== 0,
-    /** The broker's time for all of them, or the first of the producer's. */
+    /** The broker's timestamp for all records, or the producer's first one. */
     time: attributes & LOG_APPEND_TIME ? { all: maxTimestamp } : { first: firstTimestamp },
     producerId,
     count: cursor.int32(),
@@ -142,10 +150,10 @@ function headerOf(base: number, bytes: Buffer) {
   };
 }
 
-/** Whether a marker ends its transaction in vain. */
+/** Whether a control batch aborts its transaction. */
 function endsInAbort(batch: BatchHeader): boolean {
   for (const { key } of recordsOf(batch, batch.records)) {
-    // Its version, then its type.
+    // The key holds the version, then the type.
     return key !== null && key.readInt16BE(2) === 0;
   }
   return false;
@@ -210,8 +218,8 @@ function nothingAt(offset: number): Message {
   };
 }
 
-/** Errors of a partition for which kafkajs has a remedy. */
-const REMEDIED = [
+/** Errors of a partition that kafkajs handles itself. */
+const HANDLED_BY_KAFKAJS = [
   "OFFSET_OUT_OF_RANGE",
   "UNKNOWN_TOPIC_OR_PARTITION",
   "LEADER_NOT_AVAILABLE",
@@ -220,11 +228,11 @@ const REMEDIED = [
   "UNKNOWN_LEADER_EPOCH",
 ];
 
-/** Kafka's answer to a fetch, in the form in which kafkajs decodes it; from version 4 on. */
+/** Decodes Kafka's fetch response, from version 4 on, into kafkajs' form. */
 function decodeFetch(version: number, bytes: Buffer, asked: Broker.Fetched[]) {
   const cursor = new Cursor(bytes);
   const throttle = cursor.int32();
-  if (version >= 7) cursor.bytes(2 + 4); // An error and a session that nobody here has begun.
+  if (version >= 7) cursor.bytes(2 + 4); // The error code and the fetch session id; sessions are not used.
   const budget = { bytes: BATCH_BYTES };
   const list = <T>(read: () => T) => Array.from({ length: Math.max(0, cursor.int32()) }, read);
   const responses = list(() => {
@@ -234,7 +242,7 @@ function decodeFetch(version: number, bytes: Buffer, asked: Broker.Fetched[]) {
       const errorCode = cursor.int16();
       const highWatermark = cursor.int64();
       const stable = cursor.int64();
-      if (version >= 5) cursor.int64(); // Where the log begins.
+      if (version >= 5) cursor.int64(); // The log start offset.
       const aborted = list(() => ({ producerId: cursor.int64(), firstOffset: cursor.int64() }));
       const preferredReadReplica = version >= 11 ? cursor.int32() : -1;
       const records = cursor.bytes(Math.max(0, cursor.int32()));
@@ -244,19 +252,19 @@ function decodeFetch(version: number, bytes: Buffer, asked: Broker.Fetched[]) {
           ?.partitions.find((one) => one.partition === partition)?.fetchOffset ?? 0,
       );
       const error = errorCode === 0 ? undefined : createErrorFromCode(errorCode);
-      const remedied = error && REMEDIED.includes(error.type);
+      const handled = error && HANDLED_BY_KAFKAJS.includes(error.type);
       const read =
         budget.bytes > 0 ? readRecords(records, from, aborted, budget) : { messages: [] };
-      if (error && !remedied) {
-        read.standstill = { offset: from, reason: `${error.type}: ${error.message}` };
+      if (error && !handled) {
+        read.stall = { offset: from, reason: `${error.type}: ${error.message}` };
       } else if (records.length === 0 && from === stable && stable < highWatermark) {
         const reason = "a transaction of another program is still open";
-        read.standstill = { offset: from, reason, held: highWatermark - stable };
+        read.stall = { offset: from, reason, held: highWatermark - stable };
       }
-      if (read.standstill) standstills.set(read.messages, read.standstill);
+      if (read.stall) stalls.set(read.messages, read.stall);
       return {
         partition,
-        errorCode: remedied ? errorCode : 0,
+        errorCode: handled ? errorCode : 0,
         highWatermark: `${highWatermark}`,
         preferredReadReplica,
         abortedTransactions: [],
@@ -265,7 +273,7 @@ function decodeFetch(version: number, bytes: Buffer, asked: Broker.Fetched[]) {
     });
     return { topicName, partitions };
   });
-  // From version 8 on the broker leaves the waiting to its client.
+  // From version 8 on the client does the throttling.
   return version >= 8
     ? { throttleTime: 0, clientSideThrottleTime: throttle, responses }
     : { throttleTime: throttle, responses };
@@ -283,13 +291,13 @@ Broker.prototype.fetch = function (this: Broker, options) {
   return fetch.call(Object.create(this, { lookupRequest: { value: lookupRequest } }), options);
 };
 
-// kafkajs keeps a batch without messages from `eachBatch`, which then can't commit that it is past it.
+// kafkajs doesn't pass an empty batch to `eachBatch`, which then can't commit an offset after it.
 Batch.prototype.isEmpty = function (this: Batch) {
-  return this.messagesWithinOffset.length === 0 && !standstills.has(this.rawMessages);
+  return this.messagesWithinOffset.length === 0 && !stalls.has(this.rawMessages);
 };
 
-// Where what comes next has left the log, kafkajs commits that it begins at the start, as -2: nobody can
-// tell then how far behind it is, and where nothing comes any more that stays.
+// Where the next offset was deleted from the log, kafkajs commits -2, which means its start: the
+// lag can't be computed then, and stays so where no record arrives.
 OffsetManager.prototype.setDefaultOffset = async function (this: OffsetManager, place) {
   const { partition, topic } = place;
   const partitions = [{ partition }];
