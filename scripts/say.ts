@@ -9,12 +9,12 @@ export function say(text: string): void {
 /** What the shell says of a program that the end of its pipe has ended: 128 and SIGPIPE. */
 export const PIPE_CLOSED = 141;
 
-/** Prints a line of a result that has no end of its own. console.log wouldn't tell when nobody reads any more, see `unread`. */
+/** Prints a line of a result that has no end of its own. console.log wouldn't tell when nobody reads any more, see `outputClosed`. */
 export function print(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
 /** Resolves when a line was printed that nobody can read, as when `head` has had enough. */
-export function unread(): Promise<void> {
+export function outputClosed(): Promise<void> {
   return new Promise((resolve) => process.stdout.once("error", () => resolve()));
 }

@@ -1,4 +1,4 @@
-import { inOwnTurn, takeDown } from "../up/campus.ts";
+import { withUpLock, takeDown } from "../up/campus.ts";
 import { type Command, UsageError } from "../command.ts";
 import { interruptible } from "../interrupt.ts";
 import { MODELS } from "../models.ts";
@@ -12,7 +12,7 @@ export const command: Command = {
     if (words.length > 0) throw new UsageError("down takes no words");
     const models = Object.values(MODELS).map(({ model }) => model);
     return interruptible(async (signal) => {
-      const { data, ended } = await inOwnTurn(() => takeDown(models), signal);
+      const { data, ended } = await withUpLock(() => takeDown(models), signal);
       if (ended.length > 0) console.log(`down: ${ended.join(", ")}`);
       else console.log(data ? "down: it had ended already" : "nothing was up");
       return 0;

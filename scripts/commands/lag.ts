@@ -2,7 +2,7 @@ import { withAdmin } from "@lab/lab/probes/kafka-tools";
 import { describeGroup, type LagRow, lagSummary, lagTable } from "@lab/lab/probes/lag";
 import { groupsOf } from "../../streaming-kafka/tests/model.ts";
 import { type Command, unknown, UsageError } from "../command.ts";
-import { PIPE_CLOSED, print, unread } from "../say.ts";
+import { PIPE_CLOSED, print, outputClosed } from "../say.ts";
 import { kafkaAddress } from "../stream.ts";
 import { namespaceOf } from "../up/environment.ts";
 
@@ -34,7 +34,7 @@ Reads KAFKA_BROKERS and LAB_NAMESPACE, the prefix of the groups, or what scripts
     }
     let isFirst = true;
     let isRead = true;
-    void unread().then(() => (isRead = false));
+    void outputClosed().then(() => (isRead = false));
     await withAdmin(await kafkaAddress(), async (admin) => {
       for (;;) {
         const rows: LagRow[] = [];

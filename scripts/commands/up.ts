@@ -4,7 +4,7 @@ import {
   endOwned,
   endStarted,
   hasData,
-  inOwnTurn,
+  withUpLock,
   namesUp,
   prepare,
   start,
@@ -13,10 +13,10 @@ import {
 import { type Command, unknown, UsageError } from "../command.ts";
 import { describeUp } from "../up/describe.ts";
 import type { Start, UpOptions } from "../up/start.ts";
-import { saySettings } from "../up/environment.ts";
+import { reportSettings } from "../up/environment.ts";
 import { interruptible } from "../interrupt.ts";
 import { MODELS } from "../models.ts";
-import { PIPE_CLOSED, print, say, unread } from "../say.ts";
+import { PIPE_CLOSED, print, say, outputClosed } from "../say.ts";
 
 export const command: Command = {
   summary: "start models on their fixed ports, with faults on",
@@ -90,7 +90,7 @@ async function leaveRunning(
   how: UpOptions,
   signal: AbortSignal,
 ): Promise<number> {
-  await inOwnTurn(() => startAll(words, how, signal), signal);
+  await withUpLock(() => startAll(words, how, signal), signal);
   console.log(await describeUp());
   console.log("\nscripts/lab down ends it.");
   return 0;
@@ -103,7 +103,7 @@ async function runInForeground(
 ): Promise<number> {
   // Somebody watches: show each order's steps too.
   process.env["LOG_LEVEL"] ||= "debug";
-  const starts = await inOwnTurn(() => startAll(words, how, signal), signal);
+  const starts = await withUpLock(() => startAll(words, how, signal), signal);
   const services = starts.flatMap(({ started }) => started);
   console.log(await describeUp());
   console.log("\nThe services' logs follow; Ctrl-C stops all.\n");
@@ -123,11 +123,11 @@ async function runInForeground(
       ...services.map(async ({ exited, name }) => {
         return `${name} (exit code ${await exited})`;
       }),
-      unread().then(() => void (code = PIPE_CLOSED)),
+      outputClosed().then(() => void (code = PIPE_CLOSED)),
     ]);
     if (ended !== undefined) say(`${ended} has ended`);
   } finally {
-    await inOwnTurn(() => all(starts, endOwned));
+    await withUpLock(() => all(starts, endOwned));
     for (const end of unfollow) end();
   }
   // Else somebody has typed scripts/lab down.
@@ -147,7 +147,7 @@ async function startAll(
   signal: AbortSignal,
 ): Promise<Start[]> {
   const names = await namesOf(words);
-  await saySettings(names.map((name) => MODELS[name]!.model));
+  await reportSettings(names.map((name) => MODELS[name]!.model));
   const starts = await prepare(names, how);
   signal.throwIfAborted();
   let settled = false;

@@ -109,8 +109,8 @@ test("a service gets of the shell what it has a knob for, and nothing that up de
 
 test("who prints without an end hears that nobody reads any more", async () => {
   const script = `
-    const { print, PIPE_CLOSED, unread } = await import(${JSON.stringify(join(repoFolder, "scripts/say.ts"))});
-    void unread().then(() => process.exit(PIPE_CLOSED));
+    const { print, PIPE_CLOSED, outputClosed } = await import(${JSON.stringify(join(repoFolder, "scripts/say.ts"))});
+    void outputClosed().then(() => process.exit(PIPE_CLOSED));
     for (;;) { print("line"); await Bun.sleep(1); }`;
   const command = `"$0" -e "$1"; echo $? >&2`;
   const piped = await run(["sh", "-c", `(${command}) | head -n 1`, process.execPath, script]);

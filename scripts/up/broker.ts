@@ -67,21 +67,21 @@ export async function brokerAgain(one: Start, foreground: boolean): Promise<Brok
     await writeDown(broker, foreground);
     return broker;
   }
-  const running = await orSayFresh(one, attachBroker(folder));
+  const running = await withFreshHint(one, attachBroker(folder));
   if (running !== undefined) {
     // Else who started it was killed before it could write it down.
     if (known === undefined) await writeDown(running, foreground);
     return running;
   }
   one.brokerFolder = folder;
-  const broker = await orSayFresh(one, startAgain(name, folder, { endsWithUs: foreground }));
+  const broker = await withFreshHint(one, startAgain(name, folder, { endsWithUs: foreground }));
   one.broker = broker;
   await writeDown(broker, foreground);
   return broker;
 }
 
 /** Where the broker's data are lost, a fresh start of its model is named: of no other, they still have theirs. */
-export async function orSayFresh<T>({ name }: { name: string }, broker: Promise<T>): Promise<T> {
+export async function withFreshHint<T>({ name }: { name: string }, broker: Promise<T>): Promise<T> {
   try {
     return await broker;
   } catch (error) {

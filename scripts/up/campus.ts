@@ -1,5 +1,5 @@
 // What `up`, `down` and `status` share: the models that a person has started. Whoever changes what is
-// up does so in `inOwnTurn`.
+// up does so in `withUpLock`.
 import { brokerRuns, endBroker, killBroker, prepareBrokers } from "@lab/lab/brokers/brokers";
 import { endLostProject } from "@lab/lab/machine/compose";
 import type { Model } from "@lab/evidence/evidence";
@@ -7,7 +7,7 @@ import { labFolder } from "@lab/evidence/folders";
 import { fetchHealth, type ShownHealth } from "@lab/lab/services/health";
 import { factsOf } from "@lab/lab/brokers/model-facts";
 import { killGroup } from "@lab/lab/host/lifeline";
-import { inTurn } from "@lab/lab/host/lock";
+import { withLock } from "@lab/lab/host/lock";
 import { type Identity, identityOf, isPaused, runs } from "@lab/lab/host/process-id";
 import { startModel } from "@lab/lab/services/processes";
 import { changeState, readState, serviceRuns, type UpService } from "@lab/lab/brokers/state";
@@ -29,12 +29,12 @@ const STOP_TIMEOUT_MS = 12_000;
 const HEALTHY_TIMEOUT_MS = 20_000;
 
 /** Does a job that changes what is up, after whoever else is about that. */
-export function inOwnTurn<T>(job: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-  return inTurn(
+export function withUpLock<T>(job: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+  return withLock(
     join(labFolder, "up.lock"),
     {
       who: `scripts/lab ${process.argv.slice(2).join(" ")}`,
-      onWait: (whose) => say(`waiting for ${whose} …`),
+      onWait: (holder) => say(`waiting for ${holder} …`),
       ...(signal === undefined ? {} : { signal }),
     },
     job,
@@ -62,7 +62,7 @@ export async function prepare(
   for (const name of names) {
     const { model } = MODELS[name]!;
     const again = !fresh && up.includes(name);
-    if (again) await lookAtWhatRuns(name, foreground);
+    if (again) await checkRunning(name, foreground);
     const services = await servicesOf(name);
     const missing = services.filter((one) => !again || !serviceRuns(one));
     const start: Start = {
@@ -197,7 +197,7 @@ export async function takeDown(
 }
 
 /** Ends what is left of an `up --foreground` that was killed; throws for what runs and doesn't answer, or is another process's. */
-async function lookAtWhatRuns(name: string, foreground: boolean): Promise<void> {
+async function checkRunning(name: string, foreground: boolean): Promise<void> {
   const { model } = MODELS[name]!;
   const { brokers, services } = await readState();
   const ours = services.filter((one) => one.model === model);

@@ -119,7 +119,7 @@ async function wrongWeaving(model: Model): Promise<string[]> {
 }
 
 /** Says what those models' services get from the shell, and what they don't though it looks like theirs. Throws as `serviceSettings` does. */
-export async function saySettings(models: readonly Model[]): Promise<void> {
+export async function reportSettings(models: readonly Model[]): Promise<void> {
   const passed = Object.assign({}, ...(await Promise.all(models.map(serviceSettings)))) as Record<
     string,
     string

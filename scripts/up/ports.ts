@@ -35,7 +35,7 @@ export async function refusePorts(starts: readonly Start[]): Promise<void> {
   for (const [index, { port, service, who }] of wanted.entries()) {
     const twin = wanted.slice(0, index).find((one) => one.port === port);
     const other = others.find(({ url }) => portIn(url) === port);
-    const whose =
+    const usedBy =
       twin !== undefined
         ? `is to be that of ${twin.who}`
         : other !== undefined
@@ -43,9 +43,9 @@ export async function refusePorts(starts: readonly Start[]): Promise<void> {
           : (await becomesFree(port))
             ? undefined
             : "is in use";
-    if (whose === undefined) continue;
+    if (usedBy === undefined) continue;
     problems.push(
-      `port ${port} ${whose}, and ${who} is to have it: stop what runs there, or set ${portVariable(service)}`,
+      `port ${port} ${usedBy}, and ${who} is to have it: stop what runs there, or set ${portVariable(service)}`,
     );
   }
   for (const { missing, model, services } of starts) {

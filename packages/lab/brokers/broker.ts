@@ -1,7 +1,7 @@
-/** What a broker is to the lab, whatever it runs as. */
+/** The lab's interface to a broker, independent of how it runs. */
 export type BrokerName = "rabbitmq" | "kafka";
 
-/** A broker that answers, and the means to hurt it. */
+/** A running broker, and the means to disturb it. */
 export interface Broker extends AsyncDisposable {
   readonly kind: "external" | "compose" | "native";
   readonly name: BrokerName;
@@ -9,9 +9,12 @@ export interface Broker extends AsyncDisposable {
   readonly address: string;
   /** RabbitMQ's management page and API: `http://127.0.0.1:port`, with the user and password of `address`. */
   readonly managementUrl?: string | undefined;
-  /** Of one of ours, for other processes to find it: what they need to know, and of a native one data, settings and log. */
+  /**
+   * For a broker of the lab: the folder with what other processes need to find it; for a native one
+   * also data, settings and log.
+   */
   readonly folder?: string;
-  /** `{rabbitmq, erlang}`, or `{kafka, java}`; what is known of it. */
+  /** `{rabbitmq, erlang}`, or `{kafka, java}`, as far as known. */
   readonly versions: Record<string, string>;
   /** SIGKILL. Throws for an external broker, which isn't ours to kill. */
   kill(): Promise<void>;
@@ -32,26 +35,29 @@ export const addressVariable = {
 } as const;
 
 /**
- * How to run one broker as a process of our own. Plain data: it stands in the
- * broker's folder, so that another process can kill it and start it again.
+ * How to run a broker as a process of the lab. Plain data: it is stored in the broker's folder, so
+ * that another process can kill it and start it again.
  */
 export interface NativePlan {
   name: BrokerName;
   /** Its data, its settings and its log. */
   folder: string;
-  /** A folder of its own making, which is there as long as its data are. A plan of an older lab has none. */
+  /**
+   * A folder that the broker creates, which exists as long as its data do. A plan of an older lab
+   * has none.
+   */
   data?: string;
   address: string;
   managementUrl?: string;
-  /** All that it listens on. */
+  /** All ports that it listens on. */
   ports: number[];
   command: string[];
   env: Record<string, string>;
-  /** As far as they are known before it runs. */
+  /** As far as known before it runs. */
   versions: Record<string, string>;
 }
 
-/** An error that says why a broker's data can't be had any more: only a fresh start of its model helps. */
+/** An error for lost data of a broker: only a fresh start of its model helps. */
 export function dataLost(why: string): Error {
   return Object.assign(new Error(why), { code: DATA_LOST });
 }

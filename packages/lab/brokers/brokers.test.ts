@@ -1,4 +1,4 @@
-// Which broker is taken. The brokers themselves are tested by the experiments.
+// Which broker is used. The brokers themselves are tested by the experiments.
 import { afterEach, expect, test } from "bun:test";
 import { startBroker } from "./brokers.ts";
 

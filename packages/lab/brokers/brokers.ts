@@ -12,7 +12,7 @@ import {
 import { dockerProblem } from "../machine/compose-engine.ts";
 import { provide, type Tool } from "../machine/doctor.ts";
 import { externalBroker } from "./external.ts";
-import { greetKafka, planKafka } from "./kafka.ts";
+import { probeKafka, planKafka } from "./kafka.ts";
 import { hasKafkaJars, prepareKafka } from "./kafka/kafka-jars.ts";
 import {
   attachNative,
@@ -24,7 +24,7 @@ import {
 } from "./native.ts";
 import { freshFolder } from "../host/lifeline.ts";
 import { freePorts } from "../host/ports.ts";
-import { greetRabbitmq, planRabbitmq } from "./rabbitmq.ts";
+import { probeRabbitmq, planRabbitmq } from "./rabbitmq.ts";
 import { settings } from "@lab/evidence/settings";
 import { readState } from "./state.ts";
 
@@ -37,11 +37,10 @@ export const folderVariable = {
 const KINDS = ["external", "compose", "native"] as const;
 
 /**
- * A running broker: the one of `AMQP_URL` or `KAFKA_BROKERS`; else the one that
- * `lab run` or `lab up` has running; else a private one that ends with this
- * process, unless the options say otherwise: a container where Docker Compose is
- * at hand, or else a process. `LAB_BROKERS` says which kinds may be taken. Throws
- * with the commands to type when there is no way.
+ * A running broker: the one of `AMQP_URL` or `KAFKA_BROKERS`; else the one that `lab run` or `lab
+ * up` has running; else a private one that ends with this process, unless the options say
+ * otherwise: a container where Docker Compose is available, or else a process. `LAB_BROKERS` limits
+ * the kinds. Throws with the commands to type when there is none.
  */
 export async function startBroker(name: BrokerName, options: StartOptions = {}): Promise<Broker> {
   const address = externalAddress(name);
@@ -49,19 +48,19 @@ export async function startBroker(name: BrokerName, options: StartOptions = {}):
   return (await findShared(name)) ?? startOwn(name, options);
 }
 
-/** A broker of one's own, to be killed or paused where the given one is somebody else's. Ends with this process. */
+/** A private broker, to be killed or paused where the shared one is external. Ends with this process. */
 export async function startOwn(name: BrokerName, options: StartOptions = {}): Promise<Broker> {
   if ((await ownKind(name)) === "compose") {
     return startComposeBroker(name, options, await lifelineOf(name, options));
   }
-  // What may take long comes before there is a folder to leave behind.
+  // Slow preparations come first, before there is a folder that would have to be removed.
   await (name === "kafka" ? prepareKafka() : provide(["rabbitmq"]));
   const folder = options.dataIn ?? (await freshFolder(name));
   const lifeline = options.dataIn === undefined ? folder : await lifelineOf(name, options);
-  return runNative(await planNative(name, folder, options.managementPort), lifeline, greet);
+  return runNative(await planNative(name, folder, options.managementPort), lifeline, probe);
 }
 
-/** Starts the broker of that folder again, which has ended, on its data and ports. Throws when it doesn't start; the data stay. */
+/** Restarts the ended broker of that folder, on its data and ports. Throws when it doesn't start; the data stay. */
 export async function startAgain(
   name: BrokerName,
   folder: string,
@@ -69,11 +68,14 @@ export async function startAgain(
 ): Promise<Broker> {
   const lifeline = await lifelineOf(name, options);
   if (isCompose(folder)) return startComposeAgain(folder, lifeline);
-  if (isNative(folder)) return runNativeAgain(folder, lifeline, greet);
+  if (isNative(folder)) return runNativeAgain(folder, lifeline, probe);
   throw new Error(`${name}'s data aren't in ${folder} any more`);
 }
 
-/** The folder of a lifeline for a broker whose data stay elsewhere; undefined when it is to go on. */
+/**
+ * The lifeline's folder for a broker whose data are elsewhere; undefined when it is to outlive this
+ * process.
+ */
 async function lifelineOf(
   name: BrokerName,
   { endsWithUs = false }: StartOptions,
@@ -81,21 +83,20 @@ async function lifelineOf(
   return endsWithUs ? freshFolder(name) : undefined;
 }
 
-/** For a broker that has to be started. */
+/** Options for a broker that has to be started. */
 export interface StartOptions {
-  /** An empty folder for its data, which stay when it ends; it goes on after this process has ended, as `lab up` wants it. */
+  /** An empty folder for its data, which are kept when it ends; the broker outlives this process, as `lab up` needs. */
   dataIn?: string;
-  /** With `dataIn`: it ends with this process all the same. */
+  /** With `dataIn`: it still ends with this process. */
   endsWithUs?: boolean;
-  /** Of RabbitMQ's management page; a free one when it isn't given. */
+  /** The port of RabbitMQ's management page; a free one by default. */
   managementPort?: number;
 }
 
 /**
- * Sees to it that those brokers can be started, before anything else takes its
- * time: installs what is missing or throws one error with all the commands to
- * type. What runs already needs nothing. With `proxiedKafka` also for
- * `startProxiedKafka`, whose broker is a process everywhere.
+ * Makes sure that those brokers can be started, before other slow work: installs what is missing or
+ * throws one error with all the commands to type. A running broker needs nothing. With
+ * `proxiedKafka` also for `startProxiedKafka`, whose broker is always a process.
  */
 export async function prepareBrokers(
   names: readonly BrokerName[],
@@ -117,8 +118,8 @@ export async function prepareBrokers(
 }
 
 /**
- * Where a broker answers that is running already: by environment or by `lab up`.
- * Throws with what to type when there is none.
+ * The address of a running broker, from the environment or `lab up`. Throws with what to type when
+ * there is none.
  */
 export async function addressOf(
   name: BrokerName,
@@ -135,27 +136,30 @@ export async function addressOf(
   );
 }
 
-/** Whether the broker of that folder runs, whoever has started it. */
+/** Whether the broker of that folder runs, whichever process has started it. */
 export async function brokerRuns(folder: string): Promise<boolean> {
   return (await composeRuns(folder)) || (await nativePid(folder)) !== undefined;
 }
 
-/** SIGKILL for the broker of that folder, whoever has started it; its data stay. */
+/** SIGKILL for the broker of that folder, whichever process has started it; its data are kept. */
 export async function killBroker(folder: string): Promise<boolean> {
   return isCompose(folder) ? killCompose(folder) : killNative(folder);
 }
 
-/** The broker of that folder, which runs already; undefined when it doesn't. Throws when it is there and doesn't answer. */
+/** The running broker of that folder; undefined when it doesn't run. Throws when it runs and doesn't answer. */
 export async function attachBroker(folder: string): Promise<Broker | undefined> {
-  return (await attachCompose(folder)) ?? attachNative(folder, greet);
+  return (await attachCompose(folder)) ?? attachNative(folder, probe);
 }
 
-/** Whether that folder has a broker's data, be it running or not. */
+/** Whether that folder has a broker's data, whether it runs or not. */
 export function hasBroker(folder: string): boolean {
   return isCompose(folder) || isNative(folder);
 }
 
-/** Ends the broker of that folder, whoever has started it, and removes its container with the data: whether there was one. */
+/**
+ * Ends the broker of that folder, whichever process has started it, and removes its container with
+ * the data; returns whether there was one.
+ */
 export async function endBroker(folder: string): Promise<boolean> {
   return (await endCompose(folder)) || killNative(folder);
 }
@@ -165,7 +169,7 @@ async function runsAlready(name: BrokerName): Promise<boolean> {
   return up?.folder !== undefined && (await brokerRuns(up.folder));
 }
 
-/** A broker that is running already and is ours; undefined when there is none. */
+/** A running broker of the lab; undefined when there is none. */
 async function findShared(name: BrokerName): Promise<Broker | undefined> {
   const { labKafkaFolder, labRabbitmqFolder } = settings();
   const passedOn = name === "rabbitmq" ? labRabbitmqFolder : labKafkaFolder;
@@ -175,7 +179,10 @@ async function findShared(name: BrokerName): Promise<Broker | undefined> {
   return attachBroker(up.folder);
 }
 
-/** Where somebody else's broker is, if one is to be taken. Throws when one must be, and isn't named. */
+/**
+ * The address of an external broker, if one is to be used. Throws when one must be used, and none
+ * is named.
+ */
 export function externalAddress(name: BrokerName): string | undefined {
   const kinds = allowedKinds();
   const address = addressGiven(name);
@@ -192,7 +199,7 @@ function allowedKinds(): readonly Broker["kind"][] {
   return labBrokers === "" ? KINDS : KINDS.filter((kind) => labBrokers.split(",").includes(kind));
 }
 
-/** The address of a broker that somebody else runs; empty when there is none. */
+/** The address of an external broker; empty when there is none. */
 function addressGiven(name: BrokerName): string {
   const { amqpUrl, kafkaBrokers } = settings();
   return name === "rabbitmq" ? amqpUrl : kafkaBrokers;
@@ -200,7 +207,9 @@ function addressGiven(name: BrokerName): string {
 
 const chosen = new Map<BrokerName, Promise<"compose" | "native">>();
 
-/** Whether a broker that is started here is a container or a process, the same all along. */
+/**
+ * Whether brokers that are started here are containers or processes; the same for the whole run.
+ */
 function ownKind(name: BrokerName): Promise<"compose" | "native"> {
   const known = chosen.get(name);
   if (known !== undefined) return known;
@@ -224,7 +233,7 @@ async function chooseKind(name: BrokerName): Promise<"compose" | "native"> {
     return "compose";
   } catch (error) {
     if (forced) throw error;
-    // Offline, say.
+    // For example offline.
     const reason = (error as Error).message.split("\n").at(-1);
     process.stderr.write(`${name} will be a process, not a container: ${reason}\n`);
     return "native";
@@ -246,8 +255,8 @@ async function planNative(
     : planKafka(folder, { client, controller: second });
 }
 
-function greet(plan: NativePlan): Promise<Record<string, string>> {
+function probe(plan: NativePlan): Promise<Record<string, string>> {
   return plan.name === "rabbitmq"
-    ? greetRabbitmq(plan.address, plan.managementUrl)
-    : greetKafka(plan.address);
+    ? probeRabbitmq(plan.address, plan.managementUrl)
+    : probeKafka(plan.address);
 }

@@ -1,4 +1,4 @@
-// What `up` is told of a broker's container that can't go on, or must not. A script that answers as Docker would stands in for it.
+// The errors for a broker's container that can't or mustn't be used again. A script that answers like Docker replaces it.
 import { afterAll, afterEach, beforeEach, expect, test } from "bun:test";
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";

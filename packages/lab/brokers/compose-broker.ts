@@ -17,35 +17,35 @@ import {
 import type { Model } from "@lab/evidence/evidence";
 import { models } from "@lab/evidence/experiments";
 import { factsOf } from "./model-facts.ts";
-import { greetKafka } from "./kafka.ts";
+import { probeKafka } from "./kafka.ts";
 import { lifelineEnds } from "../host/lifeline.ts";
 import { runQuietly } from "../host/run.ts";
 import { dockerProblem } from "../machine/compose-engine.ts";
-import { freePorts, refuseTaken } from "../host/ports.ts";
-import { greetRabbitmq } from "./rabbitmq.ts";
+import { freePorts, assertPortsFree } from "../host/ports.ts";
+import { probeRabbitmq } from "./rabbitmq.ts";
 import { eventually } from "../host/waiting.ts";
 
 const START_TIMEOUT_MS = 120_000;
 
-/** The model that a broker stands in: its compose file has the image. */
+/** The model that uses the broker: its compose file names the image. */
 function modelOf(name: BrokerName): Model {
   return models.find(({ model }) => factsOf(model).broker?.name === name)!.model;
 }
 
-/** Fetches the broker's image unless it is there. Throws, with the reason, when it can't be had. */
+/** Fetches the broker's image unless it is there. Throws, with the reason, when that fails. */
 export async function pullBroker(name: BrokerName): Promise<void> {
   await provideImage(await imageOf(modelOf(name), name));
 }
 
-/** The broker of a part's compose file as a container of our own. Plain data, which stands in its folder. */
+/** The broker of a part's compose file as a container of the lab. Plain data, stored in its folder. */
 interface ComposePlan {
   name: BrokerName;
   project: ComposeProject;
   address: string;
   managementUrl?: string;
-  /** The folder of the lifeline with which it ends though its data stay. */
+  /** The folder of the lifeline with which the container ends; its data are kept. */
   lifeline?: string;
-  /** It has answered once: since then its volume has data. */
+  /** Set once it has answered: since then its volume has data. */
   answered?: true;
 }
 
@@ -56,13 +56,13 @@ export async function startComposeBroker(
   lifeline: string | undefined,
 ): Promise<Broker> {
   const plan = await planCompose(name, dataIn, managementPort);
-  // A lasting one is ended by `lab down`, not by whoever started it.
+  // A lasting broker is ended by `lab down`, not by the process that started it.
   const broker = await runCompose(plan, lifeline, () => endProject(plan.project));
   if (dataIn === undefined) broker.end = () => endProject(plan.project);
   return broker;
 }
 
-/** Starts the container of that folder's broker again, on its data and ports. Throws as `startComposeBroker` does; the data stay. */
+/** Restarts the container of that folder's broker, on its data and ports. Throws as `startComposeBroker` does; the data are kept. */
 export async function startComposeAgain(
   folder: string,
   lifeline: string | undefined,
@@ -71,11 +71,11 @@ export async function startComposeAgain(
   needDocker(plan.name);
   if (former !== undefined) await lifelineEnds(former);
   await refuseLostData(plan);
-  await refuseTaken(plan.name, Object.values(plan.project.env).map(Number));
+  await assertPortsFree(plan.name, Object.values(plan.project.env).map(Number));
   return runCompose(plan, lifeline, async () => void (await killCompose(folder)));
 }
 
-/** Runs the planned container; `undo` when it doesn't start. */
+/** Runs the planned container; calls `undo` when it doesn't start. */
 async function runCompose(
   plan: ComposePlan,
   lifeline: string | undefined,
@@ -87,7 +87,7 @@ async function runCompose(
   const broker = new ComposeBroker(plan);
   if (lifeline !== undefined) broker.end = endsWithUs(project, lifeline);
   try {
-    // One that is there already is left as it is.
+    // An existing container is not changed.
     await compose(project, name, "up", "--detach", "--no-deps", "--no-recreate");
     await broker.untilItAnswers();
     await writePlan({ ...written, answered: true });
@@ -96,14 +96,14 @@ async function runCompose(
     const log = await compose(project, name, ...words).catch(() => "");
     await broker.stop();
     await undo();
-    // Data that are in a volume are nothing to a process.
+    // A broker process can't use data in a volume.
     const hint = plan.answered ? "" : "LAB_BROKERS=native does without Docker";
     throw new Error(`${(error as Error).message}\n${Bun.stripANSI(log)}${hint}`.trimEnd());
   }
   return broker;
 }
 
-/** Docker would make an empty volume without a word in the place of one that somebody has removed. */
+/** Docker would silently create an empty volume in place of a removed one. */
 async function refuseLostData({ answered, name, project }: ComposePlan): Promise<void> {
   if (answered === undefined) return;
   const volume = `${project.name}_${name}`;
@@ -112,7 +112,10 @@ async function refuseLostData({ answered, name, project }: ComposePlan): Promise
   throw dataLost(`${name}'s data are gone: there is no volume ${volume} any more`);
 }
 
-/** The broker of that folder, which another process has started and will end; undefined when it isn't one or doesn't run. */
+/**
+ * The broker of that folder, which another process has started and will end; undefined when it
+ * isn't a container or doesn't run.
+ */
 export async function attachCompose(folder: string): Promise<Broker | undefined> {
   if (!(await composeRuns(folder))) return undefined;
   const plan = await readPlan(folder);
@@ -127,7 +130,7 @@ export async function attachCompose(folder: string): Promise<Broker | undefined>
   return broker;
 }
 
-/** Whether the broker of that folder is a container, and runs, if only paused. */
+/** Whether the broker of that folder is a container that runs or is paused. */
 export async function composeRuns(folder: string): Promise<boolean> {
   return isCompose(folder) && isRunning(await readPlan(folder));
 }
@@ -137,12 +140,12 @@ export async function composePaused(folder: string): Promise<boolean> {
   return isCompose(folder) && (await containerOf(await readPlan(folder), "paused")) !== "";
 }
 
-/** Whether that folder has what is known of a broker that is or was a container. */
+/** Whether that folder has the plan of a broker that is or was a container. */
 export function isCompose(folder: string): boolean {
   return existsSync(planFile(folder));
 }
 
-/** SIGKILL for the container of that folder's broker: whether it ran. */
+/** SIGKILL for the container of that folder's broker; returns whether it ran. */
 export async function killCompose(folder: string): Promise<boolean> {
   if (!(await composeRuns(folder))) return false;
   const { name, project } = await readPlan(folder);
@@ -150,14 +153,14 @@ export async function killCompose(folder: string): Promise<boolean> {
   return true;
 }
 
-/** Removes the container of that folder's broker, with its data; whether there was one. */
+/** Removes the container of that folder's broker, with its data; returns whether there was one. */
 export async function endCompose(folder: string): Promise<boolean> {
   if (!isCompose(folder)) return false;
   const { name, project } = await readPlan(folder);
   needDocker(name);
   const id = await compose(project, name, "ps", "--all", "--quiet");
   await endProject(project);
-  // Else an engine that is away later would be in the way of a start that needs none.
+  // Otherwise a later start that needs no Docker would fail where the engine isn't available.
   await rm(planFile(folder), { force: true });
   return id !== "";
 }
@@ -198,7 +201,7 @@ class ComposeBroker implements Broker {
   readonly address: string;
   readonly managementUrl?: string;
   readonly folder: string;
-  /** What `stop` does; nothing for one that is to go on. */
+  /** What `stop` does; undefined for a broker that outlives this process. */
   end: (() => Promise<void>) | undefined;
   versions: Record<string, string> = {};
   readonly #plan: ComposePlan;
@@ -217,7 +220,7 @@ class ComposeBroker implements Broker {
     await this.untilItAnswers();
   }
 
-  /** Returns once a client is answered; throws when the container ends before. */
+  /** Returns once it answers a client; throws when the container ends before. */
   async untilItAnswers(): Promise<void> {
     const { address, managementUrl, name } = this.#plan;
     const told = await eventually(
@@ -225,8 +228,8 @@ class ComposeBroker implements Broker {
       async () => {
         try {
           return await (name === "rabbitmq"
-            ? greetRabbitmq(address, managementUrl)
-            : greetKafka(address));
+            ? probeRabbitmq(address, managementUrl)
+            : probeKafka(address));
         } catch (error) {
           if (!(await isRunning(this.#plan))) return "ended";
           throw error;
@@ -235,7 +238,7 @@ class ComposeBroker implements Broker {
       { timeoutMs: START_TIMEOUT_MS },
     );
     if (told === "ended") throw new Error(`${name}'s container ended`);
-    // Kafka doesn't tell its version, its image does: apache/kafka:4.2.0.
+    // Kafka doesn't report its version, but its image's tag does: apache/kafka:4.2.0.
     this.versions =
       name === "rabbitmq"
         ? (told as Record<string, string>)
@@ -243,7 +246,7 @@ class ComposeBroker implements Broker {
   }
 
   async kill(): Promise<void> {
-    // A policy of restarting doesn't undo it: Docker knows that somebody wanted it.
+    // A restart policy doesn't undo this: Docker knows that the kill was requested.
     await this.#compose("kill", "--signal", "SIGKILL");
   }
 
@@ -276,13 +279,13 @@ async function isRunning(plan: ComposePlan): Promise<boolean> {
   return (await containerOf(plan, "running", "paused")) !== "";
 }
 
-/** The id of the broker's container if it is in one of those states, or nothing. */
+/** The id of the broker's container if it is in one of those states, else empty. */
 async function containerOf(
   { name, project }: ComposePlan,
   ...states: ("running" | "paused")[]
 ): Promise<string> {
   const wanted = states.flatMap((state) => ["--status", state]);
-  // Fails when the service was never created.
+  // Fails when the service's container was never created.
   const id = await compose(project, name, "ps", "--quiet", ...wanted).catch(() => "");
   return id.slice(0, 12);
 }
@@ -294,7 +297,7 @@ function needDocker(name: BrokerName): void {
 }
 
 async function writePlan(plan: ComposePlan): Promise<void> {
-  // The address has the password.
+  // The address contains the password.
   await writeFile(planFile(plan.project.folder), JSON.stringify(plan), { mode: 0o600 });
 }
 

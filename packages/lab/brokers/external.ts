@@ -1,15 +1,15 @@
 import type { Broker, BrokerName } from "./broker.ts";
-import { greetKafka } from "./kafka.ts";
-import { greetRabbitmq } from "./rabbitmq.ts";
+import { probeKafka } from "./kafka.ts";
+import { probeRabbitmq } from "./rabbitmq.ts";
 import { settings } from "@lab/evidence/settings";
 
-/** The broker that somebody else runs at that address. Throws when it doesn't answer. */
+/** The external broker at that address. Throws when it doesn't answer. */
 export async function externalBroker(name: BrokerName, address: string): Promise<Broker> {
   const variable = name === "rabbitmq" ? "AMQP_URL" : "KAFKA_BROKERS";
   const managementUrl =
     name === "rabbitmq" ? settings().rabbitmqManagementUrl || undefined : undefined;
   const versions = await (
-    name === "rabbitmq" ? greetRabbitmq(address, managementUrl) : greetKafka(address)
+    name === "rabbitmq" ? probeRabbitmq(address, managementUrl) : probeKafka(address)
   ).catch((error: Error) => {
     const where = process.env[variable] ? `${variable} is set` : `${variable} was set`;
     throw new Error(`${where}, but ${name} doesn't answer there: ${error.message}`);

@@ -39,8 +39,10 @@ export async function planKafka(folder: string, ports: KafkaPorts): Promise<Nati
   };
 }
 
-/** Throws unless the broker answers and is ready to create topics. It doesn't tell its version. */
-export async function greetKafka(address: string): Promise<Record<string, string>> {
+/**
+ * Throws unless the broker answers and is ready to create topics. It doesn't report its version.
+ */
+export async function probeKafka(address: string): Promise<Record<string, string>> {
   const kafka = new Kafka({
     clientId: "lab",
     brokers: address.split(","),
@@ -62,9 +64,8 @@ export async function greetKafka(address: string): Promise<Record<string, string
 }
 
 /**
- * A Kafka of one's own with a second listener, whose clients are told to come to
- * another port: that of a proxy before it. The broker's own address goes past the
- * proxy. Ends with this process.
+ * A private Kafka with a second listener, which advertises the port of a proxy in front of it. The
+ * broker's own address bypasses the proxy. Ends with this process.
  */
 export async function startProxiedKafka(
   proxied: NonNullable<KafkaPorts["proxied"]>,
@@ -73,5 +74,5 @@ export async function startProxiedKafka(
   await prepareKafka();
   const folder = await freshFolder("kafka");
   const plan = await planKafka(folder, { client, controller, proxied });
-  return runNative(plan, folder, ({ address }) => greetKafka(address));
+  return runNative(plan, folder, ({ address }) => probeKafka(address));
 }

@@ -4,38 +4,41 @@ import type { Model } from "@lab/evidence/evidence";
 import { repoFolder } from "@lab/evidence/folders";
 import { join } from "node:path";
 
-/** What the lab has to know of a model before it can start it, strike it and judge it. */
+/** What the lab has to know about a model to start it, to inject faults and to check it. */
 export interface ModelFacts {
-  /** The names of its services' files: who takes the order, who reserves stock, and who works on what comes of it. */
+  /**
+   * The names of its services' files: the one that takes orders, the one that reserves stock, and
+   * the one that processes the result.
+   */
   services: readonly [order: string, inventory: string, downstream: string];
   /** What the downstream service does: it tells the customer, or counts. */
   downstream: "notification" | "analytics";
-  /** Whether a client may ask the order service for a stream of orders (`POST /orders/bulk`). */
+  /** Whether the order service accepts a stream of orders (`POST /orders/bulk`). */
   takesBulks: boolean;
-  /** Between the services; undefined where they call each other. */
+  /** The broker between the services; undefined where they call each other. */
   broker?: RabbitmqFacts | KafkaFacts;
   /** The services that the order service calls, each by the variable that has its URL. */
   calls: Readonly<Record<string, string>>;
-  /** The lines between the services, or to the broker, where a proof may put a proxy. */
+  /** The connections between the services, or to the broker, where a proof may put a proxy. */
   links: readonly string[];
-  /** What a good order ends as. Any other ends as `failed`. */
+  /** The final status of a good order. Any other ends as `failed`. */
   success: "reserved" | "confirmed";
-  /** Why an order may fail though Inventory has never refused it. */
+  /** Why an order may fail although Inventory has not refused it. */
   givenUp: readonly (keyof typeof PROBLEMS)[];
-  /** Attempts at a message, until it is dead. */
+  /** Attempts at a message until it is dead-lettered. */
   maxAttempts: number;
 }
 
-/** Names of queues, topics and groups are without the namespace, which stands before them. */
+/** Names of queues, topics and groups are without their prefix, the namespace. */
 export interface RabbitmqFacts {
   name: "rabbitmq";
-  /** The queues, and the types of event that each takes. */
+  /** The queues, and the event types that each receives. */
   queues: Readonly<Record<string, readonly EventType[]>>;
   /** Where a queue's dead letters go. */
   deadQueue: (queue: string) => string;
-  /** Deliveries of a message, until RabbitMQ itself gives it up. */
+  /** Deliveries of a message until RabbitMQ itself dead-letters it. */
   maxDeliveries: number;
-  /** Messages that Inventory works on at a time. */
+  /** Messages that Inventory processes at a time. */
   concurrency: number;
 }
 
@@ -45,13 +48,14 @@ interface KafkaFacts {
   groups: readonly string[];
   /** Where the dead letters go. */
   deadTopic: string;
-  /** Records that Inventory works on at a time. */
+  /** Records that Inventory processes at a time. */
   concurrency: number;
 }
 
-/** The facts of a model: each gives its own, in `tests/model.ts`. */
+/** The facts of a model: each defines its own in `tests/model.ts`. */
 export function factsOf(model: Model): ModelFacts {
-  // Loaded by its path, since a package knows no model; and at once, so that who asks need not wait.
+  // Loaded by path, since packages import no model; and synchronously, so that callers need not
+  // await it.
   const { MODEL } = require(join(repoFolder, model, "tests/model.ts")) as { MODEL: ModelFacts };
   return MODEL;
 }

@@ -1,4 +1,4 @@
-// What becomes of a broker's data when it is started again. A process that does nothing stands for the broker.
+// What happens to a broker's data when it is restarted. A process that does nothing represents the broker.
 import { expect, test } from "bun:test";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -6,7 +6,7 @@ import { freshFolder, removeFolder } from "../host/lifeline.ts";
 import type { NativePlan } from "./broker.ts";
 import { killNative, runNativeAgain } from "./native.ts";
 
-const greet = () => Promise.resolve({});
+const probe = () => Promise.resolve({});
 
 test("a broker that has answered isn't started again without its data; one that never did has none yet", async () => {
   const folder = await freshFolder("rabbitmq");
@@ -21,7 +21,7 @@ test("a broker that has answered isn't started again without its data; one that 
     env: {},
     versions: {},
   };
-  const again = () => runNativeAgain(folder, undefined, greet);
+  const again = () => runNativeAgain(folder, undefined, probe);
   try {
     await Bun.write(join(folder, "plan.json"), JSON.stringify({ plan }));
     await again();

@@ -10,36 +10,36 @@ import {
   removeFolder,
   spawnUnderLifeline,
 } from "../host/lifeline.ts";
-import { refuseTaken } from "../host/ports.ts";
+import { assertPortsFree } from "../host/ports.ts";
 import { moveManagement } from "./rabbitmq.ts";
 import { type Identity, identityOf, isPaused, runs } from "../host/process-id.ts";
 import { eventually } from "../host/waiting.ts";
 
 const startTimeoutMs = 120_000;
 
-/** What stands in the broker's folder. */
+/** What is stored in the broker's folder. */
 interface Written {
   plan: NativePlan;
-  /** The folder of the lifeline with which it ends; a lasting one, as of `lab up`, has none. */
+  /** The folder of the lifeline with which it ends; a lasting broker, as of `lab up`, has none. */
   lifeline?: string;
 }
 
-/** What a client does first, which tells the broker's versions; throws while it isn't up. */
-type Greet = (plan: NativePlan) => Promise<Record<string, string>>;
+/** A client's first request, which returns the broker's versions; throws while it isn't up. */
+type Probe = (plan: NativePlan) => Promise<Record<string, string>>;
 
 /**
  * Starts the broker and returns when it answers. With a lifeline's folder, its own or another one,
- * it ends with this process, and that folder goes; without, it goes on. Throws with the end of its
- * log when it doesn't start.
+ * it ends with this process, and that folder is removed; without one, it outlives this process.
+ * Throws with the end of its log when it doesn't start.
  */
 export async function runNative(
   plan: NativePlan,
   lifeline: string | undefined,
-  greet: Greet,
+  probe: Probe,
 ): Promise<Broker> {
   if (lifeline !== undefined) holdLifeline(lifeline);
   const written = await writePlan(plan, lifeline);
-  const ours = new NativeBroker(written, greet);
+  const ours = new NativeBroker(written, probe);
   const stop = async () => {
     await ours.kill();
     if (lifeline === undefined) return;
@@ -52,7 +52,7 @@ export async function runNative(
     await stop();
     throw error;
   }
-  // A lasting one is ended by `lab down`, not by whoever started it.
+  // A lasting broker is ended by `lab down`, not by the process that started it.
   return lifeline === undefined ? ours : ours.ownedBy(stop);
 }
 
@@ -61,11 +61,11 @@ export function isNative(folder: string): boolean {
   return existsSync(planFile(folder));
 }
 
-/** Starts the broker of that folder again, which has ended, on its data and ports. Throws as `runNative` does, for a port that somebody else has, and for data that are gone. */
+/** Restarts the ended broker of that folder, on its data and ports. Throws as `runNative` does, for a port in use, and for lost data. */
 export async function runNativeAgain(
   folder: string,
   lifeline: string | undefined,
-  greet: Greet,
+  probe: Probe,
 ): Promise<Broker> {
   const { lifeline: former, plan } = await readPlan(folder);
   if (plan.folder !== folder) {
@@ -73,24 +73,24 @@ export async function runNativeAgain(
       `${plan.name}'s data were moved here from ${plan.folder}: they go on there only`,
     );
   }
-  // RabbitMQ would begin anew without a word.
+  // RabbitMQ would silently start with an empty database.
   if (existsSync(answeredFile(plan)) && !existsSync(plan.data ?? plan.folder)) {
     throw new Error(
       `${plan.name}'s data are gone: there is no ${plan.data} any more; scripts/lab up --fresh begins anew`,
     );
   }
   if (former !== undefined) await lifelineEnds(former);
-  // The management page's port is no reason not to start.
+  // The port of the management page must not prevent a start.
   const needed = plan.ports.filter((port) => !plan.managementUrl?.endsWith(`:${port}`));
-  await refuseTaken(plan.name, needed);
-  return runNative(plan, lifeline, greet);
+  await assertPortsFree(plan.name, needed);
+  return runNative(plan, lifeline, probe);
 }
 
 /** The broker of that folder, which another process has started and will end; undefined when it doesn't run. */
-export async function attachNative(folder: string, greet: Greet): Promise<Broker | undefined> {
+export async function attachNative(folder: string, probe: Probe): Promise<Broker | undefined> {
   const running = await runningProcess(folder);
   if (running === undefined) return undefined;
-  const broker = new NativeBroker(await readPlan(folder), greet);
+  const broker = new NativeBroker(await readPlan(folder), probe);
   if (isPaused(running.pid)) {
     throw new Error(
       `${broker.name} is paused: kill -CONT ${running.pid} lets it go on, kill -9 ${running.pid} ends it`,
@@ -100,7 +100,7 @@ export async function attachNative(folder: string, greet: Greet): Promise<Broker
   return broker;
 }
 
-/** SIGKILL for the broker of that folder; returns when it's gone: whether it ran. */
+/** SIGKILL for the broker of that folder; returns, once it has ended, whether it ran. */
 export async function killNative(folder: string): Promise<boolean> {
   const running = await runningProcess(folder);
   if (running === undefined) return false;
@@ -121,17 +121,17 @@ class NativeBroker implements Broker {
   readonly folder: string;
   readonly #plan: NativePlan;
   readonly #lifeline: string | undefined;
-  readonly #greet: Greet;
+  readonly #probe: Probe;
   #told: Record<string, string> = {};
   #stop = async () => {};
 
-  constructor({ lifeline, plan }: Written, greet: Greet) {
+  constructor({ lifeline, plan }: Written, probe: Probe) {
     this.name = plan.name;
     this.address = plan.address;
     this.folder = plan.folder;
     this.#plan = plan;
     this.#lifeline = lifeline;
-    this.#greet = greet;
+    this.#probe = probe;
   }
 
   get managementUrl(): string | undefined {
@@ -154,7 +154,7 @@ class NativeBroker implements Broker {
       await Bun.write(answeredFile(this.#plan), "It has answered once: since then it has data.\n");
     } catch (error) {
       await killNative(folder);
-      // Taken between the look and the start.
+      // The port was taken between the check and the start.
       if (await this.#freeManagement()) return this.start();
       const log = await readFile(logFile(this.#plan), "utf8");
       const end = Bun.stripANSI(log).trimEnd().split("\n").slice(-40);
@@ -168,14 +168,14 @@ class NativeBroker implements Broker {
     return moved;
   }
 
-  /** Returns once a client is answered; throws when the process ends before. */
+  /** Returns once it answers a client; throws when the process ends before. */
   async untilItAnswers(): Promise<void> {
     const told = await eventually(
       `${this.name} answers`,
       async () => {
         const pid = await nativePid(this.#plan.folder);
         if (pid === undefined) return "ended";
-        return this.#greet(this.#plan);
+        return this.#probe(this.#plan);
       },
       { timeoutMs: startTimeoutMs },
     );
@@ -212,7 +212,7 @@ class NativeBroker implements Broker {
   async #signal(signal: "SIGSTOP" | "SIGCONT"): Promise<void> {
     const pid = await nativePid(this.#plan.folder);
     if (pid === undefined) throw new Error(`${this.name} doesn't run`);
-    // The process alone, not its group: its watcher must go on.
+    // Only the process, not its group: its watcher must keep running.
     process.kill(pid, signal);
   }
 }
@@ -222,7 +222,7 @@ async function runningProcess(folder: string): Promise<Identity | undefined> {
     const identity = JSON.parse(await readFile(processFile(folder), "utf8")) as Identity;
     return runs(identity) ? identity : undefined;
   } catch (error) {
-    // Half a file, as after a power cut, says no more than none.
+    // A partial file, as after a power failure, counts as none.
     if (error instanceof SyntaxError) return undefined;
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;
@@ -252,8 +252,8 @@ async function spawnNative(plan: NativePlan, lifeline: string | undefined): Prom
   const { command, folder } = plan;
   const log = openSync(logFile(plan), "a");
   try {
-    // Nothing of the caller's settings: a RABBITMQ_… or JAVA_TOOL_OPTIONS that is
-    // meant for another broker would reach ours.
+    // Without the caller's settings: a RABBITMQ_… or JAVA_TOOL_OPTIONS meant for another broker
+    // would affect ours.
     const env = {
       PATH: process.env["PATH"] ?? "/usr/bin:/bin",
       LANG: "C.UTF-8",

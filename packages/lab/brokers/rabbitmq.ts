@@ -13,9 +13,9 @@ export interface RabbitmqPorts {
 }
 
 /**
- * So long a quorum queue has to be there before RabbitMQ 3.10 may be killed. Killed within a second of
- * its declaration, it comes back without a leader and empty, and its consumers wait for ever (seen
- * 3 times of 3 after 0 s and after 0.5 s, never after 1.5 s and more).
+ * How long a quorum queue has to exist before RabbitMQ 3.10 may be killed. If it is killed within a
+ * second of the declaration, the queue has no leader afterwards and is empty, and its consumers
+ * wait for ever (seen 3 times of 3 after 0 s and after 0.5 s, never after 1.5 s and more).
  */
 export const QUEUE_SETTLES_S = 3;
 
@@ -46,7 +46,7 @@ management.sample_retention_policies.detailed.minute = 1
 `,
   );
   await writeFile(join(folder, "enabled_plugins"), "[rabbitmq_management].\n");
-  // Empty, so that the machine's own rabbitmq-env.conf isn't read.
+  // Empty, so that the machine's rabbitmq-env.conf isn't read.
   await writeFile(join(folder, "rabbitmq-env.conf"), "");
   await writeFile(join(folder, ".erlang.cookie"), crypto.randomUUID());
   await chmod(join(folder, ".erlang.cookie"), 0o400);
@@ -67,19 +67,21 @@ management.sample_retention_policies.detailed.minute = 1
       RABBITMQ_LOG_BASE: join(folder, "log"),
       RABBITMQ_LOG: "-color",
       RABBITMQ_DIST_PORT: String(ports.distribution),
-      // The script becomes the Erlang machine instead of waiting for it: one process, and we know its id. `-noinput` then is ours to say.
+      // The script execs the Erlang VM instead of waiting for it: one process, whose id is known.
+      // `-noinput` must then be passed explicitly.
       RABBITMQ_ALLOW_INPUT: "1",
-      // Named and reachable at a known port from the start, the node needs no epmd, which would be shared with other nodes and outlive this one,
-      // and RabbitMQ doesn't start two more Erlang machines to look for one: up in 3 s instead of 17.
+      // With a name and a known port from the start, the node needs no epmd, which would be shared
+      // with other nodes and outlive this one, and RabbitMQ doesn't start two more Erlang VMs to
+      // look for one: up in 3 s instead of 17.
       RABBITMQ_SERVER_START_ARGS: [
         "-noinput",
         `-sname ${node}`,
         "-start_epmd false",
         `-erl_epmd_port ${ports.distribution}`,
         "-kernel inet_dist_use_interface {127,0,0,1}",
-        // Once a minute the monitor would start an epmd all the same.
+        // Otherwise the monitor would start an epmd once a minute.
         "-eval (catch(supervisor:terminate_child(rabbit_sup,rabbit_epmd_monitor_sup))).",
-        // Also for the management page: how often a quorum queue tells its length.
+        // How often a quorum queue reports its length, also to the management page.
         "-rabbit quorum_tick_interval 1000",
       ].join(" "),
     },
@@ -88,9 +90,9 @@ management.sample_retention_policies.detailed.minute = 1
 }
 
 /**
- * Gives the management page of a RabbitMQ that doesn't run another port, where somebody else has its
- * own: the page is for people, and no reason not to start. The plan is changed, and so are its
- * settings; returns whether there was need.
+ * Gives the management page of a stopped RabbitMQ another port, where its own is in use: the page
+ * is for people, and must not prevent a start. Changes the plan and its settings; returns whether
+ * it was necessary.
  */
 export async function moveManagement(plan: NativePlan): Promise<boolean> {
   if (plan.managementUrl === undefined) return false;
@@ -110,16 +112,19 @@ export async function moveManagement(plan: NativePlan): Promise<boolean> {
 }
 
 /**
- * The broker's folder by a name that a shell takes as it is between quotes of any kind: RabbitMQ asks
- * `df` about its data that way, and gives up watching the disk where the name isn't ASCII. Its own
- * working folder it is, and by that name only Linux knows it.
+ * The broker's folder under a name that needs no escaping in a shell's quotes: RabbitMQ passes it
+ * to `df`, and stops monitoring the disk where the name isn't ASCII. It is the process's working
+ * directory, and only Linux has this name for it.
  */
 function quotable(folder: string): string {
   return process.platform === "linux" && !/^[\w./ -]*$/.test(folder) ? "/proc/self/cwd" : folder;
 }
 
-/** What the broker at that address says about its version; asks the management API too, where there is one. Throws when one doesn't answer. */
-export async function greetRabbitmq(
+/**
+ * The versions that the broker at that address reports; queries the management API too, where there
+ * is one. Throws when either doesn't answer.
+ */
+export async function probeRabbitmq(
   address: string,
   managementUrl?: string,
 ): Promise<Record<string, string>> {

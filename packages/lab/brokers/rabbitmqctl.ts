@@ -5,8 +5,8 @@ import { compose } from "../machine/compose.ts";
 import { projectOf } from "./compose-broker.ts";
 
 /**
- * Runs `rabbitmqctl WORDS` on a broker of ours and gives what it prints. Throws with that when it
- * fails, and for a broker that is somebody else's.
+ * Runs `rabbitmqctl WORDS` on a broker of the lab and returns its output. Throws with that when it
+ * fails, and for an external broker.
  */
 export async function rabbitmqctl(broker: Broker, ...words: string[]): Promise<string> {
   const { command, env } = await controlOf(broker);
@@ -42,11 +42,12 @@ async function controlOf({ address, folder, kind }: Broker) {
     env: {
       PATH: process.env["PATH"],
       LANG: "C.UTF-8",
-      // There is the cookie.
+      // The folder of the cookie.
       HOME: folder,
       RABBITMQ_CONF_ENV_FILE,
       RABBITMQ_NODENAME,
-      // The node has no epmd, see rabbitmq.ts, and at its port rabbitmqctl can't listen itself.
+      // The node has no epmd, see rabbitmq.ts, and rabbitmqctl can't listen on the node's port
+      // itself.
       RABBITMQ_CTL_ERL_ARGS: `-start_epmd false -erl_epmd_port ${RABBITMQ_DIST_PORT} -dist_listen false`,
     },
   };

@@ -4,7 +4,7 @@ import { startBroker } from "./brokers.ts";
 // A broker takes seconds to start: the experiments of one process share it.
 const shared = new Map<BrokerName, Promise<Broker>>();
 
-/** The process's broker of that name, started for the first who asks. Throws as `startBroker` does. */
+/** The process's broker of that name, started at the first call. Throws as `startBroker` does. */
 export function sharedBroker(name: BrokerName): Promise<Broker> {
   const known = shared.get(name);
   if (known !== undefined) return known;
@@ -14,7 +14,7 @@ export function sharedBroker(name: BrokerName): Promise<Broker> {
   return starting;
 }
 
-/** Stops it, if it was started: after a failure nobody knows in which state it is. */
+/** Stops it, if it was started: after a failure its state is unknown. */
 export async function dropBroker(name: BrokerName): Promise<void> {
   const broker = await shared.get(name)?.catch(() => undefined);
   shared.delete(name);

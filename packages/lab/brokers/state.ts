@@ -5,16 +5,16 @@ import type { Model } from "@lab/evidence/evidence";
 import { labFolder } from "@lab/evidence/folders";
 import { type Identity, runs } from "../host/process-id.ts";
 
-/** A broker of `lab up`; of a native one there is more in its folder. */
+/** A broker of `lab up`; for a native one its folder has more. */
 export interface UpBroker {
   kind: "external" | "compose" | "native";
   address: string;
   managementUrl?: string;
   folder?: string;
   versions: Record<string, string>;
-  /** Of a native one, as its folder says it too. */
+  /** For a native broker, also stored in its folder. */
   process?: Identity;
-  /** Of a container: the Compose project, as its folder says it too. */
+  /** For a container: the Compose project, also stored in its folder. */
   project?: string;
   /** The `up --foreground` with which it ends. */
   owner?: Identity;
@@ -30,22 +30,25 @@ export interface UpService extends Identity {
   owner?: Identity;
 }
 
-/** What `lab up` has started and `lab down` will end; of each, also what has ended by itself. */
+/** What `lab up` has started and `lab down` will end, including what has ended by itself. */
 export interface UpState {
   brokers: Partial<Record<BrokerName, UpBroker>>;
   services: UpService[];
 }
 
 const stateFile = join(labFolder, "state.json");
-/** The same again: who deletes one of them must not lose sight of what runs. */
+/** A second copy: deleting one of them must not make the lab lose track of what runs. */
 const secondFile = join(labFolder, "up", "state.json");
 
-/** What `lab up` has started. Throws when it was written down and can't be read. */
+/** What `lab up` has started. Throws when the file exists and can't be read. */
 export async function readState(): Promise<UpState> {
   return read();
 }
 
-/** Changes what is written down, at once. Nothing at all removes the file. Only for who holds the lock of `inTurn`. */
+/**
+ * Changes the stored state, synchronously. An empty state removes the file. Call it only with the
+ * lock of `withLock`.
+ */
 export function changeState(change: (state: UpState) => void): void {
   const state = read();
   change(state);
@@ -78,12 +81,12 @@ function read(): UpState {
 function write(file: string, state: UpState): void {
   mkdirSync(dirname(file), { recursive: true });
   const half = `${file}.${process.pid}.half`;
-  // Brokers' addresses have passwords.
+  // Brokers' addresses contain passwords.
   writeFileSync(half, `${JSON.stringify(state, undefined, 2)}\n`, { mode: 0o600 });
   renameSync(half, file);
 }
 
-/** Whether that very process still runs. */
+/** Whether that process, and not a later one with the same id, still runs. */
 export function serviceRuns(service: UpService): boolean {
   return runs(service);
 }

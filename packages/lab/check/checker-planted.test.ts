@@ -1,4 +1,5 @@
-// Random honest histories, with one violation planted in each: the checker finds it, and nothing else.
+// Random correct histories, with one violation planted in each: the checker finds it, and nothing
+// else.
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -25,14 +26,16 @@ import { factsOf } from "../brokers/model-facts.ts";
 
 const AT = "2026-01-01T00:00:00.000Z";
 
-/** How an order went, and what its client heard of it. */
+/** How an order ended, and the outcome that its client saw. */
 interface Course {
   end: "well" | "failed" | "released" | "dead";
   heard: OutcomeKind;
   keyed: boolean;
 }
 
-/** The ends that each model knows: who waits gives up, and messages may be dead. */
+/**
+ * The possible ends in each model: a waiting client may give up, and messages may be dead-lettered.
+ */
 function endsOf(model: Model): Course["end"][] {
   return ["well", "failed", factsOf(model).broker ? "dead" : "released"];
 }
@@ -44,7 +47,10 @@ const SCHEMAS = {
   notification: NOTIFICATIONS_SCHEMA,
 };
 
-/** Files without an order. Copies of them are quicker than new ones, each of which would be synced. */
+/**
+ * Files without orders. Copying them is faster than creating new ones, each of which would be
+ * synced.
+ */
 const empty = mkdtempSync(join(tmpdir(), "planted-empty-"));
 
 beforeAll(() => {
@@ -58,7 +64,7 @@ afterAll(() => rmSync(empty, { recursive: true }));
 function openStores(folder: string) {
   const open = (name: keyof typeof SCHEMAS) => {
     const store = new Store(join(folder, `${name}.sqlite`), SCHEMAS[name]);
-    // Nobody cuts this power.
+    // No power failure to survive here.
     store.db.run("PRAGMA synchronous = OFF");
     return store;
   };
@@ -73,11 +79,14 @@ function closeStores(stores: ReturnType<typeof openStores>): void {
   for (const store of Object.values(stores)) store.close();
 }
 
-/** The stores and the history of orders that all went right; what is planted spoils one of them. */
+/**
+ * The stores and the history of orders that were all processed correctly; a planted violation
+ * corrupts one of them.
+ */
 class World implements Disposable {
   readonly checked: Checked;
   readonly operations: Operation[] = [];
-  /** An order that ended well and was acknowledged: the one to spoil. */
+  /** An order that ended well and was acknowledged: the one to corrupt. */
   readonly victim: string;
   readonly #at: number;
   readonly #counters: Counter[] = [];
@@ -112,18 +121,18 @@ class World implements Disposable {
     return factsOf(this.#model).downstream === "analytics";
   }
 
-  /** Runs it on a service's file, `$id` being the victim. */
+  /** Runs SQL on a service's file; `$id` is the victim. */
   sql(store: keyof typeof SCHEMAS, sql: string): void {
     this.#stores[store].db.run(sql.replace("$id", `'${this.victim}'`));
   }
 
-  /** The id of the event that placed it. */
+  /** The id of the order's OrderPlaced event. */
   eventOf(orderId: string): string {
     const unsent = new Outbox(this.#stores.orders.db).unsent(99);
     return unsent.find(({ body }) => body.includes(orderId))!.event_id;
   }
 
-  /** Nobody has asked for the victim. */
+  /** Removes the victim's request from the history. */
   forget(): Operation {
     const at = this.operations.findIndex(({ order_id }) => order_id === this.victim);
     return this.operations.splice(at, 1)[0] as Operation;
@@ -197,15 +206,15 @@ class World implements Disposable {
 
 interface Plant {
   plant(world: World): void;
-  /** All of them, unless it is a violation of some only. */
+  /** The models in which it is a violation; all by default. */
   models?: Model[];
-  /** Whether the order that was spoilt is named; otherwise it's something new, or no order at all. */
+  /** Whether the corrupted order is named; otherwise another order, or none. */
   named?: boolean;
-  /** What is found beside it. */
+  /** Other violations that are found with it. */
   also?: (keyof Violations)[];
 }
 
-/** One way to spoil a world for each violation. */
+/** One way to produce each violation. */
 const PLANTED: Record<keyof Violations, Plant> = {
   lost: { plant: (world) => world.tell("ok", { status: 202, order_id: newId() }) },
   stuck: {
@@ -230,7 +239,7 @@ const PLANTED: Record<keyof Violations, Plant> = {
         `UPDATE ledger SET digest = 'of another' WHERE event_id = '${world.eventOf(world.victim)}'`,
       ),
   },
-  // A stock that can't fall below 0 is oversold only where the sums are wrong too.
+  // Stock can't fall below 0, so it is oversold only where the sums are wrong too.
   oversold: {
     also: ["unbalanced"],
     plant({ checked }) {
@@ -257,7 +266,7 @@ const PLANTED: Record<keyof Violations, Plant> = {
     plant(world) {
       world.sql("inventory", "UPDATE ledger SET processed_at = '9999'");
       world.twin();
-      // The twin is another client's.
+      // The twin belongs to another client.
       for (const operation of world.operations) delete operation.key;
     },
   },
@@ -302,7 +311,7 @@ const PLANTED: Record<keyof Violations, Plant> = {
   },
 };
 
-/** A model, and how its orders go. */
+/** A model, and the ends of its orders. */
 function worlds(models: readonly Model[] = MODELS) {
   return fc.constantFrom(...models).chain((model) =>
     fc.record({

@@ -53,7 +53,7 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-/** One order that went right in every store; the tests then spoil something. */
+/** One order that is correct in every store; the tests then corrupt something. */
 function honestOrder(): string {
   const { order } = new Orders(orderStore.db).placeOnce({
     user_id: "u1",

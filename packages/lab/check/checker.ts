@@ -7,61 +7,81 @@ import type { Operation } from "../load/history.ts";
 import { factsOf } from "../brokers/model-facts.ts";
 import { type Files, readStored, shelf, type Stored, type StoredOrder } from "./stored.ts";
 
-/** Answers that refuse a request, and say nothing of what becomes of the order that they name. */
+/** Refusals that imply nothing about the outcome of the order that they name. */
 const SAYS_NOTHING = ["order_in_progress", "idempotency_key_reused", "store_unavailable"];
 
-/** What is illegal in every model. Order ids, unless something else is said. */
+/** The violations, illegal in every model. Order ids, unless stated otherwise. */
 export interface Violations {
-  /** Acknowledged to the client, and without a terminal state, or answered with another client's order; in words where there is no id. */
+  /** Acknowledged to the client, and without a terminal state, or answered with another client's order; as text where there is no id. */
   lost: string[];
   /** Stored, not acknowledged, and without a terminal state. */
   stuck: string[];
-  /** An effect twice: more than one confirmation, more than one order for a client's key. */
+  /**
+   * An effect that occurred twice: more than one confirmation, more than one order for a client's
+   * key.
+   */
   doubled: string[];
-  /** Its event was taken for another that has the same id, and had no effect: seen by nobody. */
+  /**
+   * Its event was taken for a duplicate of another with the same id, and had no effect, silently.
+   */
   swallowed: string[];
-  /** More reserved than there was: kitchen and sku. */
+  /** More reserved than the stock: kitchen and sku. */
   oversold: string[];
   /** Stock held for an order that failed or was never stored. */
   leaked: string[];
-  /** The client or a neighbour was told one thing, the store says another; or it failed for nothing. */
+  /**
+   * The client or a neighbour was told something that the store contradicts; or it failed without a
+   * reason.
+   */
   contradicted: string[];
-  /** Failed, and then something else, or the other way round. */
+  /** Failed after another outcome, or another outcome after it failed. */
   resurrected: string[];
-  /** Worked on before an order of the same kitchen that was placed earlier, where that is promised. */
+  /**
+   * Processed before an order of the same kitchen that was placed earlier, where the order is
+   * promised.
+   */
   reordered: string[];
-  /** Stored, though the client knows nothing of it, and has no unknown outcome left that it could be. */
+  /**
+   * Stored, although no client has asked for it, and no request with an unknown outcome can explain
+   * it.
+   */
   unexpected: string[];
-  /** Opening stock is not what is left and what is reserved: kitchen, sku and units. */
+  /** Opening stock is not the sum of the remaining and the reserved: kitchen, sku and units. */
   unbalanced: string[];
-  /** Analytics counts something else than the orders say: what, and both numbers. */
+  /** A metric that differs from the orders: its name, and both numbers. */
   miscounted: string[];
-  /** Analytics showed it, and less of it later: what, and both numbers. No event is ever taken back. */
+  /**
+   * A metric of Analytics that has decreased: its name, and both numbers. Events are never
+   * withdrawn.
+   */
   worsened: string[];
   /** Its message was tried more often than the limit allows. */
   endless: string[];
-  /** Generations of metrics that a replay computed, and which are not what stood there before. */
+  /** Generations of metrics that a replay computed, and that differ from the previous ones. */
   unequal: string[];
-  /** What was still on its way when nothing had moved for long: what, and how much of it. */
+  /** Pending work when nothing had changed for long: kind and amount. */
   unfinished: string[];
-  /** The same, where every service said that it was well and had nothing left to do. */
+  /** The same, where every service reported to be healthy and to have no pending work. */
   unnoticed: string[];
 }
 
 export interface Verdict extends Violations {
   attempted: number;
   acknowledged: number;
-  /** Told "no" for certain. */
+  /** Answered with a definite "no". */
   refused: number;
   unknown: number;
   reserved: number;
   confirmed: number;
   failed: number;
-  /** Given up, and their stock given back or never taken. */
+  /** Abandoned, with their stock released or never taken. */
   released: number;
-  /** Asked for without an answer, and in a terminal state since: seen, and legal. */
+  /** Requested without an answer, and in a terminal state since: reported, but legal. */
   recovered: string[];
-  /** A message of theirs lies in a dead queue, so that they may lack a terminal state: seen, and kept. */
+  /**
+   * A message of theirs is in a dead queue, so that they may lack a terminal state: reported, but
+   * legal.
+   */
   dead: string[];
   stock_difference_units: number;
 }
@@ -70,33 +90,32 @@ export interface Checked extends Files {
   model: Model;
   /** The client's history: every operation of kind `place_order`. */
   operations: readonly Operation[];
-  /** Ids of the orders whose message lies in a dead queue or topic. */
+  /** Ids of the orders with a message in a dead queue or topic. */
   dead?: readonly string[];
-  /** Events that Inventory was sent by somebody else than the order service. */
+  /** Events that another program than the order service has sent to Inventory. */
   heard?: readonly OrderPlaced[];
   /** What Analytics shows, where there is one. */
   metrics?: Counts;
-  /** What it has shown before, in that order. */
+  /** Its earlier metrics, oldest first. */
   shown?: readonly Counts[];
-  /** The last replay that has ended. */
+  /** The last finished replay. */
   replay?: { generation: number; digest_before: string | null; digest_after: string | null };
-  /** How often the message of an order was tried, as far as it had to be tried again. */
+  /** How often the message of an order was tried, for those that were retried. */
   attempts?: ReadonlyMap<string, number>;
   /** Units of everything in every kitchen at the start. */
   openingStock?: number;
-  /** What was still on its way, in words. */
+  /** Pending work, as text. */
   unfinished?: readonly string[];
-  /** What didn't move any more, in words, and no `/health` told of. */
+  /** Stuck work that no `/health` reported, as text. */
   unnoticed?: readonly string[];
 }
 
-/** What Analytics counts, without what depends on time. */
+/** The metrics that don't depend on time. */
 type Counts = Pick<Metrics, "placed" | "reserved" | "failed" | "kitchens" | "failures_by_reason">;
 
 /**
- * Holds what the client was told against what the services have stored, order
- * by order. Call it when all is settled: an order that is still on its way
- * counts as lost.
+ * Checks the client's answers against what the services have stored, order by order. Call it when
+ * all work is done: an order still in progress counts as lost.
  */
 export function checkOrders(checked: Checked): Verdict {
   const verdict = emptyVerdict();
@@ -124,12 +143,12 @@ export function checkOrders(checked: Checked): Verdict {
   return verdict;
 }
 
-/** Whether a request asks for something that can't be had anywhere on the campus. */
+/** Whether a request asks for a kitchen or an item that doesn't exist on the campus. */
 export function isOffMenu({ kitchen = DEFAULT_KITCHEN, items }: PlaceOrder): boolean {
   return !KITCHENS.includes(kitchen) || items.some(({ sku }) => !SKUS.includes(sku));
 }
 
-/** Who wants what from where, to be compared. */
+/** The content of a request or order, in comparable form. */
 function whatOf({ user_id, kitchen = DEFAULT_KITCHEN, items }: PlaceOrder): string {
   return JSON.stringify([user_id, kitchen, items.map(({ sku, qty }) => [sku, qty])]);
 }
@@ -138,7 +157,7 @@ function isPlaceOrder({ kind }: Operation): boolean {
   return kind === "place_order";
 }
 
-/** Who asks: a client with a key asks for one order, however often it tries. */
+/** Identifies the requester: all requests of a client with the same key ask for one order. */
 function askerOf({ id, key }: Operation): string | number {
   return key ?? id;
 }
@@ -147,7 +166,7 @@ function hasEnded(model: Model, { status }: StoredOrder): boolean {
   return status === "failed" || status === factsOf(model).success;
 }
 
-/** Whether an order has failed before anybody else had heard of it: its key may be used again. */
+/** Whether an order has failed before any other service knew of it: its key may be used again. */
 function failedWithoutEffect(order: StoredOrder | undefined): boolean {
   return order?.reason === "inventory_unreachable";
 }
@@ -174,11 +193,11 @@ function checkAnswers(
     const order = orders.get(orderId);
     const ended = order !== undefined && hasEnded(model, order);
     if (outcome === "ok" && !ended && !dead.includes(orderId)) verdict.lost.push(orderId);
-    // A key that came before with another body names that body's order.
+    // A reused key with another body names the first body's order.
     if (code === "idempotency_key_reused") continue;
     askers.set(orderId, (askers.get(orderId) ?? new Set()).add(askerOf(operation)));
     if (order === undefined) continue;
-    // 201 said that it stands. A refusal said that it doesn't, and why.
+    // 201 means that it is reserved. A refusal means that it has failed, and gives the reason.
     const failed = order.status === "failed";
     const isTrue =
       whatOf(order) === whatOf(operation.request as PlaceOrder) &&
@@ -187,7 +206,7 @@ function checkAnswers(
     if (!isTrue) verdict.contradicted.push(orderId);
   }
   for (const [orderId, { size }] of askers) {
-    // One order for two that were answered: the other one is nowhere.
+    // Two requesters got the same order: the other order is missing.
     if (size > 1) verdict.lost.push(orderId);
   }
   for (const orderIds of answers.values()) {
@@ -196,7 +215,10 @@ function checkAnswers(
   }
 }
 
-/** Every order was asked for: by an operation that names it, by a bulk stream, or by one that had no answer. */
+/**
+ * Every order was requested: by an operation that names it, by a bulk stream, or by an operation
+ * without an answer.
+ */
 function checkOrigins(
   { dead = [], model, operations }: Checked,
   { orders, streamed }: Stored,
@@ -206,7 +228,7 @@ function checkOrigins(
   const named = new Set(
     placing.filter(({ outcome }) => outcome !== "unknown").map(({ order_id }) => order_id),
   );
-  // An answer to another try with the same key tells which order it was.
+  // The answer to another attempt with the same key identifies the order.
   const known = new Set(placing.filter(({ order_id }) => order_id !== undefined).map(askerOf));
   const unresolved = new Map(
     placing
@@ -225,9 +247,9 @@ function checkOrigins(
     const ended = hasEnded(model, order);
     if (!ended && !dead.includes(orderId)) verdict.stuck.push(orderId);
     const what = whatOf(order);
-    // What is of a stream must be there, what had no answer may be.
+    // Orders of a stream must be stored, those without an answer may be.
     if (ofStreams.get(what)?.pop() !== undefined) continue;
-    // Its client had no answer, and its key went on to another order.
+    // Its client had no answer, and another order has taken over its key.
     if (failedWithoutEffect(order) && unanswered.has(what)) continue;
     if (asked.get(what)?.pop() === undefined) verdict.unexpected.push(orderId);
     else if (ended) verdict.recovered.push(orderId);
@@ -235,7 +257,7 @@ function checkOrigins(
   for (const what of [...ofStreams.values()].flat()) verdict.lost.push(`of a stream: ${what}`);
 }
 
-/** How each order went. */
+/** Checks each order's steps. */
 function checkSteps({ dead = [] }: Checked, { orders }: Stored, verdict: Verdict): void {
   verdict.dead.push(...new Set(dead.filter((orderId) => orders.has(orderId))));
   for (const [orderId, { status, steps }] of orders) {
@@ -248,7 +270,7 @@ function checkSteps({ dead = [] }: Checked, { orders }: Stored, verdict: Verdict
   }
 }
 
-/** Who is told: the customer of every confirmed order, once, and of their own order. */
+/** The customer of every confirmed order gets one confirmation, of that order. */
 function checkConfirmations({ confirmations, orders }: Stored, verdict: Verdict): void {
   if (confirmations === undefined) return;
   for (const [orderId, { kitchen, status, user_id }] of orders) {
@@ -264,7 +286,7 @@ function checkConfirmations({ confirmations, orders }: Stored, verdict: Verdict)
   }
 }
 
-/** What is held is what was ordered, and what was refused can be explained. */
+/** Reservations match the orders, and rejections have a valid reason. */
 function checkReservations(
   { model, openingStock = OPENING_STOCK }: Checked,
   { orders, reservations }: Stored,
@@ -283,7 +305,7 @@ function checkReservations(
       unknown_item: known && offMenu,
       out_of_stock:
         known && items.some(({ sku, qty }) => openingStock - heldAt(shelf(kitchen, sku), at) < qty),
-      // Its reservation stands as released, not as rejected.
+      // Its reservation is stored as released, not as rejected.
       order_released: false,
     };
     const isTrue =
@@ -307,7 +329,10 @@ function checkReservations(
   }
 }
 
-/** How many units of a shelf were held at a moment, at most: what was released may have been held until then. */
+/**
+ * The most units of a shelf that may have been held at a moment: released ones may have been held
+ * until their release.
+ */
 function holdings(reservations: Stored["reservations"]): (shelf: string, at: string) => number {
   const takings = [...reservations.values()]
     .filter(({ state }) => state !== "rejected")
@@ -323,7 +348,7 @@ function holdings(reservations: Stored["reservations"]): (shelf: string, at: str
     (byShelf.get(where) ?? []).reduce((sum, { held, qty }) => sum + (held(then) ? qty : 0), 0);
 }
 
-/** The violations that are there; `{}` when nothing illegal was found. */
+/** The violations that were found; `{}` when there are none. */
 export function violations(verdict: Verdict): Partial<Violations> {
   return Object.fromEntries(
     Object.entries(noViolations())
@@ -332,7 +357,7 @@ export function violations(verdict: Verdict): Partial<Violations> {
   );
 }
 
-/** Nothing is made and nothing vanishes: what is left and what is held is what there was. */
+/** Conservation of stock: remaining and reserved units add up to the opening stock. */
 function checkStock(
   { openingStock = OPENING_STOCK }: Checked,
   { reservations, stock }: Stored,
@@ -357,7 +382,7 @@ function checkStock(
   }
 }
 
-/** Where that is promised, a kitchen's orders are worked on in the order in which they were placed. */
+/** Where that is promised, a kitchen's orders are processed in the order in which they were placed. */
 function checkSequence({ worked }: Stored, verdict: Verdict): void {
   const latest = new Map<string, string>();
   for (const { at, kitchen, order_id } of worked) {
@@ -367,20 +392,20 @@ function checkSequence({ worked }: Stored, verdict: Verdict): void {
   }
 }
 
-/** Under one id and source stands one event; another one is dead. */
+/** One id and source identify one event; another with the same is dead-lettered. */
 function checkIds(
   { dead = [], heard = [] }: Checked,
-  { ids, said }: Stored,
+  { ids, published }: Stored,
   verdict: Verdict,
 ): void {
-  for (const event of [...said, ...heard]) {
+  for (const event of [...published, ...heard]) {
     const digest = ids.get(event.id)?.get(event.source);
     const isAnother = digest !== undefined && digest !== digestOf(event);
     if (isAnother && !dead.includes(event.subject)) verdict.swallowed.push(event.subject);
   }
 }
 
-/** Analytics must count what the orders say, kitchen by kitchen and reason by reason. */
+/** The metrics must match the orders, by kitchen and by reason. */
 function checkMetrics({ metrics }: Checked, { orders }: Stored, verdict: Verdict): void {
   if (metrics === undefined) return;
   const counters = [...orders.values()].flatMap(({ kitchen, reason, status }): Counter[] => [
@@ -396,7 +421,7 @@ function checkMetrics({ metrics }: Checked, { orders }: Stored, verdict: Verdict
   }
 }
 
-/** Analytics may be behind, but never go back: what was right once must not get worse. */
+/** Analytics may lag, but its counts must never decrease. */
 function checkGrowth({ metrics, shown = [] }: Checked, verdict: Verdict): void {
   let before = new Map<string, number>();
   for (const counts of [...shown, ...(metrics ? [metrics] : [])]) {

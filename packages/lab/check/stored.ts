@@ -11,7 +11,7 @@ import { factsOf } from "../brokers/model-facts.ts";
 export interface Files {
   orders: string;
   inventory: string;
-  /** None where the model tells nobody. */
+  /** Undefined where the model has no notifications. */
   notification?: string;
 }
 
@@ -28,11 +28,11 @@ export interface StoredOrder {
 interface StoredReservation {
   order_id: string;
   state: "reserved" | "rejected" | "released";
-  /** None where a release came before its order. */
+  /** Null where a release came before its order. */
   kitchen: string | null;
   items: OrderItem[];
   reason: string | null;
-  /** When it was decided; of a released one, when it was released. */
+  /** When it was decided; for a released one, when it was released. */
   at: string;
 }
 
@@ -46,21 +46,21 @@ interface StoredConfirmation {
 export interface Stored {
   orders: ReadonlyMap<string, StoredOrder>;
   reservations: ReadonlyMap<string, StoredReservation>;
-  /** By order id; undefined where the model tells nobody. */
+  /** By order id; undefined where the model has no notifications. */
   confirmations: ReadonlyMap<string, StoredConfirmation[]> | undefined;
   /** Units left, by `shelf`. */
   stock: ReadonlyMap<string, number>;
-  /** What bulk streams have asked for so far. */
+  /** The orders that bulk streams have requested so far. */
   streamed: readonly PlaceOrder[];
-  /** The events that the order service has to say. */
-  said: readonly OrderPlaced[];
+  /** The events that the order service publishes. */
+  published: readonly OrderPlaced[];
   /** Digests of the events that Inventory has processed, by id and source. */
   ids: ReadonlyMap<string, ReadonlyMap<string, string>>;
-  /** Where order is promised: each kitchen's orders, first to last, with the time at which Inventory worked on each. */
+  /** Where order is promised: each kitchen's orders, first to last, with the time at which Inventory processed each. */
   worked: readonly { kitchen: string; order_id: string; at: string }[];
 }
 
-/** The place of an item in a kitchen. */
+/** The key of an item in a kitchen. */
 export function shelf(kitchen: string, sku: string): string {
   return `${kitchen} ${sku}`;
 }
@@ -91,7 +91,7 @@ export function readStored(model: Model, files: Files): Stored {
     confirmations: readConfirmations(files.notification),
     stock: new Map(stock.map(({ kitchen, sku, quantity }) => [shelf(kitchen, sku), quantity])),
     streamed: takesBulks ? readStreamed(files.orders) : [],
-    said: broker ? readSaid(files) : [],
+    published: broker ? readPublished(files) : [],
     ids: broker ? readIds(files) : new Map(),
     worked: PROMISES[model].keepsOrder ? readWorked(files) : [],
   };
@@ -106,7 +106,7 @@ function readConfirmations(database?: string): Stored["confirmations"] {
   return Map.groupBy(rows, ({ order_id }) => order_id);
 }
 
-/** The stream that each seed gives, as far as it was placed. */
+/** The placed orders of each bulk stream, generated from its seed. */
 function readStreamed(database: string): PlaceOrder[] {
   return read<{ request: string; placed: number }>(
     { database },
@@ -117,7 +117,7 @@ function readStreamed(database: string): PlaceOrder[] {
   });
 }
 
-function readSaid({ orders }: Files): OrderPlaced[] {
+function readPublished({ orders }: Files): OrderPlaced[] {
   return read<{ body: string }>({ database: orders }, "SELECT body FROM outbox").map(
     ({ body }) => JSON.parse(body) as OrderPlaced,
   );

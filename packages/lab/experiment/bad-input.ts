@@ -16,10 +16,10 @@ import { sharedBroker } from "../brokers/shared-brokers.ts";
 const BROKER_TIMEOUT_MS = 600_000;
 
 /**
- * Registers the tests of one model's input. Question: can any request get a
- * 5xx, or leave a lost or half-done order? Method: a table of bad requests and
- * generated JSON, sent to the real services. Disproof: another answer than the
- * table's, one that is no problem+json, or a row that no answer spoke of.
+ * Registers the tests of one model's input. Question: can any request get a 5xx, or leave a lost or
+ * half-done order? Method: a table of bad requests and generated JSON, sent to the real services.
+ * Disproof: another answer than the table's, one that isn't problem+json, or a row that no answer
+ * named.
  */
 export function testBadInput(model: Model, { bad, routes }: InputTable): void {
   const { answer } = PROMISES[model];
@@ -92,7 +92,7 @@ export function testBadInput(model: Model, { bad, routes }: InputTable): void {
   });
 }
 
-/** JSON that has the names of an order, with right and with wrong values. */
+/** JSON with the properties of an order, with valid and invalid values. */
 export function nearlyAnOrder() {
   const text = fc.oneof(
     fc.string({ maxLength: 80 }),

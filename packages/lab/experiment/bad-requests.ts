@@ -9,10 +9,10 @@ export interface BadRequest {
   method?: string;
   path: string;
   headers?: Record<string, string>;
-  /** Sent as it is when it is a string, as JSON otherwise. */
+  /** A string is sent unchanged, anything else as JSON. */
   body?: unknown;
   code: keyof typeof PROBLEMS;
-  /** What the answer's detail begins with. */
+  /** The beginning of the answer's detail. */
   detail?: string;
 }
 
@@ -20,7 +20,7 @@ const ORDER_ID = "00000000-0000-4000-8000-000000000000";
 const ITEM = { sku: "burger", qty: 1 };
 const JSON_TYPE = { "content-type": "application/json" };
 
-/** What every route that takes JSON refuses, whatever it is for. */
+/** What every route that takes JSON refuses. */
 function notJson(path: string, method = "POST"): BadRequest[] {
   const request = { path, method };
   return [
@@ -59,7 +59,7 @@ function notJson(path: string, method = "POST"): BadRequest[] {
   ];
 }
 
-/** Bodies that are wrong in one field of `honest`. */
+/** Bodies like `honest` with one wrong field. */
 function wrongFields(
   path: string,
   honest: Record<string, unknown>,
@@ -75,7 +75,10 @@ function wrongFields(
   );
 }
 
-/** What is no name: too long, blank, or with what breaks lines, turns them or speaks to a terminal. */
+/**
+ * Invalid names: too long, blank, or with line breaks, bidirectional controls or terminal control
+ * characters.
+ */
 const BAD_NAMES = [
   null,
   "",
@@ -93,7 +96,7 @@ const BAD_NAMES = [
 const BAD_USERS = [
   undefined,
   ...BAD_NAMES,
-  // No text can be made of this one.
+  // This one can't be converted to text.
   { toString: "x" },
 ];
 const BAD_KITCHENS = BAD_NAMES;
@@ -113,7 +116,7 @@ const BAD_ITEMS = [
   ...[0, -1, 101, 1.5, 1e12, "1", null, true].map((qty) => [{ sku: "burger", qty }]),
 ];
 
-/** Half of a surrogate pair, as JSON can say it. */
+/** A lone surrogate, escaped in JSON. */
 const LONE_SURROGATE = '{"user_id":"\\ud800","items":[{"sku":"burger","qty":1}]}';
 
 const EVERY_SERVICE: BadRequest[] = [
@@ -205,7 +208,7 @@ export const BAD_ORDERS: BadRequest[] = [
   },
 ];
 
-/** What Inventory refuses in all three models: it has these routes in each. */
+/** What Inventory refuses in all three models: each has these routes. */
 export const BAD_LOOK_UPS: BadRequest[] = [
   ...EVERY_SERVICE,
   {
@@ -222,7 +225,7 @@ export const BAD_LOOK_UPS: BadRequest[] = [
   },
 ];
 
-/** What only the REST model's Inventory has: commands. */
+/** Only the REST model's Inventory has commands. */
 export const BAD_RESERVATIONS: BadRequest[] = [
   ...notJson("/reserve"),
   ...notJson("/release"),
@@ -291,7 +294,7 @@ export const BAD_REPLAYS: BadRequest[] = [
   },
 ];
 
-/** A route that takes JSON, and what. */
+/** A route that takes JSON, and its schema. */
 export interface JsonRoute {
   service: Role;
   path: string;
@@ -302,7 +305,7 @@ export const ORDER_ROUTE: JsonRoute = { service: "order", path: "/order", body: 
 
 type Role = "order" | "inventory" | "downstream";
 
-/** What bad input of every kind is tried on: each model gives its own. */
+/** The targets of bad input; each model defines its own. */
 export interface InputTable {
   /** What each service must refuse. */
   bad: Record<Role, readonly BadRequest[]>;
@@ -310,7 +313,10 @@ export interface InputTable {
   routes: readonly JsonRoute[];
 }
 
-/** Sends it, and says in one line what is wrong with the answer; undefined when it was refused as it should. */
+/**
+ * Sends the request, and returns in one line what is wrong with the answer; undefined when it was
+ * refused as it should be.
+ */
 export async function complaint(url: string, bad: BadRequest): Promise<string | undefined> {
   const response = await send(url, bad);
   const wrong = await notAProblem(response);
@@ -325,8 +331,8 @@ export async function complaint(url: string, bad: BadRequest): Promise<string | 
 }
 
 /**
- * Sends anything as JSON to a route. A complaint when the answer is neither a
- * success nor a proper refusal; the order's id when it speaks of a stored one.
+ * Sends any value as JSON to a route. Returns a complaint when the answer is neither a success nor
+ * a proper refusal, and the order's id when it names a stored one.
  */
 export async function fuzzComplaint(
   url: string,

@@ -31,24 +31,24 @@ export interface Definition {
   model: Model;
   question: string;
   method: string;
-  /** What would show the expectation wrong. */
+  /** What would disprove the expectation. */
   disproof: string;
   /** Lines of the assignment: A3, D2. */
   requirements: string[];
   parameters?: Record<string, Scalar>;
-  /** Without the time that brokers take to start. */
+  /** Excluding the start of brokers. */
   timeoutS?: number;
 }
 
 const DEFAULT_TIMEOUT_S = 180;
-/** Kafka's jars may have to be fetched first, and clean-up takes time too. */
+/** Kafka's jars may have to be downloaded first, and clean-up takes time too. */
 const BROKER_TIMEOUT_S = 600;
-/** How long a timed-out experiment has to unwind, once its services are dead. */
+/** How long a timed-out experiment has to clean up, once its services are killed. */
 const UNWIND_MS = 5_000;
 
 /**
- * Registers one `bun test` that runs the experiment and leaves its evidence in
- * the run's folder, however it ends.
+ * Registers one `bun test` that runs the experiment and writes its evidence into the run's folder,
+ * however it ends.
  */
 export function experiment(definition: Definition, body: (run: Run) => Promise<void>): void {
   const { name, timeoutS = DEFAULT_TIMEOUT_S } = definition;
@@ -62,9 +62,8 @@ export function experiment(definition: Definition, body: (run: Run) => Promise<v
 }
 
 /**
- * Runs it and writes `<into>/<model>/<name>.json`. Throws what the body threw,
- * or because it ran out of time, checked nothing or left a service running;
- * the evidence says so too.
+ * Runs it and writes `<into>/<model>/<name>.json`. Throws what the body threw, or when it timed
+ * out, checked nothing or left a service running; the evidence has the error too.
  */
 export async function runExperiment(
   into: string,
@@ -107,7 +106,7 @@ async function inTime(
   try {
     await Promise.race([whole, late.promise]);
   } catch (error) {
-    // With its services dead a body that hangs on them fails, and its own clean-up runs.
+    // Once its services are killed, a body that waits for them fails, and its own clean-up runs.
     killServices();
     const gone = Promise.withResolvers<void>();
     const timer = setTimeout(gone.resolve, UNWIND_MS);
@@ -119,15 +118,15 @@ async function inTime(
   }
 }
 
-/** What an experiment's body works with. */
+/** The context of an experiment's body. */
 export class Run {
-  /** An empty folder for databases and logs; removed when the experiment held. */
+  /** An empty folder for databases and logs; removed when the experiment succeeded. */
   readonly folder: string;
   /** Prefix for queues, topics and groups, of this run alone. */
   readonly namespace: string;
   /** LAB_SEED, or 1. */
   readonly seed: number;
-  /** The run's second 0, for `sample` and for series; see `nowUs`. */
+  /** The zero of the run's time axis, for `sample` and for series; see `nowUs`. */
   readonly zeroUs = nowUs();
   readonly evidence: Evidence;
   readonly #into: string;
@@ -175,7 +174,7 @@ export class Run {
     return this.#history;
   }
 
-  /** Where a file of this run goes that belongs beside its evidence. Throws for a name that would be taken for evidence. */
+  /** The path for a file beside this run's evidence. Throws for a name that would be read as evidence. */
   fileBeside(name: string): string {
     if (name.endsWith(".json")) throw new Error(`${name}: every .json there is evidence`);
     const { model, experiment } = this.evidence;
@@ -187,13 +186,13 @@ export class Run {
     return Math.round((nowUs() - this.zeroUs) / 1_000) / 1_000;
   }
 
-  /** The same without the time that brokers took to start. */
+  /** The same, excluding the start of brokers. */
   ownTimeS(): number {
     const now = this.elapsedS();
     return now - this.#brokerTimeS - (now - (this.#brokerSinceS ?? now));
   }
 
-  /** The broker, started when this process hasn't one yet; it is stopped after the last test. */
+  /** The process's broker, started at the first call; it is stopped after the last test. */
   async broker(name: BrokerName): Promise<Broker> {
     this.#brokerSinceS ??= this.elapsedS();
     try {
@@ -229,7 +228,9 @@ export class Run {
     this.evidence.excerpts.push(validated(`excerpt ${excerpt.id}`, Excerpt, excerpt));
   }
 
-  /** Names a number for the report, its unit last: `p50_ms`. Throws for NaN and infinity. */
+  /**
+   * Records a named number for the report, its unit last: `p50_ms`. Throws for NaN and infinity.
+   */
   figure(name: string, value: Scalar): void {
     this.evidence.figures[name] = validated(`figure ${name}`, Scalar, value);
   }
@@ -247,14 +248,14 @@ export class Run {
     check.held = true;
   }
 
-  /** Says on standard error what is going on. */
+  /** Prints progress on standard error. */
   progress(text: string): void {
     const { model, experiment: name } = this.evidence;
     const seconds = this.elapsedS().toFixed(1).padStart(6);
     process.stderr.write(`${seconds} s  ${model}/${name}: ${text}\n`);
   }
 
-  /** Writes what is there as evidence. Used by `runExperiment`. */
+  /** Writes the evidence. Used by `runExperiment`. */
   async finish(failure: unknown): Promise<void> {
     const { evidence } = this;
     await this.#history?.close();
@@ -296,7 +297,7 @@ export class Run {
   }
 }
 
-/** The whole of an error, without colours and without this machine's folders. */
+/** An error's full text, without colours and this machine's folders. */
 function explain(error: unknown): string {
   const parts: string[] = [];
   const add = (one: unknown, label: string) => {
@@ -317,7 +318,7 @@ function explain(error: unknown): string {
   return Bun.stripANSI(parts.join("\n")).replaceAll(`${repoFolder}/`, "");
 }
 
-/** From the root of the clone, as the commands print it. */
+/** A path relative to the clone, as the commands print it. */
 function here(path: string): string {
   const fromRoot = relative(repoFolder, path);
   return fromRoot.startsWith("..") ? path : fromRoot;

@@ -21,25 +21,31 @@ import { fetchMetrics, fetchReplay } from "../probes/replay.ts";
 import { eventually, nowUs } from "../host/waiting.ts";
 import type { History, Outcome } from "../load/history.ts";
 
-/** Of the orders of a trial, the share that asks for what isn't on the menu. */
+/** The share of a trial's orders that ask for an item that isn't on the menu. */
 const FAIL_RATE = 0.05;
-/** At rest for this long is at rest: everything that moves, moves within milliseconds. */
+/** Unchanged for this long counts as idle: all work takes milliseconds. */
 const QUIET_MS = 300;
-/** RabbitMQ's word on what it hasn't been acknowledged is up to 2 s old. */
+/** RabbitMQ's count of unacknowledged messages is up to 2 s old. */
 const QUIET_BY_FIGURES_MS = 2_300;
-/** Longer than a message waits to be put back, where RabbitMQ's figures can't be asked for. */
+/** Longer than the pause before a requeue, where RabbitMQ's counts are not available. */
 const QUIET_UNSEEN_MS = 4_000;
-/** Longer than any pause between two attempts, and than a dead Kafka consumer's session. */
+/**
+ * Longer than any pause between two attempts, and than the session timeout of a dead Kafka
+ * consumer.
+ */
 const STUCK_MS = 12_000;
 
-/** So that a trial doesn't wait long. A service reads of it what it has a use for. */
+/**
+ * Short timeouts, so that a trial doesn't wait long. Each service reads the variables that it
+ * knows.
+ */
 const ENV = {
   RETRY_EVERY_MS: "100",
   INVENTORY_TIMEOUT_MS: "1000",
   NOTIFICATION_TIMEOUT_MS: "1000",
 };
 
-/** Counts what the downstream service has done, in its database. */
+/** Counts the downstream service's effects, in its database. */
 export const DOWNSTREAM_EFFECTS = {
   notification: "SELECT count(*) FROM notifications",
   analytics: "SELECT sum(next_offset) FROM positions",
@@ -53,18 +59,18 @@ export interface TrialOptions {
   namespace: string;
   seed: number;
   history: History;
-  /** None where the services call each other. */
+  /** Undefined where the services call each other. */
   broker?: Pick<Broker, "name" | "address" | "managementUrl"> | undefined;
   env?: Record<string, string>;
-  /** By service; the others get free ones. */
+  /** By service; the others get free ports. */
   ports?: Record<string, number>;
   /** Only these. */
   services?: readonly string[];
 }
 
 /**
- * A trial of an experiment; `name` tells it from the others of the same run. Trials that go side by
- * side need a history each.
+ * A trial of an experiment; `name` distinguishes it from the others of the same run. Concurrent
+ * trials need a history each.
  */
 export async function trialOf(
   run: Run,
@@ -99,21 +105,21 @@ export async function startTrial(options: TrialOptions): Promise<Trial> {
   return new Trial(options, campus);
 }
 
-/** What is on its way; all 0 when the workflow is at rest. */
+/** Pending work; all 0 when the workflow is idle. */
 interface Waiting {
-  /** Orders without an end. */
+  /** Orders without a final status. */
   open: number;
   /** Bulk streams and replays. */
   running: number;
   /** Events that wait for the broker, or releases that Inventory hasn't answered. */
   owed: number;
-  /** Messages in queues or in a consumer's hand, or records that groups are behind. */
+  /** Ready or unacknowledged messages in queues, or the lag of the groups. */
   queued: number;
 }
 
 /**
- * One model under load, with its processes in reach, and at the end the
- * question whether everything is right. All models are driven and judged alike.
+ * One model under load, with access to its processes, and a check of the result at the end. All
+ * models are driven and checked alike.
  */
 export class Trial implements AsyncDisposable {
   readonly campus: Campus;
@@ -124,9 +130,9 @@ export class Trial implements AsyncDisposable {
   /** Where this trial begins in the history, which other trials share. */
   readonly #from: number;
   #sent = 0;
-  /** What Analytics showed whenever all was at rest. */
+  /** The metrics at the end of each `settle`. */
   readonly #shown: Metrics[] = [];
-  /** What `settle` saw last. */
+  /** The pending work that `settle` saw last. */
   #waited: Waiting | undefined;
 
   /** Use `startTrial`. */
@@ -167,14 +173,14 @@ export class Trial implements AsyncDisposable {
     return this.#options.namespace;
   }
 
-  /** Where its broker is; throws for the model that has none. */
+  /** Its broker; throws for the model that has none. */
   get broker(): NonNullable<TrialOptions["broker"]> {
     const { broker } = this.#options;
     if (broker === undefined) throw new Error(`${this.model} has no broker`);
     return broker;
   }
 
-  /** Orders without an end; only those placed before that time, if there is one. */
+  /** Orders without a final status; with `before`, only those placed before that time. */
   openOrders(before?: string): number {
     const open = this.facts.success === "confirmed" ? "'placed', 'reserved'" : "'placed'";
     const sql = `SELECT count(*) FROM orders WHERE status IN (${open})`;
@@ -190,9 +196,9 @@ export class Trial implements AsyncDisposable {
   }
 
   /**
-   * Waits until every order has ended and nothing is on its way. Returns too
-   * when nothing has moved for long though something is open: the checker
-   * will say what. Throws when it never comes to rest.
+   * Waits until every order has ended and no work is pending. Also returns when nothing has changed
+   * for `stuckMs` although work is pending: the checker reports it. Throws when it never becomes
+   * idle.
    */
   async settle(timeoutMs = 120_000, stuckMs = STUCK_MS): Promise<void> {
     for (const service of this.campus.services) await service.healthy();
@@ -213,7 +219,7 @@ export class Trial implements AsyncDisposable {
         if ((nowUs() - sinceUs) / 1_000 >= (atRest ? this.#quietMs : stuckMs)) return true;
         throw new Error(state);
       },
-      // A look at a broker's groups and queues costs it something.
+      // Polling a broker's groups and queues puts load on it.
       { timeoutMs, everyMs: this.facts.broker ? 200 : 50 },
     );
     if (this.facts.downstream === "analytics") {
@@ -221,7 +227,7 @@ export class Trial implements AsyncDisposable {
     }
   }
 
-  /** Holds what the client was told against what is stored. Call it after `settle`. */
+  /** Checks the client's answers against what is stored. Call it after `settle`. */
   async verdict(): Promise<Verdict> {
     const { campus, facts, model } = this;
     const checked: Checked = {
@@ -239,7 +245,7 @@ export class Trial implements AsyncDisposable {
       checked.shown = this.#shown;
       checked.metrics = (await fetchMetrics(campus.downstream.url)).metrics;
       const replay = await fetchReplay(campus.downstream.url).catch((error: Error) => {
-        // There was none.
+        // There was no replay.
         if (error.message.includes("/replay: 404 ")) return undefined;
         throw error;
       });
@@ -258,7 +264,7 @@ export class Trial implements AsyncDisposable {
     return this.broker.managementUrl === undefined ? QUIET_UNSEEN_MS : QUIET_BY_FIGURES_MS;
   }
 
-  /** What of these was still on its way. Open orders the checker finds by itself. */
+  /** The pending work of these kinds, as text. Open orders are found by the checker itself. */
   #unfinished(kinds: readonly (keyof Waiting)[]): string[] {
     return kinds
       .map((kind) => ({ kind, n: this.#waited?.[kind] ?? 0 }))
@@ -266,14 +272,14 @@ export class Trial implements AsyncDisposable {
       .map(({ kind, n }) => `${n} ${kind}`);
   }
 
-  /** What didn't move any more, though each service says that it is up and owes nothing. */
+  /** The stuck work, if every service reports that it is up and has no pending work. */
   async #unnoticed(): Promise<string[]> {
     const still = this.#unfinished(["open", "running", "owed", "queued"]);
     if (still.length === 0) return [];
-    const said = await Promise.all(
+    const answers = await Promise.all(
       this.campus.services.map(({ url }) => fetchHealth(url).catch(() => undefined)),
     );
-    const isWell = said.every(
+    const isWell = answers.every(
       (health) =>
         health?.status === "up" && Object.values(health.owed).every(({ count: n }) => n === 0),
     );
@@ -291,12 +297,12 @@ export class Trial implements AsyncDisposable {
       (this.facts.downstream === "analytics" ? count(downstream, replays) : 0);
     const owed = count(order, broker ? OUTBOX_DEPTH : "SELECT count(*) FROM releases");
     const busy = open + owed + running > 0;
-    // To ask Kafka takes a connection: not while the databases know of something.
+    // Querying Kafka takes a connection: not while the databases show pending work.
     if (busy && broker?.name === "kafka") return { open, running, owed, queued: 0 };
     return { open, running, owed, queued: await this.#queued(busy) };
   }
 
-  /** With those that are delivered and not acknowledged, unless `busy`: they may wait there to be put back. */
+  /** Includes unacknowledged messages, unless `busy`: they may be waiting to be requeued. */
   async #queued(busy: boolean): Promise<number> {
     const { broker } = this.facts;
     if (broker === undefined) return 0;
@@ -318,7 +324,7 @@ export class Trial implements AsyncDisposable {
     return sum;
   }
 
-  /** Whatever an effect of any kind would change. */
+  /** Counts that change with any effect. */
   #effects(): number[] {
     const { inventory, order, downstream } = this.campus;
     return [
@@ -329,7 +335,7 @@ export class Trial implements AsyncDisposable {
     ];
   }
 
-  /** Ids of the orders whose message lies in a dead queue or topic. */
+  /** Ids of the orders with a message in a dead queue or topic. */
   async #dead(): Promise<string[]> {
     const { broker } = this.facts;
     if (broker === undefined) return [];

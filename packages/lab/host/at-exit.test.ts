@@ -3,7 +3,10 @@ import { join } from "node:path";
 
 const module = JSON.stringify(join(import.meta.dir, "at-exit.ts"));
 
-/** Runs a script that may register clean-ups, sends it a signal once it says so, and gives its output and exit code. */
+/**
+ * Runs a script that may register clean-ups, sends it a signal once it is ready, and returns its
+ * output and exit code.
+ */
 async function ended(script: string, signal?: NodeJS.Signals) {
   const child = Bun.spawn([process.execPath, "-e", `import { atExit } from ${module};${script}`], {
     stdout: "pipe",

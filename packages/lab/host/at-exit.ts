@@ -1,7 +1,7 @@
 /**
- * What must be undone however this process ends: normally, by `process.exit`,
- * or by Ctrl-C. (A SIGKILL is what the children's lifeline is for. `bun test`
- * fires no `exit` at its normal end: preload.ts runs the same list there.)
+ * Clean-ups that run however this process ends: normally, by `process.exit`, or by Ctrl-C. (After a
+ * SIGKILL the children's lifeline does it. `bun test` fires no `exit` at its normal end: preload.ts
+ * runs the same list there.)
  */
 const cleanups = new Set<() => void>();
 
@@ -43,7 +43,7 @@ function unlisten(): void {
   for (const signal of Object.keys(SIGNALS)) process.off(signal, onSignal);
 }
 
-/** Ends the process, unless a command listens too: then its own, gentler stop decides. */
+/** Ends the process, unless a command handles the signal too: then its own graceful stop does. */
 function onSignal(signal: keyof typeof SIGNALS): void {
   if (process.listenerCount(signal) > 1) return;
   process.exit(128 + SIGNALS[signal]);

@@ -22,8 +22,8 @@ import { isAlive } from "./process-id.ts";
 import { eventually } from "./waiting.ts";
 
 /**
- * A new, empty folder under .lab for something that lives no longer than this
- * process. Removes those whose process is gone, as after a power cut.
+ * A new, empty folder under .lab for something that doesn't outlive this process. Removes those
+ * whose process no longer runs, as after a power failure.
  */
 export async function freshFolder(name: string): Promise<string> {
   const parent = join(labFolder, "brokers");
@@ -34,25 +34,28 @@ export async function freshFolder(name: string): Promise<string> {
   }
   const id = crypto.randomUUID().slice(0, 8);
   const folder = join(parent, `${name}-${process.pid}-${id}`);
-  // A broker's password may stand in it.
+  // It may contain a broker's password.
   await mkdir(folder, { mode: 0o700 });
   return folder;
 }
 
 const held = new Map<string, number>();
 
-/** Makes what is started under the folder's lifeline end, and the folder go, when this process ends, however it does. */
+/**
+ * Opens the folder's lifeline: when this process ends, in any way, what was started under it is
+ * ended, and the folder removed.
+ */
 export function holdLifeline(folder: string): void {
   const pipe = pipeOf(folder);
   const { success, stderr } = Bun.spawnSync(["mkfifo", pipe]);
   if (!success) throw new Error(`mkfifo ${pipe}: ${stderr.toString()}`);
-  // For reading too, or opening it would wait for a reader.
+  // Read-write, since opening a FIFO only for writing waits for a reader.
   held.set(folder, openSync(pipe, constants.O_RDWR));
 }
 
 /**
- * Starts a command in a session of its own (Ctrl-C in the terminal reaches the
- * lab alone) under the folder's lifeline, which this or another process holds.
+ * Starts a command in a session of its own (Ctrl-C in the terminal reaches only the lab) under the
+ * folder's lifeline, which this or another process holds.
  */
 export function spawnUnderLifeline<Output extends "pipe" | number>(
   folder: string,
@@ -78,7 +81,7 @@ export function spawnUnderLifeline<Output extends "pipe" | number>(
   }
 }
 
-/** Runs a command, whatever it prints, when the folder's lifeline is cut, and removes the folder then; returns the process that waits for it. */
+/** Runs a command when the folder's lifeline closes, ignoring its output, and then removes the folder; returns the waiting process. */
 export function spawnAtLifelineEnd(folder: string, command: string[]): Bun.Subprocess {
   const stdin = openSync(pipeOf(folder), constants.O_RDONLY);
   try {
@@ -93,7 +96,7 @@ export function spawnAtLifelineEnd(folder: string, command: string[]): Bun.Subpr
   }
 }
 
-/** Ends what still runs under that lifeline. */
+/** Closes the lifeline, which ends what still runs under it. */
 export function releaseLifeline(folder: string): void {
   const pipe = held.get(folder);
   if (pipe === undefined) return;
@@ -101,7 +104,7 @@ export function releaseLifeline(folder: string): void {
   closeSync(pipe);
 }
 
-/** Returns when what hung on a dead process's lifeline is done, which removes that folder at its end; or after 15 s, as after a power cut. */
+/** Waits until the clean-up of a dead process's lifeline is done, which finally removes the folder; or for 15 s, as after a power failure. */
 export async function lifelineEnds(folder: string): Promise<void> {
   await eventually("the lifeline's end", () => !existsSync(folder), { timeoutMs: 15_000 }).catch(
     () => {},
@@ -110,7 +113,7 @@ export async function lifelineEnds(folder: string): Promise<void> {
 
 const pipeOf = (folder: string) => join(folder, "lifeline");
 
-/** Ends a process of a session of its own at once, with its watcher. */
+/** Kills a process that leads a session of its own, with its watcher. */
 export function killGroup(pid: number): void {
   try {
     process.kill(-pid, "SIGKILL");
@@ -119,7 +122,7 @@ export function killGroup(pid: number): void {
   }
 }
 
-/** Removes a folder, also one in which a process that was killed a moment ago still writes. */
+/** Removes a folder, even if a process that was just killed still writes into it. */
 export async function removeFolder(folder: string): Promise<void> {
   await rm(folder, {
     recursive: true,

@@ -2,23 +2,23 @@ import { Database } from "bun:sqlite";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 
-/** What there is of a turn that another process has. */
-export interface TurnOptions {
-  /** Who we are, for those who wait for us: `scripts/lab up sync`. */
+/** Options for waiting for another process. */
+export interface LockOptions {
+  /** This process's name, shown to waiting processes: `scripts/lab up sync`. */
   who: string;
-  /** Ends the waiting; it throws its reason then. */
+  /** Aborts the wait, which then throws its reason. */
   signal?: AbortSignal;
-  /** Called once, with who has the turn, if it has to be waited for. */
-  onWait: (whose: string) => void;
+  /** Called once, with the lock's holder, if it has to be waited for. */
+  onWait: (holder: string) => void;
 }
 
 /**
- * Does a job while no other process does one under that file. The lock is SQLite's, which is the
- * system's: it's gone with the process that holds it, however that ends.
+ * Does a job under an exclusive lock on that file. It is SQLite's lock, held by the operating
+ * system: it is released when the process ends, in any way.
  */
-export async function inTurn<T>(
+export async function withLock<T>(
   file: string,
-  { onWait, signal, who }: TurnOptions,
+  { onWait, signal, who }: LockOptions,
   job: () => Promise<T>,
 ): Promise<T> {
   mkdirSync(dirname(file), { recursive: true });
@@ -52,7 +52,7 @@ function holderOf(file: string): string {
   try {
     return readFileSync(holderFile(file), "utf8");
   } catch {
-    // It has the turn, and hasn't said so yet.
+    // The holder hasn't written its name yet.
     return "another scripts/lab";
   }
 }

@@ -6,10 +6,10 @@ import { eventually } from "./waiting.ts";
 const lowest = 20_000;
 const highest = 32_000;
 
-/** Handed out by this process: whoever has one may be down for a moment. */
+/** Ports given out by this process: their services may be down for a moment. */
 const given = new Set<number>();
 
-/** That many different TCP ports of 127.0.0.1 on which nobody listens now, and that this process hasn't given to anybody. */
+/** That many different TCP ports of 127.0.0.1 on which nobody listens now, and that this process hasn't given out before. */
 export async function freePorts(count: number): Promise<number[]> {
   const held: Server[] = [];
   try {
@@ -36,15 +36,18 @@ export async function isFree(port: number): Promise<boolean> {
   return server !== undefined;
 }
 
-/** Whether nobody listens there, nor soon: a process that was killed a moment ago may still have its port. */
+/**
+ * Whether the port is free, or becomes free within a moment: a process that was just killed may
+ * still have its port.
+ */
 export async function becomesFree(port: number): Promise<boolean> {
   return eventually(`port ${port} is free`, () => isFree(port), { timeoutMs: 2_000 }).catch(
     () => false,
   );
 }
 
-/** Throws for a port that somebody else has, where that broker is to have it again. */
-export async function refuseTaken(name: string, ports: readonly number[]): Promise<void> {
+/** Throws for a port in use that the broker needs again. */
+export async function assertPortsFree(name: string, ports: readonly number[]): Promise<void> {
   for (const port of ports) {
     if (await becomesFree(port)) continue;
     throw new Error(

@@ -1,18 +1,21 @@
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 
-/** Whether a process of that id runs. One that has ended counts as such even if nobody has collected its exit code yet. */
+/** Whether a process of that id runs. A zombie, whose exit code wasn't collected yet, counts as ended. */
 export function isAlive(pid: number): boolean {
   return startStamp(pid) !== undefined;
 }
 
-/** What tells a process from a later one with the same id; undefined when there is no such process. */
+/**
+ * Distinguishes a process from a later one with the same id; undefined when there is no such
+ * process.
+ */
 export function startStamp(pid: number): string | undefined {
   if (process.platform !== "linux") {
     // `ps` is on every macOS. A minimal Debian lacks it, but has /proc.
     const ps = spawnSync("ps", ["-o", "stat=,lstart=", "-p", String(pid)], {
       encoding: "utf8",
-      // It says local time in the caller's language: a stamp of today must be that of tomorrow's shell.
+      // It prints local time in the caller's language: the stamp must be the same in every shell.
       env: { ...process.env, LC_ALL: "C", TZ: "UTC" },
     });
     const [state = "Z", ...started] = ps.stdout.trim().split(/\s+/);
@@ -43,7 +46,10 @@ export function isPaused(pid: number): boolean {
   }
 }
 
-/** A process, told from a later one with the same id. Plain data, for others to find it. */
+/**
+ * A process, distinguished from a later one with the same id. Plain data, for other processes to
+ * find it.
+ */
 export interface Identity {
   pid: number;
   /** See `startStamp`. */
@@ -54,7 +60,7 @@ export function identityOf(pid: number): Identity {
   return { pid, stamp: startStamp(pid) };
 }
 
-/** Whether that very process still runs. */
+/** Whether that process still runs, and not a later one with its id. */
 export function runs({ pid, stamp }: Identity): boolean {
   return stamp !== undefined && startStamp(pid) === stamp;
 }

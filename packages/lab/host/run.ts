@@ -1,9 +1,8 @@
 import { killGroup, spawnUnderLifeline } from "./lifeline.ts";
 
 /**
- * Runs a command and gives what it prints to standard output; throws with the
- * end of all it prints when it fails. With `lifeline`, the folder of one that is
- * held, it ends when this process does.
+ * Runs a command and returns its standard output; throws with the end of all output when it fails.
+ * With `lifeline`, the folder of an open lifeline, it ends when this process does.
  */
 export async function runQuietly(
   command: string[],
@@ -20,7 +19,7 @@ export async function runQuietly(
       : spawnUnderLifeline(lifeline, command, { ...options, output: "pipe" });
   const output = Promise.all([child.stdout.text(), child.stderr.text()]);
   const code = await child.exited;
-  // The watcher, which holds the pipes too.
+  // Also kills the watcher, which holds the pipes too.
   if (lifeline !== undefined) killGroup(child.pid);
   if (code === 0) return (await output)[0];
   const end = (await output).join("").trimEnd().split("\n").slice(-25);

@@ -1,4 +1,4 @@
-/** Rows as lines, their columns under each other. */
+/** Rows as lines with aligned columns. */
 export function textTable(rows: readonly (readonly string[])[]): string[] {
   const columns = Math.max(0, ...rows.map((row) => row.length));
   const widths = Array.from({ length: columns }, (_, at) =>

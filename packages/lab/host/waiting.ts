@@ -1,15 +1,15 @@
-/** Microseconds of a clock that never steps back; its zero means nothing. */
+/** Microseconds of a monotonic clock with an arbitrary zero. */
 export function nowUs(): number {
   return Math.round(Bun.nanoseconds() / 1_000);
 }
 
-/** What a probe gives as long as the answer is "not yet". */
+/** What a probe returns while the condition isn't met. */
 export type NotYet = undefined | null | false;
 
 /**
- * Probes until the answer is something else than undefined, null or false, and
- * returns it. A probe that throws counts as "not yet". After `timeoutMs` throws
- * an error with the label and with the last value or error that was seen.
+ * Probes until the value is not undefined, null or false, and returns it. A probe that throws
+ * counts as "not yet". After `timeoutMs` throws an error with the label and with the last value or
+ * error that was seen.
  */
 export async function eventually<T>(
   label: string,
@@ -24,7 +24,7 @@ export async function eventually<T>(
       throw new Error(`not within ${timeoutMs} ms: ${label} (last: ${seen})`);
     }
     try {
-      // The probe itself may hang: it doesn't get longer than is left.
+      // The probe itself may hang: it gets no more than the remaining time.
       const value = await withDeadline(probe, leftMs);
       if (value === TIMED_OUT) {
         seen = `a probe that hung; before it ${seen}`;
@@ -66,7 +66,7 @@ export async function settled<T>(
   }
 }
 
-/** Lets an outage last: the one wait that is for time, since time is what it is about. */
+/** Waits for the duration of an outage: the only wait for a time and not for a condition. */
 export async function outage(durationS: number): Promise<void> {
   await pause(durationS * 1_000);
 }
@@ -74,9 +74,9 @@ export async function outage(durationS: number): Promise<void> {
 /** A value over time: [seconds since the sampler's start, value]. */
 export interface Sampler<T> {
   readonly points: [number, T][];
-  /** Probes that threw: nothing was drawn for them. */
+  /** The number of probes that threw, and have no sample. */
   readonly missed: number;
-  /** Takes a last sample and ends; throws nothing. */
+  /** Takes a last sample and ends; never throws. */
   stop(): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }

@@ -23,7 +23,7 @@ test("a history holds every operation, in memory and in its file", async () => {
     const hung = Promise.withResolvers<{ kind: "ok" }>();
     const late = history.record("place_order", 3, () => hung.promise);
     await history.close();
-    // Too late to be believed: the file has said unknown.
+    // Too late: the file already has it as unknown.
     hung.resolve({ kind: "ok" });
     await late;
 

@@ -11,7 +11,7 @@ export interface Outcome {
   kind: OutcomeKind;
   /** The HTTP status, when there was an answer. */
   status?: number;
-  /** The problem's code, or what went wrong on the way: `timeout`, `connection_refused`. */
+  /** The problem's code, or the network error: `timeout`, `connection_refused`. */
   code?: string;
   order_id?: string;
   /** The answer's JSON; its text when it isn't JSON. */
@@ -33,7 +33,7 @@ export interface Operation {
   request: unknown;
 }
 
-/** An answer in words: `ok 201`, `failed 504 inventory_timeout`, `unknown timeout`. */
+/** An answer as text: `ok 201`, `failed 504 inventory_timeout`, `unknown timeout`. */
 export function answerOf({
   outcome,
   status,
@@ -54,13 +54,16 @@ export class History implements AsyncDisposable {
   #lastId = 0;
   #closed = false;
 
-  /** Writes to `file`, anew. */
+  /** Writes to `file`, which is truncated. */
   constructor(file: string) {
     mkdirSync(dirname(file), { recursive: true });
     this.#sink = Bun.file(file).writer();
   }
 
-  /** Runs the operation and records how it ended. One that throws is unknown, and throws on. */
+  /**
+   * Runs the operation and records its outcome. One that throws is recorded as unknown, and the
+   * error is rethrown.
+   */
   async record(
     kind: string,
     request: unknown,
@@ -81,7 +84,7 @@ export class History implements AsyncDisposable {
     }
   }
 
-  /** Ends the file. What hasn't ended by now is recorded as unknown. */
+  /** Closes the file. Operations in progress are recorded as unknown. */
   async close(): Promise<void> {
     if (this.#closed) return;
     for (const id of this.#open.keys()) {
@@ -97,7 +100,7 @@ export class History implements AsyncDisposable {
 
   #end(id: number, { kind: outcome, status, code, order_id }: Outcome): void {
     const begun = this.#open.get(id);
-    // Recorded as unknown when the file was closed: that stands.
+    // Already recorded as unknown when the file was closed: that is final.
     if (begun === undefined) return;
     this.#open.delete(id);
     const { request, ...head } = begun;
@@ -111,7 +114,7 @@ export class History implements AsyncDisposable {
       request,
     };
     this.operations.push(operation);
-    // A disk that is full fails in `close`.
+    // A full disk is reported by `close`.
     void this.#sink.write(`${JSON.stringify(operation)}\n`);
   }
 }

@@ -15,7 +15,7 @@ import { nowUs } from "../host/waiting.ts";
 
 const ok = async (): Promise<Outcome> => ({ kind: "ok", status: 201 });
 const after = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
-/** Keeps the event loop from doing anything else. */
+/** Blocks the event loop. */
 const block = (ms: number) => {
   const endUs = nowUs() + ms * 1_000;
   while (nowUs() < endUs);
@@ -48,7 +48,7 @@ test("an open loop doesn't wait for answers", async () => {
     send: async () => {
       started += 1;
       if (started === 20) all.resolve();
-      // Nobody answers before the last has been sent.
+      // No request is answered before the last one is sent.
       await all.promise;
       return { kind: "ok" };
     },

@@ -5,7 +5,7 @@ import type { Table } from "@lab/evidence/evidence";
 import { answerOf, type History, type Outcome, type OutcomeKind } from "./history.ts";
 import { nowUs } from "../host/waiting.ts";
 
-/** Ten minutes: longer than any answer that is waited for. */
+/** Ten minutes: longer than any timeout. */
 const HIGHEST_US = 600_000_000;
 
 /**
@@ -31,18 +31,20 @@ export interface LoadResult {
   connections: number | null;
   /** Most requests under way at once: above `FETCH_LIMIT` some waited in the client. */
   maxInFlight: number;
-  /** How late the latest request left, measured from its intended start: this machine's own delay. 0 in a closed loop. */
+  /**
+   * The largest delay between the intended and the actual start of a request: caused by this
+   * machine. 0 in a closed loop.
+   */
   maxStartDelayUs: number;
 }
 
 export type Send = (n: number) => Promise<Outcome>;
 
 /**
- * Sends at a given rate whatever the answers do: request n (from 0) starts at
- * n / rate, and its latency counts from there, so that a stall is seen in every
- * request that it held up. After a delay of this machine it catches up; nothing
- * is skipped. `signal` ends it early. Throws what `send` throws, when all that was under way has
- * ended.
+ * Sends at a given rate, independent of the answers: request n (from 0) starts at n / rate, and its
+ * latency counts from there, so that a stall shows in every request that it delayed. After a delay
+ * of this machine it catches up; nothing is skipped. `signal` ends it early. Throws what `send`
+ * throws, once all requests in progress have ended.
  */
 export async function openLoop(
   options: { ratePerS: number; send: Send; signal?: AbortSignal } & (
@@ -66,9 +68,9 @@ export async function openLoop(
 }
 
 /**
- * Sends `count` requests over `connections` that each wait for their answer
- * before the next. Throws what `send` throws, when all that was under way has
- * ended, and at once when there are more connections than `fetch` has.
+ * Sends `count` requests over `connections` that each wait for their answer before the next. Throws
+ * what `send` throws, once all requests in progress have ended, and at once when there are more
+ * connections than `fetch` has.
  */
 export async function closedLoop({
   count,
@@ -142,16 +144,16 @@ export function latencies({ histogram, minUs, maxUs }: LoadResult) {
   };
 }
 
-/** Points of a latency chart: [percentile, ms], from the median's left to its far tail. */
+/** Points of a latency chart: [percentile, ms], from below the median to the tail. */
 export function percentileLine({ histogram, maxUs }: LoadResult): [number, number][] {
   const percentiles = [0, 10, 25, 50, 75, 90, 95, 99, 99.9, 100];
   return percentiles.map((p) => [p, toMs(Math.min(histogram.getValueAtPercentile(p), maxUs))]);
 }
 
 /**
- * POSTs JSON and says how it ended: ok (2xx), failed (another status, or a
- * connection that was refused, so that surely nothing happened), or unknown
- * (timeout, reset: it may have happened). Throws nothing of the network's.
+ * POSTs JSON and returns the outcome: ok (2xx), failed (another status, or a refused connection, so
+ * that certainly nothing happened), or unknown (timeout, reset: it may have happened). Never throws
+ * network errors.
  */
 export async function post(
   url: string,
@@ -205,9 +207,8 @@ export function placeOrder(
 }
 
 /**
- * As many orders per second as `connections` can get through in a closed loop.
- * No latencies: autocannon's are whole milliseconds. Throws when an answer
- * wasn't 2xx, since errors are quick.
+ * The throughput of `connections` in a closed loop, in orders per second. No latencies:
+ * autocannon's are whole milliseconds. Throws when an answer wasn't 2xx, since errors are fast.
  */
 export async function saturate({
   url,
@@ -227,7 +228,7 @@ export async function saturate({
     body: JSON.stringify(body),
     connections,
     duration: durationS,
-    // How often it looks whether it's time to end, ms.
+    // How often it checks whether to end, in ms.
     sampleInt: 100,
   });
   const { non2xx, errors, timeouts, duration } = result;
@@ -263,12 +264,12 @@ class Recorder {
     this.#connections = connections;
   }
 
-  /** Whether a `send` threw: the experiment's own mistake, so there's no point in going on. */
+  /** Whether a `send` threw: an error in the experiment, so continuing is pointless. */
   get broken(): boolean {
     return this.#errors.length > 0;
   }
 
-  /** Never rejects; what `send` throws comes out of `result`. */
+  /** Never rejects; `result` throws what `send` threw. */
   async measure(fromUs: number, send: () => Promise<Outcome>): Promise<void> {
     this.#maxStartDelayUs = Math.max(this.#maxStartDelayUs, nowUs() - fromUs);
     this.#inFlight += 1;
@@ -313,7 +314,10 @@ class Recorder {
   }
 }
 
-/** Waits until that moment, to some microseconds: a timer alone is up to 1 ms off, half of an answer here. */
+/**
+ * Waits until that moment, to some microseconds: a timer alone is up to 1 ms late, half the latency
+ * of an answer here.
+ */
 async function until(dueUs: number): Promise<void> {
   const waitMs = (dueUs - nowUs()) / 1_000;
   if (waitMs > 1.5) {
@@ -324,7 +328,7 @@ async function until(dueUs: number): Promise<void> {
 
 function noAnswer(error: unknown): Outcome {
   const { name, code } = error as { name?: string; code?: string };
-  // Nobody listened, so surely nothing happened.
+  // Nobody listened, so certainly nothing happened.
   if (code === "ConnectionRefused" || code === "ECONNREFUSED") {
     return { kind: "failed", code: "connection_refused" };
   }
@@ -332,7 +336,7 @@ function noAnswer(error: unknown): Outcome {
   if (code === "ECONNRESET") {
     return { kind: "unknown", code: "connection_reset" };
   }
-  // ERR_INVALID_URL and the like: nothing was sent, by the caller's mistake.
+  // ERR_INVALID_URL and the like: nothing was sent, the caller's error.
   if (code?.startsWith("ERR_")) throw error;
   return { kind: "unknown", code: code ?? name ?? String(error) };
 }

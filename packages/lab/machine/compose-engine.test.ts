@@ -1,4 +1,4 @@
-// What is said of each way in which Docker can be missing. A script that answers as Docker would stands in for it: this is about reading answers.
+// The message for each way in which Docker can be missing. A script replaces `docker`: only the parsing of its answers is tested.
 import { afterAll, expect, test } from "bun:test";
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

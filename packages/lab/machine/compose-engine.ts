@@ -1,15 +1,15 @@
 import { spawnSync } from "node:child_process";
 
-// The compose files ask for a health check's start_interval, which older ones refuse.
+// The compose files use a health check's start_interval, which older engines refuse.
 const OLDEST_ENGINE = "25.0.0";
 const OLDEST_COMPOSE = "2.20.3";
-/** An engine on this machine answers in milliseconds; one that hangs is none. */
+/** An engine on this machine answers in milliseconds; one that hangs counts as missing. */
 const ANSWER_TIMEOUT_MS = 10_000;
 
 const GET_DOCKER = `  Linux:  curl -fsSL https://get.docker.com | sudo sh
   macOS:  brew install --cask docker-desktop`;
 
-/** A version that will do, or why there is none and what to type. */
+/** A sufficient version, or why there is none and what to type. */
 export type Look = { version: string } | { problem: string };
 
 /** Which Docker engine and which Compose this machine has; `path` is where `docker` is looked for. */
@@ -57,7 +57,7 @@ function look(
   const { answer, problem } = question();
   const version = /\d+\.\d+(\.\d+)?/.exec(answer.out)?.[0];
   if (answer.code !== 0 || version === undefined) return { problem };
-  // 2.26 is a whole version to Docker, half of one to semver.
+  // 2.26 is a complete version for Docker, an incomplete one for semver.
   const whole = version.split(".").length === 2 ? `${version}.0` : version;
   if (Bun.semver.order(whole, oldest) >= 0) return { version };
   return { problem: `${title} ${version} is older than ${oldest}. Type:\n${howToGet}` };

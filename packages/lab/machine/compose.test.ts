@@ -1,13 +1,18 @@
-// Whose a project is, and what the shell has no say in. What Docker makes of it is for the experiments.
+// The owner of a project, and the variables that the shell must not set. The experiments test
+// Docker itself.
 import { expect, test } from "bun:test";
-import { isStale, variablesOf, whose } from "./compose.ts";
+import { isStale, variablesOf, ownerId } from "./compose.ts";
 
-/** Beyond the largest that Linux and macOS give. */
+/** Larger than any process id of Linux and macOS. */
 const NOBODY = 2 ** 31 - 1;
 
 test.each([
-  ["of a process of ours that is gone", `campus-lab-${whose()}-kafka-${NOBODY}-0a1b2c3d`, true],
-  ["of a process of ours that runs", `campus-lab-${whose()}-kafka-${process.pid}-0a1b2c3d`, false],
+  ["of a process of ours that is gone", `campus-lab-${ownerId()}-kafka-${NOBODY}-0a1b2c3d`, true],
+  [
+    "of a process of ours that runs",
+    `campus-lab-${ownerId()}-kafka-${process.pid}-0a1b2c3d`,
+    false,
+  ],
   ["of another lab on the same engine", `campus-lab-00000000-kafka-${NOBODY}-0a1b2c3d`, false],
   ["of lab up", "campus-lab-up-kafka-0a1b2c3d", false],
   ["of docker compose up", "campus-async", false],

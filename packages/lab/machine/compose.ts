@@ -17,26 +17,25 @@ import { isAlive } from "../host/process-id.ts";
 import { eventually } from "../host/waiting.ts";
 
 /**
- * A Docker Compose project of the lab's own: some of the services of a part's
- * compose file, with a network and volumes that nobody else has. Plain data, so
- * that another process can use it too.
+ * A private Docker Compose project: some of the services of a part's compose file, with a network
+ * and volumes of its own. Plain data, so that another process can use it too.
  */
 export interface ComposeProject {
   name: string;
-  /** The part, whose compose file it is. */
+  /** The part whose compose file is used. */
   model: Model;
   /** For the lab's own files. */
   folder: string;
   /** Variables of the compose file: ports. */
   env: Record<string, string>;
-  /** Goes on after the caller's end, as `lab up` wants it. */
+  /** Outlives the calling process, as `lab up` needs. */
   lasting: boolean;
 }
 
-/** The processes that take a project down when this one has died, by folder. */
+/** The processes that take a project down when this process has died, by folder. */
 const guards = new Map<string, Bun.Subprocess>();
 
-/** A project with nothing in it yet. Unless it is to last in that folder, it ends with this process, however that does. */
+/** An empty project. Unless it is lasting, it ends with this process, however that ends. */
 export async function openProject(
   kind: string,
   model: Model,
@@ -49,7 +48,7 @@ export async function openProject(
     return { name, model, folder: lastingIn, env, lasting: true };
   }
   const folder = await freshFolder(kind);
-  const name = `campus-lab-${whose()}-${basename(folder)}`;
+  const name = `campus-lab-${ownerId()}-${basename(folder)}`;
   holdLifeline(folder);
   const guard = spawnAtLifelineEnd(folder, downCommand(name));
   guard.unref();
@@ -58,8 +57,8 @@ export async function openProject(
 }
 
 /**
- * Makes a lasting project's containers end with this process, however that does; their data stay.
- * `lifeline` is a folder of its own. Returns the function that ends them and takes that back.
+ * Makes a lasting project's containers end with this process, however that ends; their data are
+ * kept. `lifeline` is a separate folder. Returns a function that ends them and closes the lifeline.
  */
 export function endsWithUs(project: ComposeProject, lifeline: string): () => Promise<void> {
   const killing = ["docker", "compose", "-p", project.name, "kill"];
@@ -74,16 +73,17 @@ export function endsWithUs(project: ComposeProject, lifeline: string): () => Pro
   };
 }
 
-/** Says what differs from the compose file for one of its services. */
+/** Writes an override of the compose file for one of its services. */
 export async function override(
   { folder }: ComposeProject,
   service: string,
   settings: object,
   others: object = {},
 ): Promise<void> {
-  // Docker has no memory of who started it: after a power cut nobody would end what it starts again.
+  // Docker doesn't know who started a container: after a power failure nothing would end those that
+  // it restarts.
   const own = { restart: "no", ...settings };
-  // JSON is YAML. A dollar would be a variable.
+  // JSON is YAML. A dollar sign would start a variable.
   const text = JSON.stringify({ services: { [service]: own }, ...others });
   await Bun.write(
     overrideFile(folder, service),
@@ -91,7 +91,7 @@ export async function override(
   );
 }
 
-/** `docker compose WORDS SERVICE`, after `override`; gives what it prints. Throws with that when it fails. */
+/** `docker compose WORDS SERVICE`, after `override`; returns its output. Throws with that when it fails. */
 export async function compose(
   { env, folder, lasting, model, name }: ComposeProject,
   service: string,
@@ -101,7 +101,7 @@ export async function compose(
   const files = ["--env-file", await envFile(), "-f", composeFile(model)];
   const own = ["-f", overrideFile(folder, service)];
   const command = ["docker", "compose", "-p", name, ...files, ...own, ...words, service];
-  // What creates something ends with the lab, before the guard takes it down.
+  // A command that creates containers ends with the lab, before the guard takes them down.
   const creates = words[0] === "up" && !lasting;
   return runQuietly(command, {
     env: { ...(await withoutTheShells(model)), ...env },
@@ -110,8 +110,8 @@ export async function compose(
 }
 
 /**
- * Stops all that runs in a service's container, as SIGSTOP does. With cgroups of version 1 a busy one
- * slips out of the freezer now and then, and Docker gives up ("unable to freeze"): that is tried again.
+ * Pauses all processes of a service's container, as SIGSTOP does. With cgroups v1 freezing a busy
+ * container sometimes fails, and Docker gives up ("unable to freeze"): that is retried.
  */
 export async function pause(project: ComposeProject, service: string): Promise<void> {
   await eventually(
@@ -125,8 +125,9 @@ export async function pause(project: ComposeProject, service: string): Promise<v
 }
 
 /**
- * Takes out of the caller's environment what the compose file would take from it, and before our own
- * file: an INVENTORY_DELAY_MS meant for `lab up` would slow an experiment down, unseen.
+ * Unsets the variables that the compose file would take from the caller's environment, with
+ * precedence over our env file: an INVENTORY_DELAY_MS meant for `lab up` would silently slow an
+ * experiment down.
  */
 async function withoutTheShells(model: Model): Promise<Record<string, undefined>> {
   const text = await readFile(composeFile(model), "utf8");
@@ -145,7 +146,7 @@ export async function imageOf(model: Model, service: string): Promise<string> {
   return (await runQuietly(["docker", "compose", ...words])).trim();
 }
 
-/** Fetches an image unless it is there. Throws, with the reason, when it can't be had. */
+/** Fetches an image unless it is there. Throws, with the reason, when that fails. */
 export async function provideImage(image: string): Promise<void> {
   const there = await runQuietly(["docker", "image", "inspect", image]).then(
     () => true,
@@ -156,7 +157,10 @@ export async function provideImage(image: string): Promise<void> {
   await runQuietly(["docker", "pull", "--quiet", image]);
 }
 
-/** Removes the project's containers, network and volumes, and its folder unless it lasts. */
+/**
+ * Removes the project's containers, network and volumes, and its folder unless the project is
+ * lasting.
+ */
 export async function endProject({ folder, lasting, name }: ComposeProject): Promise<void> {
   await runQuietly(downCommand(name));
   if (lasting) return;
@@ -167,7 +171,7 @@ export async function endProject({ folder, lasting, name }: ComposeProject): Pro
   await removeFolder(folder);
 }
 
-/** Removes what there still is of the project of that name, whose folder is gone: whether there was a container. */
+/** Removes the remains of a project whose folder no longer exists; returns whether there was a container. */
 export async function endLostProject(name: string): Promise<boolean> {
   const label = `label=com.docker.compose.project=${name}`;
   const ids = await runQuietly(["docker", "ps", "--all", "--quiet", "--filter", label]);
@@ -175,19 +179,19 @@ export async function endLostProject(name: string): Promise<boolean> {
   return ids !== "";
 }
 
-/** By its name alone, since what belongs to it carries a label. At once: nobody needs what a slow end would save. */
+/** By name only, since its containers are labelled. Without a grace period: the data are not needed. */
 function downCommand(name: string): string[] {
   const words = ["down", "--volumes", "--remove-orphans", "--timeout", "0"];
   return ["docker", "compose", "-p", name, ...words];
 }
 
-/** The password of RabbitMQ's user in containers, made once. */
+/** The password of RabbitMQ's user in containers, generated once. */
 export async function rabbitmqPassword(): Promise<string> {
   const [, password] = /^RABBITMQ_PASSWORD=(.+)$/m.exec(await readFile(await envFile(), "utf8"))!;
   return password!;
 }
 
-/** What the compose files of this clone are given beside ports. */
+/** The variables that the compose files of this clone need beside ports. */
 async function envFile(): Promise<string> {
   const file = join(labFolder, "compose.env");
   if (await Bun.file(file).exists()) return file;
@@ -195,7 +199,7 @@ async function envFile(): Promise<string> {
   const half = `${file}.${process.pid}.half`;
   const password = crypto.randomUUID().replaceAll("-", "");
   await writeFile(half, `RABBITMQ_PASSWORD=${password}\n`, { mode: 0o600 });
-  // Unlike rename it leaves what another process has made meanwhile.
+  // Unlike rename, link doesn't replace a file that another process has created meanwhile.
   await link(half, file).catch(() => {});
   await rm(half);
   return file;
@@ -204,27 +208,28 @@ async function envFile(): Promise<string> {
 const composeFile = (model: Model) => join(repoFolder, model, "docker-compose.yml");
 const overrideFile = (folder: string, service: string) => join(folder, `${service}.json`);
 
-/** Removes projects of ours whose process is gone, as after a power cut. */
+/** Removes our projects whose process no longer runs, as after a power failure. */
 async function removeStale(): Promise<void> {
   const format = '{{.Label "com.docker.compose.project"}}';
   const list = await runQuietly(["docker", "ps", "--all", "--format", format]);
   for (const name of new Set(list.split("\n"))) {
-    // Its guard may be about it at this moment.
+    // Its guard may be removing it at this moment.
     if (isStale(name)) await runQuietly(downCommand(name)).catch(() => {});
   }
 }
 
-/** Whether a project of that name is ours, and its process gone. */
+/** Whether a project of that name is ours, and its process no longer runs. */
 export function isStale(name: string): boolean {
   const [, owner, pid] = /^campus-lab-([0-9a-f]+)-[a-z]+-(\d+)-[0-9a-f]+$/.exec(name) ?? [];
-  return owner === whose() && !isAlive(Number(pid));
+  return owner === ownerId() && !isAlive(Number(pid));
 }
 
 /**
- * Tells our projects from those of other labs on the same engine, as in two containers that share
- * its socket: a process id says something only on its own machine, and there in its own namespace.
+ * Distinguishes our projects from those of other labs on the same engine, as in two containers that
+ * share its socket: a process id is meaningful only on its own machine and in its own PID
+ * namespace.
  */
-export function whose(): string {
+export function ownerId(): string {
   const namespace = process.platform === "linux" ? readlinkSync("/proc/self/ns/pid") : "";
   const ours = [hostname(), namespace, labFolder].join(" ");
   return new Bun.CryptoHasher("sha256").update(ours).digest("hex").slice(0, 8);

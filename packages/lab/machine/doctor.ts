@@ -4,7 +4,7 @@ import { type Look, lookForDocker } from "./compose-engine.ts";
 import { runQuietly } from "../host/run.ts";
 import { settings } from "@lab/evidence/settings";
 
-/** A program that the lab runs but doesn't bring along. */
+/** A program that the lab runs but doesn't include. */
 export type Tool = "rabbitmq" | "java" | "maven";
 
 export interface Found {
@@ -20,8 +20,8 @@ interface ToolFacts {
 }
 
 /**
- * What its variables say, meant for other programs, ends a JVM or makes it another one. The folder
- * of the clone may have letters that a JVM of another locale can't read.
+ * JVM variables meant for other programs could end our JVM or change it. The clone's path may have
+ * characters that a JVM with another locale can't read.
  */
 export const jvmEnv = {
   LC_ALL: "C.UTF-8",
@@ -52,8 +52,9 @@ const tools: Record<Tool, ToolFacts> = {
 };
 
 /**
- * Where each of those programs is. On Debian and Ubuntu, as root and unless LAB_INSTALL=no, what is missing is installed with apt, after saying so.
- * Otherwise throws one error with the commands to type, and with `why` they are needed.
+ * Where each of those programs is. On Debian and Ubuntu, as root and unless LAB_INSTALL=no, missing
+ * ones are announced and installed with apt. Otherwise throws one error with the commands to type,
+ * and with `why` they are needed.
  */
 export async function provide<T extends Tool>(
   wanted: readonly T[],
@@ -99,12 +100,12 @@ async function install(missing: readonly Tool[]): Promise<void> {
   process.stderr.write(
     `installing with apt-get: ${packages.join(" ")} (LAB_INSTALL=no forbids it)\n`,
   );
-  // Debian's RabbitMQ may start a node of its own on port 5672: the lab neither uses nor touches it.
+  // Debian's RabbitMQ package may start a node on port 5672: the lab neither uses nor changes it.
   await aptGet("install", "-y", "--no-install-recommends", ...packages);
 }
 
 function findRabbitmq(): Found | undefined {
-  // Not /usr/sbin/rabbitmq-server: Debian's is a wrapper that changes to the user of the system's own node.
+  // Not /usr/sbin/rabbitmq-server: Debian's is a wrapper that switches to the user of the system's node.
   const candidates = [
     ...globSync("/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server"),
     "/opt/homebrew/opt/rabbitmq/sbin/rabbitmq-server",
@@ -143,11 +144,11 @@ function findJava(): Found | undefined {
 function findMaven(): Found | undefined {
   const path = Bun.which("mvn");
   if (path === null) return undefined;
-  // `mvn --version` starts a JVM, and fails where there is no Java yet: the version isn't worth it.
+  // `mvn --version` starts a JVM, and fails where there is no Java yet: the version isn't needed.
   return { path, version: "" };
 }
 
-// The default JRE of an older Ubuntu is Java 11, though a newer one is in the same archive.
+// The default JRE of an older Ubuntu is Java 11, although its archive has a newer one.
 function javaPackage(): string {
   const known = (name: string) =>
     /Candidate: \d/.test(spawnSync("apt-cache", ["policy", name], { encoding: "utf8" }).stdout);
@@ -161,13 +162,13 @@ export interface Finding {
   title: string;
   /** Version and place; undefined when it is missing. */
   found: string | undefined;
-  /** What it means that it's missing, and what to type. */
+  /** What doesn't work without it, and what to type. */
   otherwise: string;
   /** Whether the lab can't do without it. */
   needed: boolean;
 }
 
-/** Looks at what this machine has. `jars` says where Kafka's jars are, if they are there. */
+/** Checks what this machine has. `jars` is the folder of Kafka's jars, if they exist. */
 export function examine(jars: string | undefined): Finding[] {
   const finding = (tool: Tool, needed: boolean, otherwise: string) => ({
     title: tools[tool].title,

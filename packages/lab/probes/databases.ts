@@ -5,7 +5,7 @@ type Value = string | number;
 /** Events that an order service has stored and not published. */
 export const OUTBOX_DEPTH = "SELECT count(*) FROM outbox WHERE sent_at IS NULL";
 
-/** The rows that a query gives, read from a service's database file beside the service. */
+/** The rows of a query on a service's database file, while the service runs. */
 export function read<Row>(
   { database }: { database: string },
   sql: string,
@@ -16,7 +16,7 @@ export function read<Row>(
   return db.query<Row, Value[]>(sql).all(...values);
 }
 
-/** The one number that a query gives, 0 for none. */
+/** The single number that a query returns, 0 for none. */
 export function count(service: { database: string }, sql: string, ...values: Value[]): number {
   const [row = {}] = read<Record<string, number>>(service, sql, ...values);
   return Number(Object.values(row)[0] ?? 0);

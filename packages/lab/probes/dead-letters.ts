@@ -7,19 +7,22 @@ import { openChannel, putConfirmed } from "./rabbitmq-tools.ts";
 export interface DeadLetter {
   /** Where it came from, without the namespace. */
   queue: string;
-  /** From 1, the one that died first. Earlier ones that go make it smaller. */
+  /** From 1, the oldest. It decreases when earlier ones are removed. */
   position: number;
   message_id: string | null;
-  /** What is wrong with it now, by the contract; when nothing is, what its consumer says, or how it came here. */
+  /**
+   * How it violates the contract; if it doesn't, the reason that its consumer gave, or how it was
+   * dead-lettered.
+   */
   reason: InvalidReason | "delivered_too_often" | "refused_before" | (string & {});
   detail: string;
-  /** How RabbitMQ says that it died, `rejected` or `delivery_limit`; `its consumer` has buried it itself. */
+  /** RabbitMQ's reason, `rejected` or `delivery_limit`; `its consumer` where that published it here. */
   died_by: string;
-  /** RFC 3339; null when nobody noted it. */
+  /** RFC 3339; null when it isn't recorded. */
   died_at: string | null;
-  /** Attempts at it in the queue where it died, as far as it is known. */
+  /** Attempts at it in its original queue, as far as known. */
   attempts: number;
-  /** How often it has died there, replays included. */
+  /** How often it was dead-lettered from there, replays included. */
   deaths: number;
   size_bytes: number;
   headers: Record<string, unknown>;
@@ -30,8 +33,8 @@ export interface DeadLetter {
 export type Which = number | string;
 
 /**
- * The dead letters of one namespace. While a call looks at a queue its letters
- * are taken out; they are back, in their old order, when it returns.
+ * The dead letters of one namespace. A call takes a queue's letters out and puts them back, in
+ * their old order, before it returns.
  */
 export class DeadLetters implements AsyncDisposable {
   readonly #model: ChannelModel;
@@ -54,7 +57,7 @@ export class DeadLetters implements AsyncDisposable {
     return new DeadLetters(model, namespace, facts);
   }
 
-  /** The dead letters of a queue, the first to die first. Throws when the queue was never declared. */
+  /** The dead letters of a queue, oldest first. Throws when the queue was never declared. */
   list(queue: string): Promise<DeadLetter[]> {
     return this.#withLetters(queue, async (_, taken) => taken.map(({ letter }) => letter));
   }
@@ -66,11 +69,11 @@ export class DeadLetters implements AsyncDisposable {
   }
 
   /**
-   * Puts letters back on the queue that they came from, and returns them. The
-   * dead letter goes only after the broker has stored the message there: killed in
-   * between, the message is there twice, and the consumer's ledger makes it once.
-   * `body` repairs a single letter. Throws, and changes nothing, when what would
-   * be put back can't be valid; of "all", those stay where they are.
+   * Puts letters back on the queue that they came from, and returns them. A dead letter is removed
+   * only after the broker has stored the message there: if it is killed in between, the message
+   * exists twice, and the consumer's ledger ignores the duplicate. `body` repairs a single letter.
+   * Throws, and changes nothing, when what would be put back can't be valid; of "all", those stay
+   * where they are.
    */
   replay(queue: string, which: Which, body?: Uint8Array): Promise<DeadLetter[]> {
     if (body !== undefined && which === "all") {
@@ -93,7 +96,8 @@ export class DeadLetters implements AsyncDisposable {
         const put = (more: Options.Publish) =>
           putConfirmed(channel, this.#name(queue), content, { ...more, messageId });
         await put(propertiesOf(message)).catch((error: unknown) => {
-          // Others write what amqplib can read and can't write. Its consumer needs the body alone.
+          // Other programs write what amqplib can read and can't write. The consumer needs only the
+          // body.
           if (!(error instanceof TypeError || error instanceof RangeError)) throw error;
           return put({});
         });
@@ -109,7 +113,8 @@ export class DeadLetters implements AsyncDisposable {
   purge(queue: string, which: Which): Promise<DeadLetter[]> {
     return this.#withLetters(queue, async (channel, taken) => {
       const purged = chosen(queue, taken, which);
-      // All with one ack: of thousands RabbitMQ's channel keeps most back, and forgets them when it closes.
+      // All with one ack: of thousands of acks RabbitMQ's channel buffers most, and drops them when
+      // it closes.
       if (purged.length === taken.length) channel.ackAll();
       else for (const { message } of purged) channel.ack(message);
       for (const one of purged) one.settled = true;
@@ -118,7 +123,7 @@ export class DeadLetters implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // What is gone already needs no closing, and what ended it is told by the call that failed.
+    // A connection that is already lost needs no close, and the failed call has reported why.
     await this.#model.close().catch(() => {});
   }
 
@@ -126,13 +131,13 @@ export class DeadLetters implements AsyncDisposable {
     return `${this.#namespace}${queue}`;
   }
 
-  /** AMQP can't look at a message without taking it: take all, use them, put back those that aren't settled. */
+  /** AMQP can't read a message without taking it: take all, use them, put back those that aren't settled. */
   async #withLetters<T>(
     queue: string,
     use: (channel: ConfirmChannel, taken: Taken[]) => Promise<T>,
   ): Promise<T> {
     const name = this.#facts.deadQueue(this.#name(queue));
-    // Its own channel: a queue that isn't there ends it.
+    // A channel of its own: a missing queue closes it.
     const channel = await this.#model.createConfirmChannel();
     channel.on("error", () => {});
     const taken: Taken[] = [];
@@ -160,8 +165,9 @@ export class DeadLetters implements AsyncDisposable {
 }
 
 /**
- * A letter for people: why it is dead, its headers, and its body (hexadecimal where it isn't text),
- * each up to `most` characters. What others have written in it can't steer a terminal.
+ * A letter as readable text: why it is dead, its headers, and its body (hexadecimal where it isn't
+ * text), each up to `most` characters. Control characters are escaped, so that it can't control a
+ * terminal.
  */
 export function letterText(letter: DeadLetter, most = 4_000): string {
   const { body, headers, ...about } = letter;
@@ -206,12 +212,12 @@ interface Taken {
 
 async function putBack(channel: ConfirmChannel, taken: Taken[]): Promise<void> {
   try {
-    // All with one nack, for the reason that `purge` has.
+    // All with one nack, for the same reason as in `purge`.
     if (taken.some(({ settled }) => !settled)) channel.nackAll(true);
-    // The broker answers a close after all that was sent before it.
+    // The broker answers the close after everything that was sent before it.
     await channel.close();
   } catch {
-    // The channel is gone, and the broker took back what wasn't settled.
+    // The channel is closed, and the broker has requeued what wasn't settled.
   }
 }
 
@@ -229,14 +235,17 @@ function chosen(queue: string, taken: Taken[], which: Which): Taken[] {
   );
 }
 
-/** What RabbitMQ notes of a death; but anybody may write such a header, with anything in it. */
+/** RabbitMQ's `x-death` entry; but any program may write such a header, with any content. */
 interface Death {
   reason?: unknown;
   count?: unknown;
   time?: { value?: unknown } | null;
 }
 
-/** Only what is a number: to convert another's table may throw, since it may have a key `toString`. */
+/**
+ * Only a number is accepted: converting an untrusted table may throw, since it may have a key
+ * `toString`.
+ */
 function numberIn(value: unknown): number {
   return typeof value === "number" ? value : Number.NaN;
 }
@@ -249,12 +258,12 @@ function read(
 ): DeadLetter {
   const headers = (properties.headers ?? {}) as Record<string, unknown>;
   const history: unknown = headers["x-death"];
-  // The latest death first.
+  // The latest entry first.
   const deaths = (Array.isArray(history) ? history : []).filter(
     (one): one is Death => typeof one === "object" && one !== null,
   );
   const [last] = deaths;
-  // What its consumer notes of a letter that it puts here itself.
+  // The headers of a consumer that published the letter itself.
   const { "dead-at": buriedAt, "dead-attempts": attempts } = headers;
   const buried = typeof buriedAt === "string";
   const noted = typeof last?.reason === "string" ? last.reason : "unknown";
@@ -267,7 +276,7 @@ function read(
     ...diagnose(queue, facts, content, headers, diedBy),
     died_by: diedBy,
     died_at: Number.isNaN(diedAt.getTime()) ? null : diedAt.toISOString(),
-    // RabbitMQ 3 keeps no count of the queue where it died (x-delivery-count is the dead queue's own), but the cause of death tells.
+    // RabbitMQ 3 doesn't keep the original queue's count (x-delivery-count is the dead queue's own), but the reason implies it.
     attempts: numberIn(attempts) || (diedBy === "delivery_limit" ? facts.maxDeliveries : 1),
     deaths: deaths.reduce((sum, { count }) => sum + (numberIn(count) || 0), buried ? 1 : 0),
     size_bytes: content.length,
@@ -300,7 +309,10 @@ function diagnose(
     : { reason: "refused_before", detail: `${what} by today's contract` };
 }
 
-/** What it was published with, without the marks that its deaths have left, and what would send it elsewhere or have it refused. */
+/**
+ * Its original properties, without the headers added by dead-lettering, and without those that
+ * would route it elsewhere or have it refused.
+ */
 function propertiesOf({ properties }: GetMessage): Options.Publish {
   const { headers = {}, userId: _user, expiration: _life, ...rest } = properties;
   const own = Object.entries(headers).filter(

@@ -1,10 +1,14 @@
 import { decodeEvent, type LabEvent } from "@lab/contracts/events";
 import { type Admin, Kafka, logLevel, Partitioners } from "kafkajs";
 
-// kafkajs sets a timer into the past (tulios/kafkajs#1751), and Bun would print that in the middle of everything.
+// kafkajs sets a timer with a negative delay (tulios/kafkajs#1751), and Bun would print a warning
+// into the output.
 process.removeAllListeners("warning");
 
-/** Looks at the cluster, then leaves it. `brokers` is `host:port` with commas between. Throws when nobody answers there. */
+/**
+ * Runs a job with an admin client, then disconnects it. `brokers` is `host:port` with commas
+ * between. Throws when nobody answers there.
+ */
 export async function withAdmin<T>(
   brokers: string,
   look: (admin: Admin) => Promise<T>,
@@ -22,7 +26,7 @@ export async function withAdmin<T>(
   }
 }
 
-/** A client to look and to meddle with; what goes wrong is thrown, not logged. */
+/** A client for inspection and interference; errors are thrown, not logged. */
 export function kafkaClient(brokers: string): Kafka {
   return new Kafka({
     clientId: "lab",
@@ -34,18 +38,18 @@ export function kafkaClient(brokers: string): Kafka {
   });
 }
 
-/** A record as it lies in a topic. */
+/** A record of a topic. */
 export interface TopicRecord {
   partition: number;
   offset: number;
   key: string | null;
   value: Buffer | null;
   headers: Record<string, string>;
-  /** When its producer made it, Unix time. */
+  /** The producer's timestamp, Unix time. */
   timestampMs: number;
 }
 
-/** Every record that is in the topic now, partition by partition in the order of offsets. */
+/** Every record that is in the topic now, by partition and offset. */
 export async function readTopic(brokers: string, topic: string): Promise<TopicRecord[]> {
   const kafka = kafkaClient(brokers);
   const records = new Map<string, TopicRecord>();
@@ -66,7 +70,7 @@ export async function readTopic(brokers: string, topic: string): Promise<TopicRe
         const { partition } = batch;
         for (const message of batch.messages) {
           const { headers = {}, key, offset, timestamp, value } = message;
-          // By its place: a consumer that starts over reads some again.
+          // Keyed by position: a consumer that restarts reads some again.
           records.set(`${partition}/${offset}`, {
             partition,
             offset: Number(offset),
@@ -86,7 +90,7 @@ export async function readTopic(brokers: string, topic: string): Promise<TopicRe
     await done.promise;
   } finally {
     await consumer.disconnect();
-    // It never committed, so the broker may have forgotten it already.
+    // The group never committed, so the broker may have deleted it already.
     await withAdmin(brokers, (admin) => admin.deleteGroups([groupId]).catch(() => {}));
   }
   return [...records.values()].toSorted((a, b) => a.partition - b.partition || a.offset - b.offset);
@@ -102,24 +106,24 @@ async function endsOf(admin: Admin, topic: string): Promise<Map<number, number>>
   );
 }
 
-/** The end offsets of a topic's partitions together: as many records as were ever written to it. */
+/** The sum of a topic's end offsets: the number of records ever written to it. */
 export async function countRecords(admin: Admin, topic: string): Promise<number> {
   const offsets = await admin.fetchTopicOffsets(topic);
   return offsets.reduce((sum, { high }) => sum + Number(high), 0);
 }
 
-/** What records say, counted by what they say and not by how often. */
-export interface Said {
+/** The distinct events of records. */
+export interface DistinctEvents {
   /** Each event id once. */
   events: LabEvent[];
   /** Records that repeat an event id. */
   duplicates: number;
-  /** Records that are no event of the contract. */
+  /** Records that are not valid events. */
   invalid: number;
 }
 
 /** The events in those records, each id once. */
-export function eventsOf(records: readonly TopicRecord[]): Said {
+export function eventsOf(records: readonly TopicRecord[]): DistinctEvents {
   const events = new Map<string, LabEvent>();
   let duplicates = 0;
   let invalid = 0;
@@ -136,14 +140,16 @@ export function eventsOf(records: readonly TopicRecord[]): Said {
   return { events: [...events.values()], duplicates, invalid };
 }
 
-/** A record as somebody else might write it; without a partition its key chooses one. */
+/** A record as another program might write it; without a partition its key determines one. */
 export interface RawRecord {
   key?: string;
   partition?: number;
   value: Uint8Array | string | null;
 }
 
-/** Writes records to a topic past every contract, one after the other; gives the offset of each. */
+/**
+ * Writes records to a topic without validation, one after the other; returns the offset of each.
+ */
 export async function produceRaw(
   brokers: string,
   topic: string,

@@ -21,9 +21,9 @@ export interface LagRow {
 }
 
 /**
- * One row for each partition that the group reads or has committed, sorted by
- * topic and partition; none for a group that doesn't exist. The lag counts from
- * the committed offset, so records in work are part of it.
+ * One row for each partition that the group reads or has committed, sorted by topic and partition;
+ * none for a group that doesn't exist. The lag counts from the committed offset, so it includes
+ * records in progress.
  */
 export async function describeGroup(admin: Admin, group: string): Promise<LagRow[]> {
   const [{ groups }, committed] = await Promise.all([
@@ -32,7 +32,7 @@ export async function describeGroup(admin: Admin, group: string): Promise<LagRow
   ]);
   const readers = new Map<string, Reader>();
   for (const member of groups[0]?.members ?? []) {
-    // A member that is about to join has none yet.
+    // A member that is joining has no assignment yet.
     if (member.memberAssignment.length === 0) continue;
     const decoded = AssignerProtocol.MemberAssignment.decode(member.memberAssignment);
     for (const [topic, partitions] of Object.entries(decoded?.assignment ?? {})) {
@@ -144,11 +144,11 @@ function cellsOf(row: LagRow): string[] {
   ].map((cell) => (cell === null ? "-" : String(cell)));
 }
 
-/** How far a group is behind, over time. */
+/** A group's lag over time. */
 export interface LagSampler extends AsyncDisposable {
   /** Lag by partition, for a chart. */
   lines(): Series["lines"];
-  /** The whole lag and all committed offsets: [second, records]. */
+  /** The total lag and the total of committed offsets: [second, records]. */
   readonly total: [number, number][];
   readonly committed: [number, number][];
   /** The sample with the most lag. */

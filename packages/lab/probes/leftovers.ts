@@ -2,9 +2,9 @@ import { Kafka, logLevel } from "kafkajs";
 import type { Broker } from "../brokers/broker.ts";
 
 /**
- * Removes what a run declared on a broker that outlives it: RabbitMQ's queues
- * and exchanges, Kafka's topics and groups whose names begin with the run's
- * namespace. Throws when the broker can't be asked.
+ * Removes what a run declared on a broker that outlives it: RabbitMQ's queues and exchanges,
+ * Kafka's topics and groups whose names begin with the run's namespace. Throws when the broker
+ * doesn't answer.
  */
 export async function removeLeftovers(broker: Broker, namespace: string): Promise<void> {
   if (namespace === "") throw new Error("an empty namespace is everybody's");
@@ -26,7 +26,7 @@ async function removeFromRabbitmq(
   const call = async (path: string, method = "GET") => {
     const url = `${managementUrl}/api/${path}`;
     const answer = await fetch(url, { method, headers });
-    // 404: gone already, an auto-delete queue for one.
+    // 404: already deleted, such as an auto-delete queue.
     if (!answer.ok && answer.status !== 404) {
       throw new Error(`${method} ${path}: ${answer.status}`);
     }
@@ -56,7 +56,8 @@ async function removeFromKafka({ address }: Broker, namespace: string): Promise<
     const { groups } = await admin.listGroups();
     for (const { groupId } of groups) {
       if (!groupId.startsWith(namespace)) continue;
-      // A member that was killed is in its group until its session ends; Kafka then forgets the group by itself.
+      // A killed member stays in its group until its session times out; Kafka then deletes the
+      // empty group by itself.
       await admin.deleteGroups([groupId]).catch(() => {});
     }
   } finally {

@@ -8,14 +8,14 @@ import {
 } from "amqplib";
 import type { Broker } from "../brokers/broker.ts";
 
-/** All that came past an exchange since the spy was set, as UTF-8, oldest first. */
+/** All messages published to an exchange since the spy was bound, as UTF-8, oldest first. */
 export interface Spy {
   readonly messages: { id: string; key: string; body: string }[];
 }
 
 /**
- * Eyes and hands on a broker's queues. It connects when it is first needed, and
- * anew after the broker was away; a call that the broker doesn't answer throws.
+ * Inspects and changes a broker's queues. It connects at the first call, and reconnects after the
+ * broker was down; a call that the broker doesn't answer throws.
  */
 export class Rabbitmq implements AsyncDisposable {
   readonly #broker: Pick<Broker, "address" | "managementUrl">;
@@ -26,8 +26,8 @@ export class Rabbitmq implements AsyncDisposable {
   }
 
   /**
-   * Messages that wait for a consumer, at this moment: what is delivered and not
-   * acknowledged isn't among them. Throws when there is no such queue.
+   * Messages that are ready for a consumer now, without the unacknowledged ones. Throws when there
+   * is no such queue.
    */
   async ready(queue: string): Promise<number> {
     const channel = await this.#channel();
@@ -41,20 +41,22 @@ export class Rabbitmq implements AsyncDisposable {
   }
 
   /**
-   * Messages that are delivered and not acknowledged; up to two seconds old,
-   * since that is how often a quorum queue tells. Throws where the broker's
-   * management address isn't known.
+   * Unacknowledged messages; the figure is up to two seconds old, the interval at which a quorum
+   * queue reports it. Throws where the broker's management address isn't known.
    */
   async unacknowledged(queue: string): Promise<number> {
-    // A new queue has no figures yet.
+    // A new queue has no statistics yet.
     return (await this.#figures(queue)).messages_unacknowledged ?? 0;
   }
 
-  /** Deliveries to consumers since the queue was made; see `unacknowledged` for how old, and for what it throws. */
+  /**
+   * Deliveries to consumers since the queue was created; see `unacknowledged` for the figures' age
+   * and the errors.
+   */
   async deliveries(queue: string): Promise<{ delivered: number; acknowledged: number }> {
     const { message_stats: stats } = await this.#figures(queue);
-    // Its count of redeliveries says more than that: a quorum queue takes messages back that were
-    // on their way to a consumer which had cancelled, and counts those too.
+    // The redelivery count includes more: a quorum queue requeues messages in transit to a consumer
+    // that had cancelled, and counts those too.
     return { delivered: stats?.["deliver"] ?? 0, acknowledged: stats?.["ack"] ?? 0 };
   }
 
@@ -80,7 +82,7 @@ export class Rabbitmq implements AsyncDisposable {
     };
   }
 
-  /** Puts a message on a queue, whatever is in it; returns when the broker has stored it. */
+  /** Publishes any message to a queue; returns when the broker has stored it. */
   async put(
     queue: string,
     body: string | Uint8Array,
@@ -89,14 +91,14 @@ export class Rabbitmq implements AsyncDisposable {
     await putConfirmed(await this.#channel(), queue, Buffer.from(body), options);
   }
 
-  /** Takes the oldest message off a queue, for good; undefined when none is ready. */
+  /** Removes and returns the oldest message of a queue; undefined when none is ready. */
   async take(queue: string): Promise<Message | undefined> {
     const channel = await this.#channel();
     const message = await channel.get(queue, { noAck: true });
     return message === false ? undefined : message;
   }
 
-  /** Hears from now on what is published to an exchange, without taking it from anybody. */
+  /** Receives a copy of every message published to an exchange from now on. */
   async spy(exchange: string): Promise<Spy> {
     const channel = await this.#channel();
     const { queue } = await channel.assertQueue("", { exclusive: true });
@@ -117,7 +119,7 @@ export class Rabbitmq implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     const opened = this.#opened;
     this.#opened = undefined;
-    // What is gone already needs no closing.
+    // A connection that is already lost needs no close.
     await opened?.then(({ model }) => model.close()).catch(() => {});
   }
 
@@ -137,15 +139,15 @@ export class Rabbitmq implements AsyncDisposable {
 }
 
 /**
- * A connection with one channel. `onClose` is called when either of them has
- * ended, by whatever cause: a queue that isn't there ends the channel.
+ * A connection with one channel. `onClose` is called when either of them is closed, for any reason:
+ * a missing queue closes the channel.
  */
 export async function openChannel(
   address: string,
   onClose: () => void = () => {},
 ): Promise<{ model: ChannelModel; channel: ConfirmChannel }> {
   const model = await connect(address, { timeout: 5_000 });
-  // The call that failed says why; without a listener the process would end.
+  // The failed call reports the error; without a listener the process would end.
   model.on("error", () => {});
   model.on("close", onClose);
   const channel = await model.createConfirmChannel();
@@ -167,7 +169,7 @@ export async function putConfirmed(
   body: Buffer,
   options: Options.Publish,
 ): Promise<void> {
-  // An unroutable message is returned, and then confirmed all the same.
+  // An unroutable message is returned, and then still confirmed.
   let returned = false;
   const onReturn = () => (returned = true);
   channel.on("return", onReturn);

@@ -4,7 +4,7 @@ import type { Metrics } from "@lab/workflow/metrics";
 /** `GET /metrics` of Analytics. */
 export interface ShownMetrics {
   digest: string;
-  /** What the log no longer has of what the metrics stand for, or should. */
+  /** The records that the log has lost and that the metrics cover, or should cover. */
   gaps: Gap[];
   generation: number;
   metrics: Metrics;
@@ -20,7 +20,7 @@ export interface ShownReplay {
   state: "replaying" | "live" | "retired" | "different";
   started_at: string;
   finished_at: string | null;
-  /** Where it ends: where the old metrics stood when it began. */
+  /** The positions at which it ends: those of the old metrics when it began. */
   targets: Positions;
   /** The group's offsets after they were set back; null while that is not done. */
   reset_to: Positions | null;
@@ -28,7 +28,7 @@ export interface ShownReplay {
   digest_before: string;
   digest_after: string | null;
   equal: boolean | null;
-  /** What it has counted so far. */
+  /** The digest of its metrics so far. */
   digest: string;
   metrics: Metrics;
 }
@@ -38,12 +38,15 @@ export function fetchMetrics(url: string): Promise<ShownMetrics> {
   return getJson(`${url}/metrics`);
 }
 
-/** How far the replay is. Throws when there was none. */
+/** The replay's progress. Throws when there was none. */
 export function fetchReplay(url: string): Promise<ShownReplay> {
   return getJson(`${url}/replay`);
 }
 
-/** Begins a replay, `accept` whatever comes of it. Throws with Analytics' own words when it can't. */
+/**
+ * Begins a replay; with `accept`, different metrics go live too. Throws with Analytics' message
+ * when it refuses.
+ */
 export async function beginReplay(url: string, accept = false): Promise<void> {
   const response = await reach(`${url}/replay${accept ? "?accept=different" : ""}`, "POST");
   if (response.ok) return;

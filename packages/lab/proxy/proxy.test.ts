@@ -4,7 +4,7 @@ import { freePorts, isFree } from "../host/ports.ts";
 import { startProxy } from "./proxy.ts";
 import { eventually, nowUs, settled } from "../host/waiting.ts";
 
-/** A server that sends back what it hears, and a proxy before it. */
+/** An echo server, and a proxy in front of it. */
 async function proxiedEcho() {
   const heard: Buffer[] = [];
   const sockets = new Set<Socket>();
@@ -39,7 +39,7 @@ async function proxiedEcho() {
   };
 }
 
-/** A client that keeps what it hears and how its connection ends. */
+/** A client that records what it receives and how its connection ends. */
 async function dial(listen: string) {
   const socket = connect({ port: Number(listen.split(":")[1]), host: "127.0.0.1" });
   const got: Buffer[] = [];
@@ -114,7 +114,7 @@ test("latency delays each direction, and not one byte after another", async () =
   await client.hears("abcdefghij");
   const tookMs = (nowUs() - startUs) / 1_000;
   expect(tookMs).toBeGreaterThanOrEqual(100);
-  // One after another they would take a second.
+  // Delayed one after another they would take a second.
   expect(tookMs).toBeLessThan(800);
   expect(echo.proxy.counters.struck).toBeGreaterThan(1);
 });
@@ -150,7 +150,7 @@ test("a sender faster than the line has to wait: the proxy doesn't keep it all",
   const chunk = Buffer.alloc(64 * 1024);
   for (let n = 0; n < 512; n += 1) client.socket.write(chunk);
   await eventually("some got through", () => echo.proxy.counters.upstream_bytes > 50_000);
-  // Of 32 MiB the kernel keeps some, and the proxy next to nothing.
+  // Of 32 MiB the kernel buffers some, and the proxy next to nothing.
   expect(client.socket.writableLength).toBeGreaterThan(16 * 1024 * 1024);
 });
 
@@ -166,7 +166,7 @@ test("timeout: what is sent vanishes, the request alone or the reply alone", asy
     await eventually("it is where it can be", () => echo.heard() === heard);
     await settled("and nowhere else", () => [echo.heard(), client.text()], { forMs: 50 });
     expect(echo.proxy.counters.struck).toBe(1);
-    // After a gap nobody may go on.
+    // After a gap in the stream the connection must not continue.
     echo.proxy.clear();
     expect(await client.closed).toBe("closed");
   }

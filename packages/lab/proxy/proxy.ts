@@ -1,9 +1,8 @@
 /**
- * A TCP proxy that can be told to be a bad network, in the words of toxiproxy:
- * a proxy between `listen` and `upstream`, and toxics on either direction. It
- * works within this process. What differs from toxiproxy: `reset_peer` resets
- * both sides, and under `timeout` the end of a connection vanishes too, as it
- * does when a cable is pulled.
+ * A TCP proxy that simulates a bad network, with toxiproxy's concepts: a proxy between `listen` and
+ * `upstream`, and toxics on either direction. It runs in this process. Differences from toxiproxy:
+ * `reset_peer` resets both sides, and `timeout` drops the end of a connection too, as when a cable
+ * is pulled.
  */
 import { createServer, connect, type Server, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -11,20 +10,20 @@ import { freePorts } from "../host/ports.ts";
 import { type Stream, type Toxic, toxicOf, type ToxicRequest } from "./toxics.ts";
 import { nowUs } from "../host/waiting.ts";
 
-/** A direction of a connection keeps so many bytes; then its sender has to wait. */
+/** The bytes that one direction of a connection buffers; then its sender has to wait. */
 const BUFFER_BYTES = 64 * 1024;
-/** A slow line gets its bytes in portions of at most so long. */
+/** The longest time that one portion occupies a bandwidth-limited line. */
 const PORTION_MS = 50;
 
-/** What came through a proxy since its start. */
+/** A proxy's counters since its start. */
 export interface Counters {
   connections: number;
-  /** Bytes that were passed on. */
+  /** Bytes that were forwarded. */
   upstream_bytes: number;
   downstream_bytes: number;
   /** Connections that were ended by an RST of the proxy's own. */
   resets: number;
-  /** How often a toxic did something: held bytes or an end back, swallowed them, or ended a connection over them. */
+  /** How often a toxic took effect: delayed or dropped bytes or an end, or closed a connection. */
   struck: number;
 }
 
@@ -91,7 +90,9 @@ export class FaultProxy implements AsyncDisposable {
     return toxic;
   }
 
-  /** Takes a toxic away; false when there is none of that name. What it held back goes on. */
+  /**
+   * Removes a toxic; false when there is none of that name. Bytes that it held back are forwarded.
+   */
   remove(name: string): boolean {
     const toxic = this.#toxics.find((one) => one.name === name);
     if (toxic === undefined) return false;
@@ -100,12 +101,12 @@ export class FaultProxy implements AsyncDisposable {
     return true;
   }
 
-  /** Takes all toxics away. */
+  /** Removes all toxics. */
   clear(): void {
     for (const { name } of this.#toxics) this.remove(name);
   }
 
-  /** Listens, if it doesn't. Throws when the port is taken. */
+  /** Starts to listen, if it doesn't. Throws when the port is taken. */
   async enable(): Promise<void> {
     if (this.#server !== undefined) return;
     const server = createServer({ allowHalfOpen: true }, (client) => this.#accept(client));
@@ -116,7 +117,7 @@ export class FaultProxy implements AsyncDisposable {
     this.#server = server;
   }
 
-  /** Down: cuts every connection and refuses new ones. */
+  /** Takes the proxy down: closes every connection and refuses new ones. */
   async disable(): Promise<void> {
     const server = this.#server;
     if (server === undefined) return;
@@ -127,8 +128,8 @@ export class FaultProxy implements AsyncDisposable {
   }
 
   /**
-   * The connections that are open now go silent for good, while new ones are fine:
-   * half-open, as when a firewall has forgotten them. toxiproxy has no word for it.
+   * Silences the open connections for good, while new ones work: half-open, as when a firewall has
+   * dropped their state. toxiproxy has no such toxic.
    */
   freeze(): void {
     for (const connection of this.#connections) {
@@ -147,7 +148,7 @@ export class FaultProxy implements AsyncDisposable {
   }
 
   #accept(client: Socket): void {
-    // The last one may come when the door is closed already.
+    // A connection may arrive when the server is already closed.
     if (this.#server === undefined) {
       client.destroy();
       return;
@@ -180,7 +181,7 @@ class Connection {
       downstream: new Link(server, client, this, through("downstream")),
     };
     for (const socket of this.#sockets) {
-      // Small writes go out as they came in.
+      // Small writes are forwarded as they were received.
       socket.setNoDelay(true);
       socket.on("close", () => {
         this.#open -= 1;
@@ -219,17 +220,17 @@ class Connection {
   }
 }
 
-/** Bytes and when they came, or the end of a direction. */
+/** Bytes and their time of arrival, or the end of a direction. */
 interface Piece {
   bytes: Buffer | undefined;
   atUs: number;
-  /** An end that is an error: the other side must see one, too. */
+  /** The end was an error: the other side must see one, too. */
   broken?: boolean;
 }
 
-/** What a toxic has done to one direction of one connection. */
+/** A toxic's state for one direction of one connection. */
 interface Dose {
-  /** Bytes that `limit_data` has let through. */
+  /** Bytes that `limit_data` has passed. */
   passed: number;
   /** When the line of `bandwidth` is free again. */
   freeUs: number;
@@ -242,13 +243,13 @@ class Link {
   readonly #to: Socket;
   readonly #connection: Connection;
   readonly #count: (bytes: number) => void;
-  /** The toxics that strike it, in the order in which they were added. */
+  /** The toxics that apply to it, in the order in which they were added. */
   readonly #doses = new Map<Toxic, Dose>();
   readonly #pieces: Piece[] = [];
   #bufferedBytes = 0;
   #stopped = false;
   #arrived = Promise.withResolvers<void>();
-  /** Ends every wait that a toxic has asked for. */
+  /** Aborts every wait of a toxic. */
   #changed = new AbortController();
 
   constructor(from: Socket, to: Socket, connection: Connection, count: (bytes: number) => void) {
@@ -277,7 +278,7 @@ class Link {
     if (dose === undefined) return;
     clearTimeout(dose.timer);
     this.#doses.delete(toxic);
-    // Of what was sent meanwhile a part is missing: nobody may go on after a gap.
+    // Part of the stream was dropped: the connection must not continue after a gap.
     if (toxic.type === "timeout") this.#connection.cut();
     this.#changed.abort();
     this.#changed = new AbortController();
@@ -311,12 +312,12 @@ class Link {
     }
   }
 
-  /** Through the toxics that are left, and then to the other side. */
+  /** Passes a piece through the remaining toxics, and then to the other side. */
   async #pass(piece: Piece, doses: [Toxic, Dose][]): Promise<void> {
     const [first, ...rest] = doses;
     if (first === undefined) return this.#deliver(piece);
     const [toxic, dose] = first;
-    // It was taken away while the piece was on its way.
+    // The toxic was removed while the piece was in transit.
     if (!this.#doses.has(toxic)) return this.#pass(piece, rest);
     const { type, attributes } = toxic;
     switch (type) {
@@ -342,7 +343,7 @@ class Link {
       case "reset_peer":
         if (piece.bytes === undefined) return this.#pass(piece, rest);
         await this.#wait(attributes.timeout);
-        // Taken away meanwhile, it does nothing.
+        // If it was removed meanwhile, it has no effect.
         if (!this.#doses.has(toxic)) return;
         this.#connection.noteStruck();
         this.#connection.reset();
@@ -381,19 +382,19 @@ class Link {
     this.#to.off("drain", resolve).off("close", resolve);
   }
 
-  /** Both sides end, when what was written has gone out. */
+  /** Closes both sides once pending writes are flushed. */
   #close(): void {
     this.#to.end(() => this.#connection.cut());
   }
 
-  /** That long, or until the toxics change. */
+  /** Waits that long, or until the toxics change. */
   async #wait(durationMs: number): Promise<void> {
     if (durationMs <= 0) return;
     await sleep(durationMs, undefined, { signal: this.#changed.signal }).catch(() => {});
   }
 }
 
-/** The piece in pieces of at most that many bytes. */
+/** Splits a piece into pieces of at most that many bytes. */
 function* portionsOf(piece: Piece, mostBytes: number): Generator<Piece> {
   if (piece.bytes === undefined) return yield piece;
   for (let at = 0; at < piece.bytes.length; at += mostBytes) {

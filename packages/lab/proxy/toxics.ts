@@ -14,33 +14,33 @@ const strictly = <P extends TProperties>(properties: P) =>
 const ATTRIBUTES = {
   /** Everything arrives `latency` ± `jitter` later. */
   latency: strictly({ latency: ms, jitter: ms }),
-  /** So many KB/s. */
+  /** Limits the rate, in KB/s. */
   bandwidth: strictly({ rate: Type.Integer({ minimum: 1, default: 1 }) }),
-  /** What is sent vanishes; the connection is closed after `timeout`, 0 is never. */
+  /** Drops all data; the connection is closed after `timeout`, 0 is never. */
   timeout: strictly({ timeout: ms }),
-  /** What is sent next vanishes, and `timeout` later both sides get an RST. */
+  /** Drops the next data, and after `timeout` both sides get an RST. */
   reset_peer: strictly({ timeout: ms }),
-  /** So many bytes get through, then the connection is closed. */
+  /** Passes that many bytes, then closes the connection. */
   limit_data: strictly({ bytes: Type.Integer({ minimum: 0, default: 0 }) }),
-  /** The end of the connection comes `delay` later. */
+  /** Delays the end of the connection by `delay`. */
   slow_close: strictly({ delay: ms }),
 };
 type Attributes = typeof ATTRIBUTES;
 type ToxicType = keyof Attributes;
 
-/** Something bad that happens to one direction of a proxy's connections. */
+/** A network fault on one direction of a proxy's connections. */
 export type Toxic = {
   [T in ToxicType]: {
     name: string;
     type: T;
     stream: Stream;
-    /** The share of connections that it strikes, 0 to 1. */
+    /** The share of connections that it affects, 0 to 1. */
     toxicity: number;
     attributes: Static<Attributes[T]>;
   };
 }[ToxicType];
 
-/** A toxic as it is asked for: what is left out has toxiproxy's default. */
+/** A toxic as requested: omitted properties have toxiproxy's defaults. */
 export type ToxicRequest = {
   [T in ToxicType]: {
     name?: string;
@@ -51,7 +51,7 @@ export type ToxicRequest = {
   };
 }[ToxicType];
 
-/** The whole of a toxic that is asked for. Throws an error that names every wrong place. */
+/** The complete toxic for a request. Throws an error that names every invalid property. */
 export function toxicOf(request: unknown): Toxic {
   const type = (request as { type?: unknown } | null)?.type;
   const known = typeof type === "string" && Object.hasOwn(ATTRIBUTES, type);

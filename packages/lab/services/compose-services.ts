@@ -14,8 +14,10 @@ import type { Model } from "@lab/evidence/evidence";
 import { type ProcessHandle, register } from "./process-handle.ts";
 import { settings } from "@lab/evidence/settings";
 
-/** What the compose file says for containers, and the lab for processes of this machine. */
-const SAID_BY_THE_FILE = new Set([
+/**
+ * Variables that the compose file sets for containers, and the lab for processes of this machine.
+ */
+const SET_BY_COMPOSE_FILE = new Set([
   "AMQP_URL",
   "DATABASE",
   "INVENTORY_URL",
@@ -25,7 +27,7 @@ const SAID_BY_THE_FILE = new Set([
   "PORT",
 ]);
 
-/** Where the services run: LAB_SERVICES, or processes of this machine. */
+/** How the services run: LAB_SERVICES, by default as processes of this machine. */
 export function servicesKind(): "native" | "compose" {
   return settings().labServices;
 }
@@ -40,12 +42,15 @@ export function refuseContainers(): void {
 
 /** A model's services as containers, in a project of their own on their broker's network. */
 interface Containers {
-  /** Starts a service's container, on the port of the environment; its database and its log are in that folder. */
+  /** Starts a service's container, on the port of `env`; its database and its log are in that folder. */
   spawn(service: string, folder: string, env: Record<string, string>): Promise<ProcessHandle>;
   end(): Promise<void>;
 }
 
-/** For services to be started as containers; undefined where LAB_SERVICES doesn't say so. Throws when they can't be. */
+/**
+ * Prepares to start services as containers; undefined where LAB_SERVICES doesn't ask for them.
+ * Throws when that isn't possible.
+ */
 export async function openContainers(
   model: Model,
   address: string | undefined,
@@ -64,11 +69,11 @@ export async function openContainers(
     networks: { default: { name: `${broker.name}_default`, external: true } },
   };
   const started = new Set<string>();
-  // Two that are started side by side would both create the network.
+  // One after the other: two concurrent starts would both create the network.
   let last: Promise<unknown> = Promise.resolve();
   return {
     spawn(service, folder, env) {
-      // The code may be newer than the image; a second start is one of the same image.
+      // The code may be newer than the image; a second start uses the same image.
       const build = started.has(service) ? [] : ["--build"];
       started.add(service);
       const next = last
@@ -82,7 +87,7 @@ export async function openContainers(
   };
 }
 
-/** Writes down what is said differently for that service; gives its name in the compose file. */
+/** Writes the override for that service; returns its name in the compose file. */
 async function describeService(
   project: ComposeProject,
   service: string,
@@ -93,13 +98,13 @@ async function describeService(
   // By role, in all three compose files.
   const name = `${service.split("-")[0]}-service`;
   project.env[portVariable(name)] = env["PORT"]!;
-  const own = Object.entries(env).filter(([variable]) => !SAID_BY_THE_FILE.has(variable));
+  const own = Object.entries(env).filter(([variable]) => !SET_BY_COMPOSE_FILE.has(variable));
   const settings = {
     user: await owner(),
-    // The log is where a process's would be. The shell becomes the service.
+    // The log is where a process's would be. The shell execs the service.
     entrypoint: ["sh", "-c", `exec "$@" >>/data/${service}.log 2>&1`, "sh"],
     environment: { ...Object.fromEntries(own), DATABASE: `/data/${service}.sqlite` },
-    // The checker reads the databases from outside.
+    // The checker reads the databases from outside the container.
     volumes: [{ type: "bind", source: folder, target: "/data" }],
   };
   await override(project, name, settings, networks);
@@ -118,7 +123,7 @@ async function up(
   let hasEnded = false;
   const exited = runQuietly(["docker", "wait", id]).then(
     (code) => Number(code),
-    // Removed, or the engine has ended.
+    // The container was removed, or the engine has ended.
     () => 255,
   );
   void exited.then(() => (hasEnded = true));
@@ -149,10 +154,10 @@ export function portVariable(service: string): string {
   return `${service.split("-")[0]!.toUpperCase()}_PORT`;
 }
 
-/** Whoever writes into the folder of a run must be its owner, who removes it. */
+/** Files in a run's folder must belong to its owner, who removes it. */
 async function owner(): Promise<string> {
   const security = await runQuietly(["docker", "info", "--format", "{{.SecurityOptions}}"]);
-  // There, who is root in a container is the caller outside.
+  // In rootless Docker, root in a container is the caller outside.
   if (security.includes("rootless")) return "0:0";
   return `${process.getuid?.()}:${process.getgid?.()}`;
 }

@@ -10,13 +10,13 @@ export interface ShownHealth {
   problems: string[];
 }
 
-/** What a service says of its health, up or down. Throws when it doesn't answer. */
+/** A service's health, whether up or down. Throws when it doesn't answer. */
 export async function fetchHealth(url: string): Promise<ShownHealth> {
   const response = await fetch(`${url}/health`, { signal: AbortSignal.timeout(2_000) });
   return (await response.json()) as ShownHealth;
 }
 
-/** How much of that kind of work the service still has to do. Throws when it has no such kind. */
+/** The service's amount of pending work of that kind. Throws when it has no such kind. */
 export async function owedOf(kind: string, url: string): Promise<number> {
   const owed = (await fetchHealth(url)).owed[kind];
   if (owed === undefined) throw new Error(`${url}/health names no ${kind}`);

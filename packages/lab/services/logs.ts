@@ -1,13 +1,13 @@
 import { Glob } from "bun";
 import { readFileSync } from "node:fs";
 
-/** What the services have written that keep their databases under that folder. */
+/** The logs of the services with databases under that folder. */
 function logsIn(folder: string): string[] {
   const files = new Glob("**/*.log").scanSync({ cwd: folder, absolute: true });
   return Array.from(files, (file) => readFileSync(file, "utf8"));
 }
 
-/** The most attempts at each order's message that had to be repeated. */
+/** The highest attempt number of each order's message that was retried. */
 export function attemptsIn(folder: string): Map<string, number> {
   const attempts = new Map<string, number>();
   const retried = /"message_retried".*"order_id":"([^"]+)","attempt":(\d+)/g;
@@ -19,12 +19,12 @@ export function attemptsIn(folder: string): Map<string, number> {
   return attempts;
 }
 
-/** Messages that came again after they had been processed, and were known by the ledger. */
+/** The number of redelivered messages that the ledger recognized as processed. */
 export function repeatedIn(folder: string): number {
   return logsIn(folder).reduce((sum, log) => sum + repeats(log), 0);
 }
 
-/** The same by one service. */
+/** The same for one service. */
 export function repeatsIn(logFile: string): number {
   return repeats(readFileSync(logFile, "utf8"));
 }

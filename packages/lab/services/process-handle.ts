@@ -11,19 +11,19 @@ export interface ProcessHandle {
   /** Resolves when it has ended: its exit code, or 128 + the signal's number. */
   readonly exited: Promise<number>;
   readonly hasEnded: boolean;
-  /** Where it answers, if that isn't what its `ready` line says. */
+  /** Its URL, if that isn't the one in its `ready` line. */
   readonly url?: string;
   signal(name: "SIGTERM" | "SIGKILL" | "SIGSTOP" | "SIGCONT"): Promise<void>;
 }
 
-/** Kills every service that this process has started, lasting ones excepted; gives the names of those that still ran. */
+/** Kills every service that this process has started, except lasting ones; returns the names of those that still ran. */
 export function killServices(): string[] {
   const names = [...children.values()];
   for (const child of children.keys()) child.kill("SIGKILL");
   return names;
 }
 
-/** Puts something that runs among those that `killServices` ends, until it has. */
+/** Registers a running child for `killServices`, until it has ended. */
 export function register(child: Killable, name: string): void {
   children.set(child, name);
   forgetExit ??= atExit(() => void killServices());
@@ -42,7 +42,8 @@ interface Killable {
 
 type Child = Subprocess<"pipe" | "ignore", number, number>;
 
-// Whoever is in here holds a lifeline: a pipe that nobody refers to would be collected, and closed.
+// Keeps the children's lifelines alive: an unreferenced pipe would be garbage-collected, and
+// closed.
 const children = new Map<Killable, string>();
 let forgetExit: (() => void) | undefined;
 
@@ -67,7 +68,8 @@ function spawnChild(
     stdin: options.lasting ? "ignore" : "pipe",
     stdout: options.log,
     stderr: options.log,
-    // A session of its own: Ctrl-C in the terminal reaches the lab alone, which stops them in order.
+    // A session of its own: Ctrl-C in the terminal reaches only the lab, which stops the services
+    // in order.
     detached: true,
   });
   if (options.lasting) {
@@ -81,7 +83,7 @@ function spawnChild(
 /** Changes the code of a service as it is loaded. */
 const WEAVING = join(repoFolder, "packages/proof/weaving/preload.ts");
 
-/** Whether a service is to be without a protection, or to kill itself in a gap of its code. */
+/** Whether a service is to run without a protection, or to kill itself at a crash point. */
 function isWoven({ LAB_CRASH_AT, LAB_WITHOUT }: Record<string, string>): boolean {
   return Boolean(LAB_CRASH_AT || LAB_WITHOUT);
 }
@@ -95,7 +97,7 @@ export function spawnService(
   const log = openSync(logFile, "a");
   let child: Child;
   try {
-    // A .env file is for people who start a service by hand.
+    // A .env file is only for services that are started by hand.
     child = spawnChild(
       [
         process.execPath,
@@ -116,7 +118,7 @@ export function spawnService(
       return child.exitCode !== null || child.signalCode !== null;
     },
     async signal(name) {
-      // A stopped process can't notice that its lifeline ends: somebody must wake it.
+      // A stopped process can't notice that its lifeline closes: the guard must wake it.
       if (name === "SIGSTOP") guard ??= spawnGuard(child.pid);
       child.kill(name);
       if (name === "SIGSTOP" || guard === undefined) return;
@@ -128,7 +130,9 @@ export function spawnService(
   };
 }
 
-/** Wakes a stopped process when this one has died, so that it finds its own lifeline cut. */
+/**
+ * Wakes a stopped process when this one has died, so that it notices that its lifeline is closed.
+ */
 function spawnGuard(pid: number): Child {
   const log = openSync("/dev/null", "w");
   try {

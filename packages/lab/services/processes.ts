@@ -10,29 +10,28 @@ import { freePorts } from "../host/ports.ts";
 import { type ProcessHandle, spawnService } from "./process-handle.ts";
 import { eventually } from "../host/waiting.ts";
 
-/** The runtime gives up a stop after 10 s; who is still there then is hung. */
+/** The runtime gives up a stop after 10 s; a process that still runs then hangs. */
 const STOP_TIMEOUT_MS = 12_000;
 
 export interface ServiceOptions {
   model: Model;
   /** Its file's name: `inventory-service`. */
   service: string;
-  /** All that it gets beside PATH, HOME and TMPDIR: nothing else of the caller's environment reaches it. */
+  /** Its environment beside PATH, HOME and TMPDIR: it gets nothing else of the caller's environment. */
   env?: Record<string, string>;
-  /** Where its database and its log go. */
+  /** The folder of its database and its log. */
   folder: string;
-  /** Goes on after the caller's end, as `lab up` wants it. */
+  /** Outlives the calling process, as `lab up` needs. */
   lasting?: boolean;
   /** Called with each process's id at once, long before it is ready. */
   onSpawn?: (pid: number) => void;
-  /** Starts it as something else than a process of this machine. */
+  /** Starts it in another way than as a process of this machine. */
   spawn?: (env: Record<string, string>) => Promise<ProcessHandle>;
 }
 
 /**
- * Starts a service from its file and returns once it has said `ready`. Without
- * PORT it gets a free port. Throws with its exit code and the end of its log
- * when it ends before that.
+ * Starts a service from its file and returns once it has logged `ready`. Without PORT it gets a
+ * free port. Throws with its exit code and the end of its log when it ends before that.
  */
 export async function startService(options: ServiceOptions): Promise<ServiceProcess> {
   await mkdir(options.folder, { recursive: true });
@@ -47,7 +46,7 @@ export async function startService(options: ServiceOptions): Promise<ServiceProc
   return service;
 }
 
-/** A service that runs: something to kill, pause and start again. */
+/** A running service, which can be killed, paused and restarted. */
 export class ServiceProcess implements AsyncDisposable {
   readonly model: Model;
   readonly name: string;
@@ -58,9 +57,9 @@ export class ServiceProcess implements AsyncDisposable {
   readonly #onSpawn: ServiceOptions["onSpawn"];
   #body: ProcessHandle | undefined;
   #url = "";
-  /** Whether it ends because somebody here wanted it to. */
+  /** Whether its end was requested here. */
   #endWanted = false;
-  /** Whether it was started with a crash ahead (LAB_CRASH_AT, or something preloaded that kills it). */
+  /** Whether it was started so that it will crash (LAB_CRASH_AT, or a preload that kills it). */
   #willCrash = false;
   #paused = false;
   #logStart = 0;
@@ -80,7 +79,7 @@ export class ServiceProcess implements AsyncDisposable {
     return this.#url;
   }
 
-  /** At which byte of its log the present process begins. */
+  /** The byte of its log at which the present process begins. */
   get logStart(): number {
     return this.#logStart;
   }
@@ -94,7 +93,7 @@ export class ServiceProcess implements AsyncDisposable {
     return this.#running().exited;
   }
 
-  /** SIGKILL; returns when it's gone. Throws when it had ended by itself. */
+  /** SIGKILL; returns when it has ended. Throws when it had ended by itself. */
   async kill(): Promise<void> {
     const body = this.#running();
     await this.#refuseOwnEnd(body);
@@ -104,7 +103,7 @@ export class ServiceProcess implements AsyncDisposable {
     this.#paused = false;
   }
 
-  /** SIGSTOP: it lives and answers nothing. */
+  /** SIGSTOP: it stays alive and answers nothing. */
   async pause(): Promise<void> {
     await this.#running().signal("SIGSTOP");
     this.#paused = true;
@@ -117,8 +116,8 @@ export class ServiceProcess implements AsyncDisposable {
   }
 
   /**
-   * SIGTERM; returns its exit code. Throws, after SIGKILL, when it doesn't end; and when it had ended
-   * before, though nobody here wanted it to.
+   * SIGTERM; returns its exit code. Throws, after SIGKILL, when it doesn't end; and when it had
+   * already ended without a request from here.
    */
   async stop(): Promise<number> {
     const body = this.#running();
@@ -141,9 +140,9 @@ export class ServiceProcess implements AsyncDisposable {
   }
 
   /**
-   * Starts it again on the same port and database with the same environment,
-   * `env` on top for this one start; stops it before if it still runs. Returns
-   * once it is ready. Throws when it had ended by itself, and when that stop went wrong.
+   * Starts it again on the same port and database with the same environment, and with `env` added
+   * for this start only; stops it first if it still runs. Returns once it is ready. Throws when it
+   * had ended by itself, and when that stop failed.
    */
   async restart(env: Record<string, string> = {}): Promise<void> {
     if (this.#body !== undefined) {
@@ -159,13 +158,13 @@ export class ServiceProcess implements AsyncDisposable {
     this.#onSpawn?.(this.pid);
     const own = { ...this.#env, ...env };
     this.#willCrash = "LAB_CRASH_AT" in own || "BUN_OPTIONS" in own;
-    // One that was started so is expected to end.
+    // A process that was started to crash is expected to end.
     this.#endWanted = this.#willCrash;
     try {
       const url = await this.#untilReady(this.#body, logStart);
       this.#url = this.#body.url ?? url;
     } catch (error) {
-      // The error tells that it ended; whoever catches it may start it again.
+      // The error reports that it ended; whoever catches it may start it again.
       this.#endWanted = true;
       await this.kill();
       throw error;
@@ -174,7 +173,7 @@ export class ServiceProcess implements AsyncDisposable {
 
   /**
    * Starts one more process of the same service, on the same database, with a port and a log of its
-   * own; `env` on top. Whoever calls it ends it.
+   * own and `env` added. The caller must end it.
    */
   another(folder: string, env: Record<string, string> = {}): Promise<ServiceProcess> {
     const { PORT: _, ...shared } = this.#env;
@@ -182,7 +181,10 @@ export class ServiceProcess implements AsyncDisposable {
     return startService({ model, service, folder, env: { ...shared, ...env } });
   }
 
-  /** Returns once `GET /health` answers 200. Throws as soon as it has ended, or names a problem: that won't pass by waiting. */
+  /**
+   * Returns once `GET /health` answers 200. Throws as soon as it has ended, or reports a problem,
+   * which waiting doesn't resolve.
+   */
   async healthy(): Promise<void> {
     const { ended, problems } = await eventually(
       `${this.name} is healthy`,
@@ -195,7 +197,7 @@ export class ServiceProcess implements AsyncDisposable {
         if (!answer.ok && problems.length === 0) throw new Error(text);
         return { ended: undefined, problems };
       },
-      // A dead group member is missed for seconds: asking more often would only cost.
+      // A dead group member takes seconds to be removed: polling more often would only add load.
       { everyMs: 25 },
     );
     if (problems.length > 0) {
@@ -207,14 +209,14 @@ export class ServiceProcess implements AsyncDisposable {
     );
   }
 
-  /** Stops it if it runs. Throws when it had ended though nobody here wanted it to. */
+  /** Stops it if it runs. Throws when it had ended without a request from here. */
   async [Symbol.asyncDispose](): Promise<void> {
     const body = this.#running();
     if (body.hasEnded) await this.#refuseOwnEnd(body);
     else await this.stop();
   }
 
-  /** A service that crashed must not be brought back unnoticed. */
+  /** Throws where the service has crashed, so that a restart can't hide it. */
   async #refuseOwnEnd(body: ProcessHandle): Promise<void> {
     if (!body.hasEnded || this.#endWanted) return;
     throw new Error(
@@ -233,7 +235,7 @@ export class ServiceProcess implements AsyncDisposable {
     const outcome = await eventually(
       `${this.name} is ready`,
       () => {
-        // Looked at first, so that the log is complete when it has ended.
+        // Checked first, so that the log is complete when it has ended.
         const ended = body.hasEnded;
         const ready = readyLine(readFileSync(this.logFile), logStart);
         return ready ?? (ended && { url: undefined });
@@ -261,17 +263,17 @@ export interface Campus extends AsyncDisposable {
   readonly inventory: ServiceProcess;
   /** notification-service or analytics-consumer. */
   readonly downstream: ServiceProcess;
-  /** Those that were started, in the order of the model's facts. */
+  /** The started ones, in the order of the model's facts. */
   readonly services: ServiceProcess[];
 }
 
 export interface ModelOptions {
   folder: string;
-  /** For every service; faults are on unless it says otherwise. */
+  /** For every service; faults are on unless it sets LAB_FAULTS. */
   env?: Record<string, string>;
-  /** Only these; the others throw when they are asked for. */
+  /** Only these; accessing the others throws. */
   services?: readonly string[];
-  /** By service; the others get free ones. */
+  /** By service; the others get free ports. */
   ports?: Record<string, number>;
   broker?: Pick<Broker, "name" | "address"> | undefined;
   /** Prefix of queues, topics and groups. */
@@ -283,8 +285,8 @@ export interface ModelOptions {
 }
 
 /**
- * Starts the services of a model side by side and returns once each is healthy.
- * When one doesn't start, the others are stopped and its error is thrown.
+ * Starts the services of a model concurrently and returns once each is healthy. When one doesn't
+ * start, the others are stopped and its error is thrown.
  */
 export async function startModel(model: Model, options: ModelOptions): Promise<Campus> {
   const names = factsOf(model).services;
@@ -349,7 +351,7 @@ async function modelEnv(
   options: ModelOptions,
 ): Promise<(service: string) => Record<string, string>> {
   const { calls, services: names } = factsOf(model);
-  // All ports are known before the first start, so that nobody has to wait for a neighbour's.
+  // All ports are chosen before the first start, so that no service has to wait for a neighbour's.
   const free = await freePorts(names.length);
   const port = (name: string) => options.ports?.[name] ?? free[names.indexOf(name)];
   const urls = Object.entries(calls).map(([variable, name]) => [
@@ -366,7 +368,7 @@ async function modelEnv(
   });
 }
 
-/** Each is stopped, also when another's stop throws. */
+/** Stops each, even when another's stop throws. */
 async function disposeAll(services: ServiceProcess[]): Promise<void> {
   const ends = await Promise.allSettled(services.map((service) => service[Symbol.asyncDispose]()));
   const errors = ends.flatMap((end) => (end.status === "rejected" ? [end.reason] : []));
@@ -380,12 +382,12 @@ function sizeOf(file: string): number {
   return statSync(file, { throwIfNoEntry: false })?.size ?? 0;
 }
 
-/** The problems that an answer of `GET /health` names. */
+/** The problems in an answer of `GET /health`. */
 function problemsIn(health: string): string[] {
   return (JSON.parse(health) as Partial<ShownHealth>).problems ?? [];
 }
 
-/** The url of the `ready` line after that byte of the log; undefined when it isn't there yet. */
+/** The url of the `ready` line after that byte of the log; undefined when there is none yet. */
 function readyLine(log: Buffer, from: number): { url: string } | undefined {
   for (const line of log.subarray(from).toString().split("\n")) {
     if (!line.includes('"ready"')) continue;
@@ -393,7 +395,7 @@ function readyLine(log: Buffer, from: number): { url: string } | undefined {
       const { event, url } = JSON.parse(line) as Record<string, unknown>;
       if (event === "ready" && typeof url === "string") return { url };
     } catch {
-      // Half a line: the rest comes.
+      // An incomplete line: the rest follows.
     }
   }
   return undefined;

@@ -1,4 +1,4 @@
-/** Sets the faults of a service; what is left out is off. Throws when it refuses. */
+/** Sets the faults of a service; what is left out is off. Throws when the service refuses. */
 export async function setFaults(
   { url }: { url: string },
   faults: Record<string, number | boolean>,

@@ -23,7 +23,7 @@ const definition: Definition = {
   parameters: { orders: 3 },
 };
 
-/** Runs it and gives its evidence, what it threw, and the Run. */
+/** Runs it and returns its evidence, what it threw, and the Run. */
 async function ran(
   name: string,
   body: (run: Run) => Promise<void>,

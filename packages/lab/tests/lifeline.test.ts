@@ -1,4 +1,4 @@
-// Whatever kills the lab, nothing that it started outlives it.
+// However the lab is killed, nothing that it started outlives it.
 import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -27,7 +27,7 @@ test.each([
   ["SIGINT", "running"],
   ["SIGKILL", "stopped"],
 ] as const)("after %s of the lab its %s child ends", async (signal, state) => {
-  // A space, as in a home folder's name.
+  // With a space, as in some home folders.
   const folder = await mkdtemp(join(tmpdir(), "lab lifeline-"));
   await using lab = Bun.spawn([process.execPath, "-e", LAB, folder, state], {
     stdin: "pipe",

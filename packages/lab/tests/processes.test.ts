@@ -47,7 +47,7 @@ test("an environment given to restart is for that start only", async () => {
 });
 
 test("a port that another process has is refused by every service, and named", async () => {
-  // As lenient as a listener can be: the one who comes second is the one to refuse.
+  // The most permissive listener: the second one is the one that must refuse.
   using server = Bun.serve({
     hostname: "127.0.0.1",
     port: 0,
@@ -83,7 +83,7 @@ test("a paused service answers once it is resumed, and can be stopped while paus
 });
 
 test("started by hand in anybody's shell, a service listens on loopback and calls its neighbours directly", async () => {
-  // A name of this machine, or of another; a proxy at which nobody is.
+  // A name of this machine, or of another; a proxy where nobody listens.
   const proxy = "http://127.0.0.1:9";
   const shell = { HOST: "x86_64-conda-linux-gnu", LOG_LEVEL: "INFO", HTTP_PROXY: proxy };
   await using campus = await startModel("sync-rest", {

@@ -10,11 +10,11 @@ import { freshFolder, holdLifeline, releaseLifeline, removeFolder } from "../../
 /** The version that kafka/pom.xml pins. */
 export const kafkaVersion = "4.2.0";
 
-/** Where the jars are once they are fetched. */
+/** The folder of the downloaded jars. */
 export const kafkaFolder = join(labFolder, `kafka-${kafkaVersion}`);
 
-// A lab's broker is small and short-lived: start time and memory count, the last
-// percents of throughput don't.
+// The lab's broker is small and short-lived: start time and memory matter, the last few percent of
+// throughput don't.
 export const jvmOptions = [
   "-Xmx512m",
   "-XX:+UseSerialGC",
@@ -25,11 +25,14 @@ export const jvmOptions = [
 
 export interface PreparedKafka {
   java: Found;
-  /** From the broker's folder: a colon in the clone's path would divide it. */
+  /** Relative to the broker's folder: a colon in the clone's path would split it. */
   classPath: string;
   /** An empty, formatted data folder to copy: formatting takes a JVM half a second. */
   formatted: string;
-  /** Kafka's classes as the JVM wants them, which takes a third off a start; undefined where the JVM makes none. From the broker's folder too. */
+  /**
+   * An archive of Kafka's loaded classes (CDS), which makes a start a third faster; undefined where
+   * the JVM creates none. Also relative to the broker's folder.
+   */
   archive: string | undefined;
 }
 
@@ -48,9 +51,9 @@ export async function prepareKafka(): Promise<PreparedKafka> {
     await make(kafkaFolder, (part) => fetchJars(part, java, maven));
   }
   const { java } = await provide(["java"]);
-  // Sorted: an archive of loaded classes is good for the very same class path only.
+  // Sorted: a class data archive is valid only for exactly the same class path.
   const jars = globSync("libs/*.jar", { cwd: kafkaFolder }).toSorted();
-  // Every broker's folder, `part` below among them, is as deep in .lab as this one.
+  // Every broker's folder, including `part` below, is at the same depth in .lab.
   const fromBroker = relative(join(labFolder, "brokers", "kafka"), kafkaFolder);
   const classPath = jars.map((jar) => join(fromBroker, jar)).join(":");
   const folder = join(kafkaFolder, `java-${java.version}`);
@@ -64,7 +67,9 @@ export async function prepareKafka(): Promise<PreparedKafka> {
   };
 }
 
-/** Makes a folder elsewhere first, so that what was interrupted isn't taken for complete. */
+/**
+ * Fills the folder under another name first, so that an interrupted one isn't taken for complete.
+ */
 async function make(folder: string, fill: (part: string) => Promise<void>): Promise<void> {
   if (existsSync(folder)) return;
   const part = await freshFolder("kafka");
@@ -74,7 +79,7 @@ async function make(folder: string, fill: (part: string) => Promise<void>): Prom
     await mkdir(dirname(folder), { recursive: true });
     await rename(join(part, "made"), folder);
   } catch (error) {
-    // Another lab process may have been quicker.
+    // Another lab process may have been faster.
     if (!existsSync(folder)) throw error;
   } finally {
     releaseLifeline(part);

@@ -1,13 +1,14 @@
 export interface KafkaPorts {
   client: number;
   controller: number;
-  /** A second listener for clients, which is told to them as `advertised`: the port of a proxy before it. */
+  /** A second listener for clients, with the advertised port of a proxy in front of it. */
   proxied?: { listener: number; advertised: number };
 }
 
 /**
- * The server.properties of a one-node broker. `data` is a folder as seen from that of the broker, which
- * is its working folder: such a file can't have an umlaut, and of a comma it makes two folders.
+ * The server.properties of a one-node broker. `data` is relative to the broker's folder, its
+ * working directory: the file can't contain non-ASCII characters, and a comma would separate two
+ * folders.
  */
 export function kafkaSettings(data: string, ports: KafkaPorts): string {
   const { proxied } = ports;
