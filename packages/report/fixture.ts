@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { experiments } from "@lab/evidence/experiments";
 import { FIGURES, type ExperimentName, kindOf } from "@lab/evidence/figures";
 
-/** Evidence with invented numbers, for this package's tests and for looking at the report's design. */
+/** Evidence with invented numbers, for this package's tests and for viewing the report's design. */
 export function inventEvidence(experiment: ExperimentName): Evidence {
   return {
     experiment,

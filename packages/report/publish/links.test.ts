@@ -1,4 +1,4 @@
-// Whether what the READMEs and the published pages link to is there.
+// Whether the targets of the links in the READMEs and the published pages exist.
 import { repoFolder } from "@lab/evidence/folders";
 import { expect, test } from "bun:test";
 import { existsSync, globSync, readFileSync } from "node:fs";
@@ -39,7 +39,7 @@ function linksIn(path: string, text: string): string[] {
 
 function anchorsIn(text: string): Set<string> {
   const ids = [...text.matchAll(/ id="([^"]+)"/g)].map(([, id]) => id!);
-  // GitHub gives headings an anchor of their own.
+  // GitHub adds an anchor to every heading.
   const headings = [...text.matchAll(/^#+ (.+)$/gm)].map(([, heading]) => slug(heading!));
   return new Set([...ids, ...headings]);
 }

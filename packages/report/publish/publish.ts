@@ -11,20 +11,24 @@ import { fillBlocks, type Published, staleBlocks } from "./readme.ts";
 import { redact, tracesOfThisMachine } from "./redact.ts";
 import { chartName, writeReports } from "../render/report.ts";
 
-/** The published report's folder. Its charts and evidence are those in the parts' results, not copies. */
+/**
+ * The published report's folder. It links to the charts and evidence in the parts' results folders,
+ * without copies.
+ */
 const reportFolder = "packages/report/published";
 
 /** The READMEs whose figures come from the results. */
 const readmes = ["README.md", ...models.map(({ model }) => `${model}/README.md`)];
 
 /**
- * Publishes a run: the evidence of each experiment that held goes to `<model>/results/<experiment>.json`,
- * redacted; what the run doesn't have, or what didn't hold, stays as it was published before. Without a run
- * only what is made of the evidence is made anew, after a change of the report's texts. From all that is
- * published then: `<model>/results/results.md` and `charts/*.svg`, the whole report in
- * `packages/report/published/`, and the blocks in the READMEs. Returns the written files, and the experiments
- * that were left out with the reason. Throws when the run can't be read or has no evidence, as one that was
- * interrupted, and when a README has a block of unknown name.
+ * Publishes a run: the evidence of each successful experiment goes to
+ * `<model>/results/<experiment>.json`, redacted; for an experiment that is missing in the run, or
+ * failed, the published evidence is kept. Without a run only the generated files are written again,
+ * after a change of the report's texts. All published evidence gives `<model>/results/results.md`
+ * and `charts/*.svg`, the whole report in `packages/report/published/`, and the blocks in the
+ * READMEs. Returns the written files, and the omitted experiments with the reason. Throws when the
+ * run can't be read or has no evidence, as an interrupted one, and when a README has a block of
+ * unknown name.
  */
 export async function publish(
   runFolder: string | undefined,
@@ -80,8 +84,8 @@ export async function publish(
 }
 
 /**
- * What in the READMEs isn't what the published results give, a line each: "README.md: results:latency …".
- * Empty when all is fresh. Throws when a published result can't be read.
+ * The blocks of the READMEs that don't match the published results, a line each: "README.md:
+ * results:latency …". Empty when all match. Throws when a published result can't be read.
  */
 export async function checkPublished(root: string = repoFolder): Promise<string[]> {
   const evidence = await readPublished(root);
@@ -144,7 +148,7 @@ function publishedFrom(readme: string, evidence: Evidence[]): Published {
   };
 }
 
-/** Formats what was written as the rest of the repository is, so that `verify` has nothing to say about it. */
+/** Formats the written files like the rest of the repository, so that `verify` accepts them. */
 async function format(root: string, files: string[]): Promise<void> {
   const formatted = files.filter((file) => /\.(json|md|html)$/.test(file));
   await using bun = Bun.spawn([process.execPath, "fmt", ...formatted], {

@@ -9,7 +9,7 @@ import { formatFigure } from "../text/format.ts";
 import { chartToMarkdown, tableToMarkdown } from "../render/markdown.ts";
 import { proofTotals } from "../render/proof.ts";
 
-/** Published results, and where a README finds them from its own folder. */
+/** Published results, and their paths relative to a README's folder. */
 export interface Published {
   evidence: Evidence[];
   /** Relative link to the report. */
@@ -19,7 +19,7 @@ export interface Published {
 
 const block = /(<!-- results:(?<name>\S+) -->)(?<body>[^]*?)(<!-- \/results -->)/g;
 
-/** The blocks that stand within a sentence. */
+/** The blocks that are part of a sentence. */
 const inline = /^(figure\/|totals$)/;
 
 /**
@@ -55,7 +55,7 @@ export function fillBlocks(readme: string, published: Published): string {
   });
 }
 
-/** The names of the blocks whose content isn't what the published results give. Throws as `fillBlocks` does. */
+/** The names of the blocks whose content doesn't match the published results. Throws as `fillBlocks` does. */
 export function staleBlocks(readme: string, published: Published): string[] {
   const bodies = (text: string): { name: string; body: string }[] =>
     [...text.matchAll(block)].map(({ groups }) => ({
@@ -70,10 +70,10 @@ export function staleBlocks(readme: string, published: Published): string[] {
 
 const latencyExperiments = ["baseline-latency", "slow-inventory"];
 
-/** Stands where results will be. */
+/** A placeholder for results. */
 const notYet = "_not published yet_";
 
-/** What a formatter may change without changing what is said: spaces, the rule of a table, the sign of emphasis. */
+/** The text without differences that a formatter may make: spaces, the rule of a table, the emphasis character. */
 function normalized(body: string): string {
   return body
     .replace(/[ \t]+/g, " ")

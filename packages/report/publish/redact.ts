@@ -2,13 +2,16 @@ import { repoFolder } from "@lab/evidence/folders";
 import { realpathSync } from "node:fs";
 import { homedir, hostname, tmpdir } from "node:os";
 
-/** What a machine could give away about itself. */
+/** The texts that could identify a machine or user. */
 export interface Traces {
   folders: [path: string, name: string][];
   hostnames: string[];
 }
 
-/** Names of machines that say nothing, or that the lab itself uses: taking them out would only garble. */
+/**
+ * Host names that identify nothing, or that the lab itself uses: redacting them would only garble
+ * the text.
+ */
 const commonWords = new Set([
   "admin",
   "debian",
@@ -47,7 +50,7 @@ export function tracesOfThisMachine(): Traces {
 /**
  * The same value with every text in it, keys included, free of folders and host names: they are
  * replaced by `<repo>`, `<tmp>`, `<home>` and `<host>`. Numbers and structure stay. A user's name
- * stands only in paths here; as a word of its own it may be one of ours, "unknown" say.
+ * is replaced only in paths; as a separate word it may be an ordinary one, such as "unknown".
  */
 export function redact<T>(value: T, traces: Traces): T {
   const clean = (text: string): string => redactText(text, traces);
@@ -68,7 +71,7 @@ function redactText(text: string, { folders, hostnames }: Traces): string {
   for (const [path, name] of folders.toSorted((a, b) => b[0].length - a[0].length)) {
     if (path.length > 1) clean = clean.replaceAll(path, name);
   }
-  // What another machine, or another user of this one, may have left.
+  // Paths of other machines, or of other users of this one.
   clean = clean
     .replace(/\/(?:home|Users)\/[\w.-]+/g, "<home>")
     .replace(/(?<![\w/])\/(?:private\/)?(?:tmp|var\/folders)(?=\/)/g, "<tmp>")

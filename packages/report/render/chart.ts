@@ -4,7 +4,10 @@ import { formatNumber, withDecimals } from "../text/format.ts";
 const size = { width: 760, height: 380 };
 const characterWidth = 6.7; // Of 12 px sans-serif, on average; only the legend's wrapping rests on it.
 
-/** Ten inks that keep 4.5:1 against the page in both schemes; a dash pattern tells them apart without colour. */
+/**
+ * Ten colours with a contrast of at least 4.5:1 to the page in both schemes; dash patterns
+ * distinguish them without colour.
+ */
 const inks: [light: string, dark: string, dash: string][] = [
   ["#1558b0", "#7ab3ff", ""],
   ["#b93a07", "#ff9e64", "8 4"],
@@ -18,7 +21,7 @@ const inks: [light: string, dark: string, dash: string][] = [
   ["#6b3fa0", "#b9a3e3", "14 3 4 3"],
 ];
 
-/** The CSS that charts need: once in a page, or inside an SVG file that stands alone. Follows the colour scheme. */
+/** The CSS that charts need: once in a page, or inside a standalone SVG file. Follows the colour scheme. */
 export function chartStyle(): string {
   const scheme = (dark: boolean): string =>
     [
@@ -49,14 +52,14 @@ export function chart(series: Series, id: string): string {
   return draw(series, id, "");
 }
 
-/** The chart of a series as an SVG file of its own, light or dark as its reader's screen is. */
+/** The chart of a series as a standalone SVG file, light or dark by the reader's colour scheme. */
 export function chartFile(series: Series): string {
   const dark = "@media screen and (prefers-color-scheme:dark){.page{fill:#12161c}}";
   const page = `<style>\n.page{fill:#fff}\n${dark}\n${chartStyle()}\n</style><rect class="page" width="100%" height="100%"/>`;
   return `${draw(series, series.id, page)}\n`;
 }
 
-/** What a chart shows, in a sentence for each line: for those who can't see it. */
+/** A text alternative of a chart, a sentence for each line. */
 export function describeSeries(series: Series): string {
   const { x, y } = series;
   const at = (value: number): string =>
@@ -88,7 +91,7 @@ export function describeShaded({ shaded, x }: Series): string[] {
 
 interface Axis {
   ticks: number[];
-  /** Where a value stands, from 0 (start) to 1 (end). */
+  /** The position of a value, from 0 (start) to 1 (end). */
   place: (value: number) => number;
   label: (value: number) => string;
 }
@@ -111,7 +114,10 @@ export function linearAxis(low: number, high: number, about: number, tight = fal
   };
 }
 
-/** From the 1, 2 or 5 times a power of ten below to the one above; labels at powers of ten where these are many. */
+/**
+ * From the 1, 2 or 5 times a power of ten below to the one above; where there are many, only powers
+ * of ten have labels.
+ */
 export function logAxis(low: number, high: number): Axis {
   const from = Math.floor(Math.log10(low) + 1e-9);
   const to = Math.ceil(Math.log10(high) - 1e-9) + 1;
@@ -131,9 +137,10 @@ export function logAxis(low: number, high: number): Axis {
 }
 
 /**
- * Percentiles, so that each further nine gets the same room: 0, 90, 99, 99.9 … On a plain scale the tail,
- * which is what a latency chart is for, would be one pixel wide. 100, the slowest of all, has no place on
- * such a scale: it stands half a nine after the last percentile before it.
+ * Percentiles on a logarithmic scale, where each further nine has the same width: 0, 90, 99, 99.9 …
+ * On a linear scale the tail, the purpose of a latency chart, would be one pixel wide. 100, the
+ * slowest request, has no position on such a scale: it is placed half a nine after the last
+ * percentile before it.
  */
 export function percentileAxis(values: number[]): Axis {
   const nines = (value: number): number => -Math.log10(1 - value / 100);
@@ -207,7 +214,7 @@ function draw(series: Series, id: string, head: string): string {
     const from = toX(window.from);
     const to = toX(window.to);
     const end = from > (plot.left + plot.right) / 2;
-    // Neighbouring windows may be narrower than their labels: every other label stands a line lower.
+    // Neighbouring windows may be narrower than their labels: every other label is a line lower.
     const height = plot.top + 15 + (i % 2) * 16;
     return (
       `<rect class="shade" x="${from}" y="${plot.top}" width="${round(to - from)}" height="${plot.bottom - plot.top}"/>` +
@@ -216,7 +223,8 @@ function draw(series: Series, id: string, head: string): string {
     );
   });
 
-  // A line that a later one covers exactly, as a replay's should, is broad, so that both are seen.
+  // A line that a later one covers exactly, as a replay's should, is drawn wider, so that both are
+  // visible.
   const covered = (i: number): boolean =>
     series.lines.some(
       ({ points }, later) => later > i && Bun.deepEquals(points, series.lines[i]?.points),

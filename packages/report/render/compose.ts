@@ -13,7 +13,7 @@ import {
   understanding,
 } from "../text/reasoning.ts";
 
-/** Where a report's companions lie, relative to the report. */
+/** The paths of a report's charts and evidence, relative to the report. */
 export interface Layout {
   chart: (evidence: Evidence, seriesId: string) => string;
   evidence: (evidence: Evidence) => string;
@@ -28,12 +28,12 @@ const reasoning: Record<Model, (figures: Figures) => Block[]> = {
 /** An excerpt longer than this is cut in the report, and says so; the evidence has all of it. */
 const excerptLimit = 8_000;
 
-/** Whether it belongs on the page "Proof" and not into the report. */
+/** Whether the evidence belongs on the page "Proof" and not in the report. */
 export function isProof({ experiment }: Evidence): boolean {
   return Object.hasOwn(proofs, experiment);
 }
 
-/** The evidence in the order in which the report tells it, proofs after experiments; what the lab doesn't know comes last in its model. */
+/** The evidence in the report's order, proofs after experiments; unknown experiments come last in their model. */
 export function inOrder(evidence: Evidence[]): Evidence[] {
   const names = [...Object.keys(experiments), ...Object.keys(proofs)];
   const modelNames = models.map(({ model }) => model);
@@ -44,7 +44,9 @@ export function inOrder(evidence: Evidence[]): Evidence[] {
   return evidence.toSorted((a, b) => rank(a) - rank(b));
 }
 
-/** What a person has to know before believing the report: a line each, empty when all is well. */
+/**
+ * What a reader has to know before trusting the report, a line each; empty when there is nothing.
+ */
 export function findShortfalls(evidence: Evidence[]): string[] {
   const failed = evidence
     .filter(({ held }) => !held)
@@ -53,7 +55,8 @@ export function findShortfalls(evidence: Evidence[]): string[] {
       const reasons = fallen.map(
         (check) => `${check.label}: expected ${json(check.expected)}, got ${json(check.actual)}`,
       );
-      // Bun's matcher error repeats the failed check over many lines: said only when no check says it.
+      // Bun's matcher error repeats the failed check over many lines: shown only when no check
+      // explains the failure.
       if (reasons.length === 0) reasons.push(firstLine(failure ?? "no reason"));
       return `${model}/${experiment} did not hold: ${reasons.join("; ")}`;
     });
@@ -95,7 +98,9 @@ export function composeReport(evidence: Evidence[], layout: Layout): Block[] {
   ]);
 }
 
-/** Without the texts about what wasn't run, and without headings under which nothing is left. */
+/**
+ * Without the texts about experiments that weren't run, and without headings that are then empty.
+ */
 function withoutNotRun(blocks: Block[]): Block[] {
   return blocks.reduceRight<Block[]>((told, block) => {
     const [next] = told;
@@ -176,7 +181,7 @@ export function figuresTable(one: Evidence): ShownTable {
   };
 }
 
-/** Machine, versions and brokers behind the evidence; more than one row when it comes from several. */
+/** Machine, versions and brokers of the evidence; more than one row when they differ. */
 function settingTable(evidence: Evidence[]): ShownTable {
   const settings = Map.groupBy(evidence, ({ machine, brokers }) =>
     JSON.stringify([machine, brokers]),
@@ -272,7 +277,7 @@ function composeModel(
   ];
 }
 
-/** One experiment with all that it left; under its own name unless `title` gives another. */
+/** One experiment with all its evidence; under its own name unless `title` gives another. */
 export function composeExperiment(one: Evidence, layout: Layout, title = one.experiment): Block[] {
   const parameters = Object.entries({ ...one.parameters, seed: one.seed }).map(
     ([name, value]) => `\`${name}\` ${escapeMarkdown(formatScalar(value))}`,
@@ -326,7 +331,7 @@ function checksTable(checks: Check[]): ShownTable {
   };
 }
 
-/** A checked value as code; what held is cut sooner than what didn't. */
+/** A checked value as code; one that held is truncated sooner than one that didn't. */
 function code(value: unknown, held: boolean): string {
   const text = json(value).replaceAll("`", "'");
   const limit = held ? 160 : 800;

@@ -4,8 +4,8 @@ import { chart, chartStyle, describeShaded, escape } from "./chart.ts";
 import type { Block, ShownTable } from "../text/document.ts";
 
 /**
- * The blocks as one HTML page that needs nothing but itself: styles and charts are inside, no script. It
- * follows the reader's colour scheme, fits a phone and prints.
+ * The blocks as one self-contained HTML page: styles and charts are inline, no scripts. It follows
+ * the reader's colour scheme, and fits phones and printers.
  */
 export function toHtml(title: string, lead: string, blocks: Block[]): string {
   const contents = blocks

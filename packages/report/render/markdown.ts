@@ -39,7 +39,7 @@ function blockToMarkdown(block: Block): string {
   }
 }
 
-/** A chart's file as an image, told in words for those who can't see it. */
+/** A chart's file as an image, with a text alternative. */
 export function chartToMarkdown(series: Series, file: string): string {
   const alt = `${series.title}. ${describeSeries(series)}`;
   return `![${alt.replace(/[[\]\\]/g, "\\$&")}](${file})`;

@@ -37,7 +37,10 @@ export const COUNTS: Record<string, string> = {
   violations: "violations",
 };
 
-/** What each proof did to each model, in numbers, and the sums; what it doesn't count is a dash. */
+/**
+ * What each proof did to each model, in numbers, and the sums; a dash for what a proof doesn't
+ * count.
+ */
 function totalsTable(evidence: Evidence[]): ShownTable {
   const names = Object.keys(COUNTS);
   const rows = evidence.map((one) => [

@@ -150,7 +150,7 @@ test("nothing is made up for experiments that did not run", () => {
   expect(markdown).toMatch(
     /^Not part of this report, since not run: baseline-latency, .*replay\./m,
   );
-  // What wasn't run has no section and no paragraph; the tables that compare name it.
+  // An experiment that wasn't run has no section and no paragraph; the comparison tables name it.
   expect(markdown).not.toMatch(/Not measured|^_not run_$|What fell short|reasoning-c4"|^## B\./m);
   expect(markdown).toMatch(/^\| C4 .*_not run_/m);
   expect(markdown).not.toMatch(/undefined|NaN/);

@@ -13,20 +13,21 @@ export function chartName(evidence: Evidence, seriesId: string): string {
   return `${slug(evidence.experiment)}-${slug(seriesId)}.svg`;
 }
 
-/** What a report was made of, and what a person has to know of it. */
+/** The contents of a report, and what a reader has to know about it. */
 export interface WrittenReport {
   markdown: string;
   html: string;
-  /** What didn't hold, and figures that are missing. */
+  /** Failed checks, and missing figures. */
   shortfalls: string[];
   /** Experiments that none of the runs has. */
   notRun: string[];
 }
 
 /**
- * Writes the report of a run, or of several put together, into a folder: report.md with charts/*.svg,
- * report.html (all in one file) and the evidence as it is. What several runs have is taken from the last
- * of them. What an earlier report left in the folder is replaced. Throws when a run has no readable evidence.
+ * Writes the report of a run, or of several put together, into a folder: report.md with
+ * charts/*.svg, report.html (all in one file) and the evidence as it is. An experiment in several
+ * runs is taken from the last of them. An earlier report in the folder is replaced. Throws when a
+ * run has no readable evidence.
  */
 export async function writeReport(
   runFolders: readonly string[],

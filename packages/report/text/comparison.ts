@@ -3,7 +3,7 @@ import { DIFFERENCES, PROMISES } from "@lab/evidence/promises";
 import type { Block, ShownTable } from "./document.ts";
 import type { Figures } from "./figure-reader.ts";
 
-/** What the models promise, each differently: the table that the proof "promises" holds against them. */
+/** The promises in which the models differ: the proof "promises" checks this table. */
 export function promisesTable(): ShownTable {
   const promises = Object.entries(PROMISES);
   return {

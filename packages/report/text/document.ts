@@ -1,7 +1,7 @@
 import type { Series, Table } from "@lab/evidence/evidence";
 import { columnDecimals, escapeMarkdown, formatScalar, withDecimals } from "./format.ts";
 
-/** A table as it is shown: its cells are inline Markdown. The first column names the row. */
+/** A table for display: its cells are inline Markdown. The first column names the row. */
 export interface ShownTable {
   title: string;
   columns: { name: string; numeric: boolean }[];
@@ -10,8 +10,8 @@ export interface ShownTable {
 }
 
 /**
- * What a report is made of, once for Markdown and HTML. Texts are inline Markdown; what comes from evidence
- * went through `escapeMarkdown`.
+ * The parts of a report, independent of Markdown and HTML. Texts are inline Markdown; text from
+ * evidence is escaped with `escapeMarkdown`.
  */
 export type Block =
   | { kind: "heading"; level: 2 | 3 | 4; id: string; text: string }
@@ -23,7 +23,10 @@ export type Block =
   | { kind: "chart"; series: Series; id: string; file: string }
   | { kind: "preformatted"; title: string; text: string };
 
-/** A table of evidence, ready to be shown: units in the heads, numbers of a column with the same decimals. */
+/**
+ * A table of evidence, prepared for display: units in the headings, the same number of decimals
+ * within a column.
+ */
 export function showTable(table: Table): ShownTable {
   const columns = table.columns.map(({ name, unit }, i) => {
     const cells = table.rows.map((row) => row[i] ?? null);
@@ -49,7 +52,7 @@ export function showTable(table: Table): ShownTable {
   };
 }
 
-/** A name made fit for a file and for an anchor: lower case, digits and dashes. */
+/** A name as a file name and anchor: lower case, digits and dashes. */
 export function slug(name: string): string {
   return name
     .toLowerCase()

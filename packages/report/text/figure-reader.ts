@@ -8,7 +8,7 @@ export type FigureKey = {
   [E in ExperimentName]: `${E}/${FigureName<E>}`;
 }[ExperimentName];
 
-/** One measured figure. In a template literal it is its text with the unit. */
+/** One measured figure. In a template literal it becomes text with the unit. */
 export class Figure {
   readonly name: string;
   readonly value: number | string | boolean;
@@ -18,7 +18,7 @@ export class Figure {
     this.value = value;
   }
 
-  /** The number; throws for a digest or a yes/no, which is a mistake in the report's text. */
+  /** The number; throws for a digest or a yes/no, which is an error in the report's text. */
   get number(): number {
     if (typeof this.value === "number") return this.value;
     throw new Error(`${this.name} is not a number`);
@@ -29,12 +29,12 @@ export class Figure {
   }
 }
 
-/** Stands for a text whose experiment isn't among the evidence. */
+/** Replaces a text whose experiment isn't among the evidence. */
 export const NOT_RUN = "_not run_";
 
 /**
- * The figures of a set of evidence. What the report says about numbers it says through `tell`, which says
- * that a figure is missing rather than anything that would need it.
+ * The figures of a set of evidence. Texts with figures are made by `tell`, which returns a note
+ * about a missing figure instead of a text that needs it.
  */
 export class Figures {
   readonly #evidence: Map<string, Evidence>;
@@ -54,7 +54,10 @@ export class Figures {
     return fits ? new Figure(name, value) : undefined;
   }
 
-  /** The text made of these figures; or, where one is missing, which; `NOT_RUN` where its experiment is. */
+  /**
+   * The text made of these figures; a note where some are missing; `NOT_RUN` where their experiment
+   * is missing.
+   */
   tell(keys: FigureKey[], text: (...figures: Figure[]) => string): string {
     const found = keys.map((key) => this.find(key));
     const missing = keys.filter((_, i) => !found[i]);
@@ -63,7 +66,9 @@ export class Figures {
     return text(...found.filter((figure) => figure !== undefined));
   }
 
-  /** What every experiment should have left and these did not, a line for each experiment. */
+  /**
+   * The figures that the experiments should have recorded and have not, a line for each experiment.
+   */
   missing(): string[] {
     return (Object.keys(experiments) as ExperimentName[]).flatMap((experiment) => {
       if (!this.#evidence.has(experiment)) return [];

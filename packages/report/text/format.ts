@@ -34,7 +34,7 @@ export function formatFigure(name: string, value: Scalar): string {
   return `${formatNumber(value)}${unit}`;
 }
 
-/** A value of a table or of the parameters, for reading. */
+/** A value of a table or of the parameters, formatted for readers. */
 export function formatScalar(value: Scalar): string {
   if (value === null) return "–";
   if (typeof value === "boolean") return value ? "yes" : "no";
@@ -43,7 +43,7 @@ export function formatScalar(value: Scalar): string {
 
 /**
  * How many decimals a column of numbers is shown with: none for whole numbers, else as many as its
- * largest value leaves room for, so that the numbers under each other can be compared.
+ * largest value allows, so that the numbers of the column can be compared.
  */
 export function columnDecimals(values: number[]): number {
   if (values.every(Number.isInteger)) return 0;
@@ -58,7 +58,7 @@ export function formatDuration(seconds: number): string {
   return `${Math.floor(whole / 60)} min ${whole % 60} s`;
 }
 
-/** Plain text made safe inside Markdown: everything but `code` between backticks stands for itself. */
+/** Plain text made safe inside Markdown: everything but `code` between backticks is literal. */
 export function escapeMarkdown(text: string): string {
   return text
     .split(/(`[^`\n]+`)/)

@@ -258,7 +258,7 @@ export function reasonAboutMessages(figures: Figures): Block[] {
   ];
 }
 
-/** C4: why a replay gives the same metrics, and which kind of metric it would not give again. */
+/** C4: why a replay gives the same metrics, and which kind of metric it would not reproduce. */
 export function reasonAboutReplay(figures: Figures): Block[] {
   return [
     heading("reasoning-c4", "C4: why a replay gives the same numbers"),
