@@ -7,17 +7,19 @@ import { bunTest, type Counts } from "./run/bun-test.ts";
 import { say } from "./say.ts";
 import { unitTests } from "./run/test-files.ts";
 
-/** A check of the code itself: throws with what is wrong; gives the reason where it can't be done. */
+/**
+ * A check of the code itself: throws with what is wrong; returns the reason where it can't be done.
+ */
 interface Check {
   name: string;
   check: () => Promise<void | { notChecked: string }>;
 }
 
 const bun = process.execPath;
-// Bun runs their scripts too: Node needn't be there.
+// Run by Bun, so that Node isn't needed.
 const tool = (path: string) => [bun, join(repoFolder, "node_modules", path)];
 
-/** A command of Bun's own that the oldest Bun which runs the lab doesn't have. */
+/** A built-in command of Bun that the oldest supported Bun doesn't have. */
 function newBun(...words: string[]): string[] {
   if (Bun.semver.order(Bun.version, "1.4.5") < 0) {
     throw new Error(`bun ${words[0]} needs Bun 1.4.5; this is ${Bun.version}`);
@@ -63,7 +65,10 @@ const CHECKS: Check[] = [
   },
 ];
 
-/** Checks format, types, lint, dead code and published results, beside the unit tests; says each. Each check counts as one test. */
+/**
+ * Checks format, types, lint, dead code and published results, beside the unit tests; reports each.
+ * Each check counts as one test.
+ */
 export async function verify(signal: AbortSignal): Promise<Counts> {
   const [checks, tests] = await Promise.all([
     check(signal),
@@ -91,7 +96,10 @@ async function check(signal: AbortSignal): Promise<Counts> {
   return { passed, failed };
 }
 
-/** Runs test files that belong to no model, and says how many tests have passed, or which have not. */
+/**
+ * Runs test files that belong to no model, and reports how many tests have passed, or which have
+ * failed.
+ */
 export async function testFiles(
   what: string,
   files: readonly string[],

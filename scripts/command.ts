@@ -5,32 +5,32 @@ import { distance } from "fastest-levenshtein";
 export interface Command {
   /** One line for the list of commands. */
   summary: string;
-  /** What follows the name: `sync|async|stream|all`. */
+  /** The arguments after the name: `sync|async|stream|all`. */
   usage: string;
-  /** More for `--help`. */
+  /** Further text for `--help`. */
   details?: string;
   options?: Record<string, Option>;
-  /** Returns the exit code; throws UsageError for words that it doesn't understand. */
+  /** Returns the exit code; throws UsageError for invalid arguments. */
   run(input: Input): Promise<number>;
 }
 
 export type Option = { summary: string } & (
   | { type: "boolean" | "string" }
-  /** A number from `least` to `most`, a whole one unless it says otherwise. */
+  /** A number from `least` to `most`, an integer unless `fraction` is set. */
   | { type: "number"; least: number; most: number; fraction?: true }
 );
 
 export interface Input {
-  /** The words after the command's name, options taken out. */
+  /** The arguments after the command's name, without options. */
   words: string[];
-  /** By the option's name as it is typed, without the dashes. */
+  /** By the option's name as typed, without the dashes. */
   options: Record<string, string | boolean | number | undefined>;
 }
 
 /** The command line is wrong: exit code 2. */
 export class UsageError extends Error {}
 
-/** Splits what follows a command's name into words and options. Throws UsageError for an option that it doesn't have. */
+/** Splits a command's arguments into words and options. Throws UsageError for an unknown option. */
 export function parseInput(args: readonly string[], known: Record<string, Option> = {}): Input {
   const parser = parserOf(known);
   try {
@@ -62,7 +62,7 @@ function parserOf(known: Record<string, Option> = {}): Parser {
     .exitOverride()
     .configureOutput({ writeErr() {} })
     .helpOption("-h, --help", "show this");
-  // The usage says what they are.
+  // The usage line describes them.
   parser.configureHelp({ visibleArguments: () => [] });
   for (const [name, option] of Object.entries(known)) {
     const value = { boolean: "", string: " <text>", number: " <number>" }[option.type];
@@ -81,7 +81,7 @@ function numberOf(text: string, { fraction, least, most }: Option & { type: "num
   throw new InvalidArgumentError(`It is ${kind} from ${least} to ${most}.`);
 }
 
-/** Says that there is no such thing, and which there is: the nearest one, else all. */
+/** The message for an unknown name, with the nearest known one, else all. */
 export function unknown(what: string, word: string, candidates: readonly string[]): string {
   const nearest = nearestWord(word, candidates);
   if (nearest !== undefined) {
@@ -91,19 +91,19 @@ export function unknown(what: string, word: string, candidates: readonly string[
   return `unknown ${what} ${word}: there is ${candidates.join(", ")}`;
 }
 
-/** The candidate that a typing slip turns into that word; undefined when none is near. */
+/** The candidate of which that word is probably a misspelling; undefined when none is near. */
 export function nearestWord(word: string, candidates: readonly string[]): string | undefined {
   const most = Math.max(2, Math.floor(word.length / 3));
   const near = candidates
     .map((candidate) => ({ candidate, slips: slipsBetween(word, candidate) }))
-    // Nothing in common is not near, however short both are.
+    // A word without a common letter is not near, however short both are.
     .filter(({ candidate, slips }) => slips <= most && slips < candidate.length)
     .toSorted((a, b) => a.slips - b.slips);
   return near[0]?.candidate;
 }
 
 function slipsBetween(word: string, candidate: string): number {
-  // The start of a long name is near enough.
+  // The beginning of a long name counts as near.
   if (word.length >= 3 && candidate.startsWith(word)) return 1;
   return distance(word.toLowerCase(), candidate);
 }

@@ -4,8 +4,8 @@ const signals = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
 const CLEAN_UP_MS = 20_000;
 
 /**
- * `bun run` passes on the Ctrl-C that the terminal has sent to all its processes, this one included:
- * what comes so soon after a signal is the same keypress.
+ * `bun run` forwards the SIGINT that the terminal has already sent to all its processes, including
+ * this one: a second signal so soon after the first is the same keypress.
  */
 const SAME_MS = 1_000;
 
@@ -30,7 +30,7 @@ export async function interruptible(
       sinceMs = performance.now();
       process.stderr.write("\ninterrupted: ending what was started …\n");
       interrupted.abort();
-      // A clean-up that hangs must not keep what it should end: exiting ends all of it.
+      // A clean-up that hangs must not keep processes alive: exiting ends all of them.
       setTimeout(() => process.exit(code), CLEAN_UP_MS).unref();
     };
     process.on(name, listener);

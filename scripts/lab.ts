@@ -1,5 +1,5 @@
 // The lab's command line: finds the command, shows help, and turns errors into exit codes.
-// 0 all well, 1 something fell short, 2 the command line or the environment is wrong, 130 interrupted.
+// 0 success, 1 failure, 2 the command line or the environment is wrong, 130 interrupted.
 import { readdirSync } from "node:fs";
 import { bypassProxy } from "@lab/evidence/settings";
 import { textTable } from "@lab/lab/host/text-table";
@@ -15,14 +15,14 @@ const names = readdirSync(folder)
   .toSorted();
 
 const exitCode = await main(process.argv.slice(2));
-// An interrupted command doesn't wait for what it had begun; lifelines end that.
+// An interrupted command doesn't wait for what it has started; lifelines end that.
 if (exitCode > 128) process.exit(exitCode);
 process.exitCode = exitCode;
 
 async function main(args: string[]): Promise<number> {
-  // A pipe that is closed early, as by `head`, ends the output and not the work.
+  // A pipe that is closed early, as by `head`, must not end the work.
   process.stdout.on("error", () => {});
-  // Without a command it is the main job.
+  // The default command.
   const [name = "all", ...rest] = args;
   bypassProxy();
   try {
@@ -50,7 +50,7 @@ async function main(args: string[]): Promise<number> {
       say(`See: scripts/lab ${about}--help`);
       return 2;
     }
-    // An error that was thrown to be read needs no stack; a bug does.
+    // A plain Error is a message for the user and needs no stack; a bug does.
     const meant = error instanceof Error && error.constructor === Error;
     say(`lab: ${meant ? error.message : Bun.inspect(error)}`);
     return 1;

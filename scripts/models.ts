@@ -4,11 +4,11 @@ import { factsOf } from "@lab/lab/brokers/model-facts";
 
 interface Started {
   model: Model;
-  /** Of its services, in their order. */
+  /** The ports of its services, in their order. */
   ports: readonly number[];
 }
 
-/** What the command line calls a model, and its fixed ports when a person starts it. */
+/** The models by their names on the command line, with the fixed ports that `up` uses. */
 export const MODELS: Record<string, Started> = {
   sync: { model: "sync-rest", ports: [8001, 8002, 8009] },
   async: { model: "async-rabbitmq", ports: [8011, 8012, 8019] },
@@ -20,7 +20,7 @@ export function fixedPorts({ model, ports }: Started): Record<string, number> {
   return Object.fromEntries(factsOf(model).services.map((service, n) => [service, ports[n]!]));
 }
 
-/** The broker that a model stands on; undefined where there is none. */
+/** The broker that a model uses; undefined where there is none. */
 export function brokerOf(model: Model): BrokerName | undefined {
   return factsOf(model).broker?.name;
 }

@@ -1,20 +1,20 @@
 import { printable } from "@lab/runtime/printable";
 
-/** Tells a person what is going on, on standard error: results alone go to standard output. (console.error would be red.) */
+/** Prints a message for a person on standard error: standard output has only results. (console.error would be red.) */
 export function say(text: string): void {
-  // It may quote what others have written.
+  // It may quote untrusted text.
   process.stderr.write(`${printable(text, "\n\t")}\n`);
 }
 
-/** What the shell says of a program that the end of its pipe has ended: 128 and SIGPIPE. */
+/** The exit code of a program that ended because its output pipe was closed: 128 + SIGPIPE. */
 export const PIPE_CLOSED = 141;
 
-/** Prints a line of a result that has no end of its own. console.log wouldn't tell when nobody reads any more, see `outputClosed`. */
+/** Prints a line of an endless result. console.log wouldn't report a closed pipe, see `outputClosed`. */
 export function print(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
-/** Resolves when a line was printed that nobody can read, as when `head` has had enough. */
+/** Resolves when a line was printed to a closed pipe, as when `head` has ended. */
 export function outputClosed(): Promise<void> {
   return new Promise((resolve) => process.stdout.once("error", () => resolve()));
 }

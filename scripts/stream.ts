@@ -1,4 +1,4 @@
-// Where the streaming model runs, for the commands that look at it.
+// The addresses of the streaming model, for the commands that inspect it.
 import { settings } from "@lab/evidence/settings";
 import { readState, serviceRuns } from "@lab/lab/brokers/state";
 

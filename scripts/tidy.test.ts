@@ -64,8 +64,8 @@ test("the lab and its proofs ask a model for its facts, and don't tell models ap
   expect(broken).toEqual([]);
 });
 
-/** What each room of the lab may import beside itself and what a service is made of; what stands further up may import what stands below. */
-const ROOMS = [
+/** The lab's layers, lowest first. A layer may import itself, the layers before it, and the packages that the services use. */
+const LAYERS = [
   "packages/evidence",
   "packages/lab/host",
   "packages/lab/machine",
@@ -80,11 +80,11 @@ const ROOMS = [
   "packages/proof",
 ];
 
-test("no room of the lab imports one above it, and the report knows the evidence alone", () => {
+test("no layer of the lab imports a higher one, and the report imports only the evidence", () => {
   const broken = importsBetweenFolders().filter(([from, to]) => {
     if (from.startsWith("packages/report")) return !/^packages\/(evidence|report)/.test(to);
     const [own, other] = [from, to].map((folder) =>
-      ROOMS.findLastIndex((room) => folder.startsWith(room)),
+      LAYERS.findLastIndex((layer) => folder.startsWith(layer)),
     );
     return own !== -1 && other! > own!;
   });
@@ -101,7 +101,7 @@ test("no two folders of packages import each other, by whatever way", () => {
   expect(folders.filter((folder) => reach(folder).has(folder))).toEqual([]);
 });
 
-/** Without tests, which may look at what they test from above. */
+/** Without tests, which may import from higher layers. */
 function importsBetweenFolders(): [from: string, to: string][] {
   return files
     .filter(({ path }) => path.startsWith("packages/") && !path.endsWith(".test.ts"))
@@ -114,7 +114,7 @@ function importsBetweenFolders(): [from: string, to: string][] {
 
 test("no folder has more files than one looks through", () => {
   const counted = Map.groupBy(files, ({ path }) => dirname(path));
-  // One file a command, and one a proof.
+  // These have one file for each command or proof.
   const full = [...counted].filter(
     ([folder, own]) => own.length > 15 && !/^scripts\/commands$|\/tests\/proof$/.test(folder),
   );
@@ -202,7 +202,7 @@ test("the image gets the packages that services import, whole and without their 
     .flatMap(({ text }) => namesIn(text, /from "@lab\/(\w+)\//g))
     .map((name) => `!packages/${name}/**/*.ts`);
   const ignore = read(".dockerignore").split("\n");
-  // A folder's name alone would bring nothing: its files are left out by the line above.
+  // A folder's name alone would include nothing: the line above excludes its files.
   expect([...new Set(imported)].filter((line) => !ignore.includes(line))).toEqual([]);
   expect(ignore).toContain("**/*.test.ts");
 });
@@ -229,7 +229,7 @@ function importsOf(text: string): string[] {
   return namesIn(text, /(?:from|import|import\()\s*"([^"]+)"/g);
 }
 
-/** What the pattern's group is, wherever it matches. */
+/** The pattern's first group in every match. */
 function namesIn(text: string, pattern: RegExp): string[] {
   return [...text.matchAll(pattern)].map(([, name]) => name!);
 }

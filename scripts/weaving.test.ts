@@ -1,4 +1,4 @@
-// What a proof changes in the code of a service is there to be changed, and every bit of it is tried.
+// Every change that the proofs make to a service's code can be applied, and every one is used.
 import { repoFolder } from "@lab/evidence/folders";
 import { weavingOf } from "@lab/proof/weaving/asked";
 import { EVERYWHERE, editOf, STOP_STEP } from "@lab/proof/weaving/gaps";
@@ -31,7 +31,7 @@ test("every passage that a proof changes is in the code, once, whichever protect
   expect([...new Set(wrong)]).toEqual([]);
 });
 
-/** Of the files that those edits are about. */
+/** The problems when those edits are applied to their files. */
 function problemsOf(edits: readonly Edit[]): string[] {
   return [...Map.groupBy(edits, ({ file }) => file)].flatMap(([file, own]) => {
     try {
@@ -49,7 +49,7 @@ test("every protection of a model is taken away there, so that the checker has t
   }
 });
 
-/** The protections that a model's mutants go without, in its own situations and in the shared ones. */
+/** The protections that a model's mutants remove, in its own situations and in the shared ones. */
 function takenAwayIn(model: string): string[] {
   const suite = read(`${model}/tests/proof/mutants.test.ts`);
   const shared = read("packages/proof/kills/mutants.ts").split(/^export (?:const|function) /m);

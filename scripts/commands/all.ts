@@ -22,7 +22,7 @@ LAB_BROKERS=compose or native forces it. Exit code 0 only if every experiment he
       console.log(`\nreport: ${report.html}\n        ${report.markdown}`);
       const shortfalls = [
         ...report.shortfalls,
-        // Each of them was started here.
+        // All of them were started here.
         ...report.notRun.map((experiment) => `${experiment} left no evidence`),
       ];
       for (const shortfall of shortfalls) console.log(`fell short: ${shortfall}`);

@@ -41,7 +41,7 @@ code 1 when the checker finds a violation. Schedule, history and evidence go int
     const files = modelTests().filter(
       ({ isProof, model, name }) => isProof && name === "storm" && models.includes(model),
     );
-    // Throws for a storm that is too short, before a broker is started for it.
+    // Throws for a storm that is too short, before a broker is started.
     for (const { model } of files) stormSchedule(seed, minutes, model);
     return interruptible(async (signal) => {
       const folder = await runFolder();
@@ -65,7 +65,7 @@ function modelsOf(words: readonly string[]): string[] {
   });
 }
 
-/** What the checker found, in a line. */
+/** The checker's result in one line. */
 async function verdictOf(folder: string, { file }: TestResult): Promise<string> {
   const { figures = {} } = (await evidenceOf(folder, file)) ?? {};
   const counts = Object.keys(COUNTS)

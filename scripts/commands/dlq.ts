@@ -19,7 +19,7 @@ const ACTIONS: Record<
   string,
   {
     options: string[];
-    /** Reads the words after the action, and returns what to do with the letters. */
+    /** Parses the arguments after the action, and returns what to do with the letters. */
     plan(words: string[], options: Input["options"]): Plan;
   }
 > = {

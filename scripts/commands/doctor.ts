@@ -24,7 +24,7 @@ export const command: Command = {
   },
 };
 
-/** The fixed ports of `up` and who has them. */
+/** The fixed ports of `up` and the processes that use them. */
 async function portRows(): Promise<string[][]> {
   const { services } = await readState();
   const ours = new Set(services.filter(serviceRuns).map(({ url }) => Number(new URL(url).port)));

@@ -1,7 +1,7 @@
 import { serveProxies } from "@lab/lab/proxy/proxy-api";
 import { type Command, UsageError } from "../command.ts";
 
-/** Where toxiproxy's own clients look. */
+/** The default port of toxiproxy's clients. */
 const PORT = 8474;
 
 export const command: Command = {

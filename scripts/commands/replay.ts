@@ -15,7 +15,7 @@ import { type Command, UsageError } from "../command.ts";
 import { analyticsUrl, kafkaAddress } from "../stream.ts";
 import { namespaceOf } from "../up/environment.ts";
 
-/** A replay of a log of millions takes its time. */
+/** A replay of millions of records takes minutes. */
 const REPLAY_TIMEOUT_MS = 600_000;
 
 export const command: Command = {
@@ -84,7 +84,7 @@ function describe({ digest, metrics, offsets, processing_time }: ShownMetrics) {
   return [
     `orders ${placed}, reserved ${reserved}, failed ${failed}, failure rate ${failure_rate}`,
     `orders per minute, by event time (mean ${metrics.mean_orders_per_minute}):`,
-    // The last ones tell enough of a long day.
+    // The last ones are enough.
     ...minutes.slice(-10),
     `orders per minute, by processing time: ${processing_time.orders_per_minute}`,
     `records folded ${sumOf(offsets)}`,
@@ -108,7 +108,7 @@ function describeReset({ reset_to, targets }: ShownReplay): string {
 
 function compare(before: ShownMetrics, replay: ShownReplay, after: ShownMetrics): string[] {
   const isKept = replay.state === "different";
-  // What was computed, and isn't shown in place of the old metrics.
+  // The replay's metrics, if they have not replaced the old ones.
   const differences = diffMetrics(before.metrics, isKept ? replay.metrics : after.metrics);
   const came = isKept ? 0 : sumOf(after.offsets) - sumOf(replay.targets);
   return [

@@ -24,7 +24,7 @@ brokers run or LAB_BROKERS says otherwise. The last line is: N passed, N failed.
       if (problem !== undefined) throw new Error(problem);
       process.env["LAB_BROKERS"] = "compose";
     }
-    // The same everywhere, whether a machine has Docker or not.
+    // The same with and without Docker.
     process.env["LAB_BROKERS"] ||= "external,native";
     return interruptible(async (signal) => {
       const checks = await verify(signal);

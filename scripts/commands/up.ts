@@ -64,7 +64,7 @@ function refuseWrongWords(words: readonly string[]): void {
   }
 }
 
-/** The models of those words; without any, those that are up. */
+/** The models named by the arguments; without arguments, those that are up. */
 async function namesOf(words: readonly string[]): Promise<string[]> {
   const known = Object.keys(MODELS);
   const names =
@@ -101,7 +101,7 @@ async function runInForeground(
   how: UpOptions,
   signal: AbortSignal,
 ): Promise<number> {
-  // Somebody watches: show each order's steps too.
+  // A person reads the log: show each order's steps too.
   process.env["LOG_LEVEL"] ||= "debug";
   const starts = await withUpLock(() => startAll(words, how, signal), signal);
   const services = starts.flatMap(({ started }) => started);
@@ -116,7 +116,7 @@ async function runInForeground(
   try {
     const ended = await Promise.race([
       new Promise<undefined>((resolve) => {
-        // It may have come while the first lines were printed.
+        // The signal may have come while the first lines were printed.
         if (signal.aborted) resolve(undefined);
         signal.addEventListener("abort", () => resolve(undefined));
       }),
@@ -130,17 +130,20 @@ async function runInForeground(
     await withUpLock(() => all(starts, endOwned));
     for (const end of unfollow) end();
   }
-  // Else somebody has typed scripts/lab down.
+  // Otherwise scripts/lab down has taken it down.
   if (starts.some(({ model }) => hasData(model))) {
     say(
       "stopped; the data stay: scripts/lab up goes on with them, after scripts/lab down it begins anew",
     );
   }
-  // Ctrl-C is how it is meant to end.
+  // Ctrl-C is the normal end.
   process.exit(signal.aborted ? 0 : code);
 }
 
-/** Starts them side by side. When one fails, or on Ctrl-C, nothing is left of what was started here. */
+/**
+ * Starts the models concurrently. When one fails, or on Ctrl-C, everything that was started here is
+ * ended.
+ */
 async function startAll(
   words: readonly string[],
   how: UpOptions,
@@ -151,7 +154,7 @@ async function startAll(
   const starts = await prepare(names, how);
   signal.throwIfAborted();
   let settled = false;
-  // What was started is killed under the hands of those who wait for it to be ready, and what they start meanwhile too.
+  // Ends what was started while others still wait for it to be ready, and what is started meanwhile too.
   const onAbort = async () => {
     while (!settled) {
       await all(starts, endStarted).catch(() => {});

@@ -11,7 +11,7 @@ import { eventually } from "@lab/lab/host/waiting";
 import { closeSync, mkdirSync, openSync } from "node:fs";
 import { join } from "node:path";
 
-/** For tests that set no limit of their own: only what hangs takes that long, however busy the machine is. */
+/** The timeout of tests that set none: only a test that hangs takes that long, even on a busy machine. */
 const TEST_TIMEOUT_MS = 60_000;
 /** How long an interrupted test run has for its own clean-up. */
 const INTERRUPT_TIMEOUT_MS = 20_000;
@@ -26,20 +26,20 @@ export interface TestRun {
   files: readonly string[];
   cwd: string;
   env?: Record<string, string>;
-  /** Each line of its output but for headings and sums. */
+  /** Called with each line of its output except headings and totals. */
   onLine: (line: string) => void;
   signal: AbortSignal;
 }
 
 /**
- * Runs `bun test` on those files and counts. An interrupted run gets SIGINT, and
- * counts as far as it got; none outlives this process.
+ * Runs `bun test` on those files and counts. An interrupted run gets SIGINT, and the tests so far
+ * are counted; no run outlives this process.
  */
 export async function bunTest(run: TestRun): Promise<Counts> {
   const { onLine, signal } = run;
   const folder = await freshFolder("tests");
   holdLifeline(folder);
-  // A file and no pipe, which a stray process could keep open.
+  // A file instead of a pipe, which an orphaned process could keep open.
   const output = join(folder, "output");
   const lines: string[] = [];
   const child = spawnTests(run, folder, output);
@@ -63,7 +63,7 @@ function spawnTests({ cwd, env, files }: TestRun, folder: string, output: string
   const timeout = ["--timeout", String(TEST_TIMEOUT_MS)];
   const command = [process.execPath, "--no-env-file", "test", ...timeout, ...files];
   const log = openSync(output, "w");
-  // What an interrupted test leaves there goes with the folder.
+  // Files of an interrupted test are removed with the folder.
   const TMPDIR = join(folder, "tmp");
   mkdirSync(TMPDIR);
   try {
@@ -77,9 +77,12 @@ function spawnTests({ cwd, env, files }: TestRun, folder: string, output: string
   }
 }
 
-/** The counts of a `bun test` output. A run that ended in no way it says itself counts as one failure. */
+/**
+ * The counts of a `bun test` output. A run that ended with an error but reports no failed test
+ * counts as one failure.
+ */
 export function countTests(lines: readonly string[], exitCode: number): Counts {
-  // The sums are the last such lines: a test may print anything before.
+  // The totals are the last such lines: a test may print anything before.
   const sum = (word: string) => {
     const line = lines.findLast((one) => new RegExp(`^ +\\d+ ${word}$`).test(one));
     return line === undefined ? 0 : Number.parseInt(line);

@@ -1,9 +1,8 @@
 import { closeSync, openSync, readSync } from "node:fs";
 
 /**
- * Calls `onLine` with each line that a file has, after the byte `from`, and gets from now on; a file
- * that isn't there yet is waited for. Returns the function that ends it, after
- * the last lines.
+ * Calls `onLine` with each present and future line of a file after the byte `from`; a missing file
+ * is waited for. Returns a function that reads the last lines and stops.
  */
 export function follow(file: string, onLine: (line: string) => void, from = 0): () => void {
   const buffer = Buffer.alloc(64 * 1024);
@@ -36,7 +35,7 @@ export function follow(file: string, onLine: (line: string) => void, from = 0): 
   }
 
   read();
-  // Not watchFile, which misses what comes before its own first look.
+  // Not watchFile, which misses lines written before its first check.
   const timer = setInterval(read, 100);
   return () => {
     clearInterval(timer);

@@ -1,16 +1,16 @@
 import { say } from "../say.ts";
 
-/** What several runs say of themselves: on a terminal one line each, written anew in place, elsewhere line after line. */
+/** The progress of several runs: on a terminal one line each, updated in place, elsewhere line after line. */
 export class LiveLines {
   readonly #inPlace = process.stderr.isTTY;
   readonly #newest = new Map<string, string>();
 
-  /** For those who speak: how often they should. */
+  /** The environment of the runs: how often they should report. */
   get env(): Record<string, string> {
     return this.#inPlace ? { LAB_LIVE_S: "1" } : {};
   }
 
-  /** A line of that run, which it names; one with "live:" takes the place of its last. */
+  /** Prints a line with the run's name; one with "live:" replaces the run's last line. */
   say(run: string, text: string): void {
     const line = text.includes(run) ? text : `${run}: ${text.trimStart()}`;
     if (!this.#inPlace) return say(line);
@@ -20,7 +20,7 @@ export class LiveLines {
     this.#write();
   }
 
-  /** That run is over. */
+  /** Call when the run has ended. */
   end(run: string): void {
     if (this.#inPlace) this.#erase();
     this.#newest.delete(run);

@@ -4,7 +4,9 @@ import { existsSync, readdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { unknown, UsageError } from "../command.ts";
 
-/** The folders of the runs that the words name, or of the newest one. Throws when there is none. */
+/**
+ * The folders of the runs that the arguments name, or of the newest one. Throws when there is none.
+ */
 export async function chosenRuns(words: readonly string[]): Promise<string[]> {
   if (words.length > 0) return words.map(namedRun);
   const newest = await newestRun(runsFolder);

@@ -18,20 +18,23 @@ export interface TestFile {
   isProof: boolean;
 }
 
-/** A dead process refuses connections, and this experiment holds that; of a dead container the address itself is gone, and silent. */
+/**
+ * Experiments that need processes: a dead process refuses connections, as this experiment expects;
+ * a dead container's address no longer exists, and doesn't answer.
+ */
 const OF_PROCESSES = ["dead-inventory"];
 
-/** Whether it holds with services in containers. What is no experiment reaches for what only processes of this machine have: a crash point, a process id, a proxy between them and their broker. */
+/** Whether the test works with services in containers. Tests other than experiments need processes of this machine: a crash point, a process id, a proxy in front of their broker. */
 export function holdsInContainers({ isExperiment, name }: TestFile): boolean {
   return isExperiment && !OF_PROCESSES.includes(name);
 }
 
-/** Whether it starts a Kafka behind a proxy, which is a process everywhere. */
+/** Whether it starts a Kafka behind a proxy, which is always a process. */
 export function proxiesKafka({ path }: TestFile): boolean {
   return readFileSync(path, "utf8").includes("startProxiedKafka(");
 }
 
-/** All of them: models, experiments and proofs in the order in which the report tells about them, other tests last. */
+/** All test files of the models, with experiments and proofs in the report's order, other tests last. */
 export function modelTests(): TestFile[] {
   const order = [...Object.keys(experiments), ...Object.keys(proofs)];
   const rank = ({ name, isExperiment, isProof }: TestFile) =>
@@ -53,7 +56,10 @@ export function modelTests(): TestFile[] {
   );
 }
 
-/** Test files of the packages, the scripts and the services that need no broker, and start little; relative to the clone. */
+/**
+ * Test files of the packages, the scripts and the services that need no broker and start few
+ * processes; relative to the clone.
+ */
 export function unitTests(): string[] {
   const parts = "{packages,scripts,sync-rest,async-rabbitmq,streaming-kafka}";
   return testFilesIn(`${parts}/**/*.test.ts`, /(^|\/)(node_modules|tests)$/);
@@ -70,7 +76,10 @@ function testFilesIn(pattern: string, without: RegExp): string[] {
     .map((path) => `./${path}`);
 }
 
-/** The files that those words name: `replay`, `streaming-kafka/replay`. Throws UsageError for others. */
+/**
+ * The files that the arguments name: `replay`, `streaming-kafka/replay`. Throws UsageError for
+ * others.
+ */
 export function chooseTests(words: readonly string[], files: readonly TestFile[]): TestFile[] {
   const chosen = words.map((word) => {
     const named = files.filter(({ model, name }) => word === name || word === `${model}/${name}`);

@@ -3,7 +3,7 @@ import { join } from "node:path";
 
 const module = JSON.stringify(join(import.meta.dir, "../interrupt.ts"));
 
-/** A job that is interrupted, and once more so many milliseconds after it has noticed. */
+/** A job that is interrupted, and again `againMs` after it has noticed. */
 async function interruptedTwice(againMs: number) {
   const script = `
     import { interruptible } from ${module};

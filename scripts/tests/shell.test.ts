@@ -1,4 +1,4 @@
-// The lab in shells, folders and environments as people have them.
+// The lab in the shells, folders and environments of typical users.
 import { repoFolder } from "@lab/evidence/folders";
 import { afterAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
@@ -13,7 +13,9 @@ afterAll(() => {
   rmSync(folder, { recursive: true });
 });
 
-/** What other programs' variables, of the same names or for the same programs, are in a shell. */
+/**
+ * Variables of other programs that a shell may have, with the same names or for the same programs.
+ */
 const SHELL = {
   HOST: "x86_64-conda-linux-gnu",
   DATABASE: "postgres",
@@ -94,7 +96,7 @@ test("a service gets of the shell what it has a knob for, and nothing that up de
   const wanted = { INVENTORY_DELAY_MS: "20", LOG_LEVEL: "INFO", LISTEN_HOST: "127.0.0.1" };
   process.env = { ...before, ...SHELL, ...wanted };
   expect(await serviceSettings("sync-rest")).toEqual(wanted);
-  // The services bring Elysia, whose formats must not take the place of the lab's.
+  // The services import Elysia, whose formats must not replace the lab's.
   process.env = {};
   expect(checkEnvironment).not.toThrow();
   process.env = { INVENTORY_DELAY_MS: "soon", OPENING_STOCK: "-1", LOG_LEVEL: "trace" };

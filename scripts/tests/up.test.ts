@@ -49,7 +49,7 @@ test(
     });
     expect(await countOrders(lab)).toBe(1);
 
-    // Another program has the port meanwhile: nothing is deleted, and another port is taken.
+    // Another program uses the port meanwhile: nothing is deleted, and another port is used.
     const { pid, url } = (await lab.status()).services[0]!;
     process.kill(pid, "SIGKILL");
     const port = Number(new URL(url).port);
@@ -66,7 +66,7 @@ test(
     });
     await other.stop(true);
 
-    // Paused is not ended.
+    // A paused service counts as running.
     const inventory = (await pidsOf(lab))[1]!;
     process.kill(inventory, "SIGSTOP");
     const paused = await lab.run(["up"]);
@@ -80,7 +80,7 @@ test(
     );
     expect(await countOrders(lab)).toBe(1);
 
-    // About to stop is not there: an order that it works on holds it for a while.
+    // A stopping service doesn't count as running: an order in progress delays its end.
     const [order, stock] = (await lab.status()).services;
     await setFaults(stock!, { delay_ms: 4_000 });
     const held = placeOrder(lab);
@@ -170,7 +170,7 @@ test(
         if (pids.length > 0 || !output.includes("logs follow")) continue;
         pids = await pidsOf(lab);
         await placeOrder(lab);
-        // As a terminal does it: to bun, which passes it on, and to the lab.
+        // As a terminal does: to bun, which forwards it, and to the lab.
         process.kill(-terminal.pid, signal);
       }
       const code = await terminal.exited;

@@ -19,10 +19,10 @@ import { brokerOf } from "../models.ts";
 import { emptyFolder, ownerIf, upFolder } from "./folders.ts";
 import { portIn } from "./ports.ts";
 
-/** Where people expect RabbitMQ's management page. */
+/** The default port of RabbitMQ's management page. */
 const MANAGEMENT_PORT = 15672;
 
-/** The broker of a model that starts anew: somebody else's or a new one. */
+/** The broker of a model that starts with empty databases: an external or a new one. */
 export async function freshBroker(one: Start, foreground: boolean): Promise<Broker | undefined> {
   const name = brokerOf(one.model);
   if (name === undefined) return undefined;
@@ -39,7 +39,7 @@ export async function freshBroker(one: Start, foreground: boolean): Promise<Brok
   return broker;
 }
 
-/** The broker that a model stands on: as it runs, or started again. */
+/** The broker that a model uses: running, or restarted. */
 export async function brokerAgain(one: Start, foreground: boolean): Promise<Broker | undefined> {
   const name = brokerOf(one.model);
   if (name === undefined) return undefined;
@@ -69,7 +69,7 @@ export async function brokerAgain(one: Start, foreground: boolean): Promise<Brok
   }
   const running = await withFreshHint(one, attachBroker(folder));
   if (running !== undefined) {
-    // Else who started it was killed before it could write it down.
+    // Otherwise the process that started it was killed before it stored this.
     if (known === undefined) await writeDown(running, foreground);
     return running;
   }
@@ -80,7 +80,10 @@ export async function brokerAgain(one: Start, foreground: boolean): Promise<Brok
   return broker;
 }
 
-/** Where the broker's data are lost, a fresh start of its model is named: of no other, they still have theirs. */
+/**
+ * Adds to the error for lost data of a broker the command for a fresh start of its model only: the
+ * others still have their data.
+ */
 export async function withFreshHint<T>({ name }: { name: string }, broker: Promise<T>): Promise<T> {
   try {
     return await broker;

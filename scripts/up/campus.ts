@@ -1,5 +1,5 @@
-// What `up`, `down` and `status` share: the models that a person has started. Whoever changes what is
-// up does so in `withUpLock`.
+// What `up`, `down` and `status` share: the models that a person has started. All changes are made
+// in `withUpLock`.
 import { brokerRuns, endBroker, killBroker, prepareBrokers } from "@lab/lab/brokers/brokers";
 import { endLostProject } from "@lab/lab/machine/compose";
 import type { Model } from "@lab/evidence/evidence";
@@ -23,12 +23,12 @@ import { downMark, emptyFolder, ownerIf, upFolder } from "./folders.ts";
 import type { Start, UpOptions } from "./start.ts";
 import { portIn, refusePorts, urlOf } from "./ports.ts";
 
-/** A service gives up its own stop after 10 s. */
+/** A service ends its own stop after 10 s. */
 const STOP_TIMEOUT_MS = 12_000;
-/** A service finds its broker again within 10 s. */
+/** A service reconnects to its broker within 10 s. */
 const HEALTHY_TIMEOUT_MS = 20_000;
 
-/** Does a job that changes what is up, after whoever else is about that. */
+/** Does a job that changes what is up, under a lock that all labs of this clone share. */
 export function withUpLock<T>(job: () => Promise<T>, signal?: AbortSignal): Promise<T> {
   return withLock(
     join(labFolder, "up.lock"),
@@ -41,7 +41,10 @@ export function withUpLock<T>(job: () => Promise<T>, signal?: AbortSignal): Prom
   );
 }
 
-/** The models that are up, be it that all of them has ended by itself or with its `up --foreground`. */
+/**
+ * The models that are up, including those whose processes have ended by themselves or with their
+ * `up --foreground`.
+ */
 export async function namesUp(): Promise<string[]> {
   const { services } = await readState();
   return Object.entries(MODELS)
@@ -50,8 +53,8 @@ export async function namesUp(): Promise<string[]> {
 }
 
 /**
- * Finds out what is to be started of those models, and makes ready for it, before anything is
- * started or deleted. Throws for a port in use, a program that is missing, and what runs but doesn't answer.
+ * Determines what is to be started of those models, and prepares it, before anything is started.
+ * Throws for a port in use, a missing program, and a running service that doesn't answer.
  */
 export async function prepare(
   names: readonly string[],
@@ -87,8 +90,8 @@ export async function prepare(
 }
 
 /**
- * Starts what is missing of a model, its broker first, with faults on; returns when all of it is
- * healthy. Whatever happens, `undo` ends what was started.
+ * Starts the missing processes of a model, its broker first, with faults on; returns when all are
+ * healthy. After a failure, `undo` ends what was started.
  */
 export async function start(
   one: Start,
@@ -104,7 +107,7 @@ export async function start(
   const broker = again ? await brokerAgain(one, foreground) : await freshBroker(one, foreground);
   signal.throwIfAborted();
   for (const { database, name: service } of services) {
-    // To SQLite a file of no bytes is a new database.
+    // SQLite treats an empty file as a new database.
     if (!again || !missing.includes(service) || Bun.file(database).size > 0) continue;
     say(`${name}: there is nothing in ${database}: ${service} begins with an empty one`);
   }
@@ -139,13 +142,13 @@ export async function start(
   }
 }
 
-/** Ends what was started; the data that were there before stay. */
+/** Ends what was started; data from before are kept. */
 export async function undo(one: Start): Promise<void> {
   await endStarted(one);
   if (!one.again) await takeDown([one.model]);
 }
 
-/** Ends what was started; all data stay, for the next `up`. */
+/** Ends what was started; all data are kept for the next `up`. */
 export async function endStarted(one: Start): Promise<void> {
   const { broker, brokerFolder, missing, services } = one;
   await endServices(services.filter(({ name }) => missing.includes(name)));
@@ -153,7 +156,10 @@ export async function endStarted(one: Start): Promise<void> {
   if (brokerFolder !== undefined) await killBroker(brokerFolder);
 }
 
-/** The end of `up --foreground`, by when somebody else may have taken it down, and another broker may stand in its place: the data stay. */
+/**
+ * The end of `up --foreground`. By then `down` may have ended its processes, and another broker may
+ * have replaced its own. Data are kept.
+ */
 export async function endOwned(one: Start): Promise<void> {
   const us = identityOf(process.pid);
   const isOurs = ({ owner }: { owner?: Identity } = {}) => Bun.deepEquals(owner, us);
@@ -167,7 +173,10 @@ export async function endOwned(one: Start): Promise<void> {
   });
 }
 
-/** Ends those models and their brokers, so that the next `up` begins anew; gives what was ended, and whether there are data. */
+/**
+ * Ends those models and their brokers, so that the next `up` starts with empty databases; returns
+ * what was ended, and whether there are data.
+ */
 export async function takeDown(
   models: readonly Model[],
 ): Promise<{ ended: string[]; data: boolean }> {
@@ -178,7 +187,7 @@ export async function takeDown(
   for (const name of names) {
     const { folder = join(upFolder, name), kind, process: known, project } = brokers[name] ?? {};
     const ran = await endBroker(folder);
-    // Somebody has deleted the folder under it.
+    // The folder of the running broker was deleted.
     const runsOn = known !== undefined && runs(known);
     if (runsOn) killGroup(known.pid);
     const wasLeft = !ran && project !== undefined && (await endLostProject(project));
@@ -196,7 +205,10 @@ export async function takeDown(
   return { ended, data: marked.length > 0 };
 }
 
-/** Ends what is left of an `up --foreground` that was killed; throws for what runs and doesn't answer, or is another process's. */
+/**
+ * Ends the remains of a killed `up --foreground`; throws for a service that runs and doesn't
+ * answer, or belongs to another process.
+ */
 async function checkRunning(name: string, foreground: boolean): Promise<void> {
   const { model } = MODELS[name]!;
   const { brokers, services } = await readState();
@@ -212,7 +224,7 @@ async function checkRunning(name: string, foreground: boolean): Promise<void> {
   await endServices(ours.filter((one) => one.owner !== undefined));
   const orphaned = broker?.owner === undefined ? undefined : broker.folder;
   if (orphaned !== undefined) {
-    // Its lifeline ends it.
+    // Its lifeline normally ends it.
     const isGone = async () => !(await brokerRuns(orphaned));
     await eventually("it ends", isGone, { timeoutMs: 5_000 }).catch(() => killBroker(orphaned));
   }
@@ -230,7 +242,7 @@ export function hasData(model: Model): boolean {
   return existsSync(join(upFolder, model)) && !existsSync(downMark(model));
 }
 
-/** Says what a start anew deletes. */
+/** Prints what a fresh start deletes. */
 function announceFresh(name: string): void {
   const { model } = MODELS[name]!;
   const broker = brokerOf(model);
@@ -241,7 +253,7 @@ function announceFresh(name: string): void {
   say(`${name}: starts with empty databases; deletes ${folders.join(" and ")}`);
 }
 
-/** A model's services, as they are written down; those that aren't as they would be. */
+/** A model's services as stored; those that aren't stored, with default values. */
 async function servicesOf(name: string): Promise<UpService[]> {
   const { model } = MODELS[name]!;
   const folder = join(upFolder, model);
@@ -261,7 +273,7 @@ async function servicesOf(name: string): Promise<UpService[]> {
 }
 
 async function endServices(services: UpService[]): Promise<UpService[]> {
-  // A stopped process hears no SIGTERM.
+  // A stopped process doesn't receive SIGTERM.
   const running = services.filter((one) => signal(one, "SIGCONT") && signal(one, "SIGTERM"));
   await Promise.all(running.map(untilGone));
   return running;
@@ -278,7 +290,7 @@ async function untilGone(service: UpService): Promise<void> {
   }
 }
 
-/** Sends it, unless the process has ended: whether it was there. */
+/** Sends the signal, unless the process has ended; returns whether it was running. */
 function signal(service: UpService, name: NodeJS.Signals): boolean {
   if (!serviceRuns(service)) return false;
   try {
@@ -289,7 +301,7 @@ function signal(service: UpService, name: NodeJS.Signals): boolean {
   }
 }
 
-/** Returns, too, when it has ended meanwhile: it may have been about to stop. */
+/** Also returns when the service has ended meanwhile: it may have been stopping. */
 async function untilItAnswers(service: UpService): Promise<void> {
   const { name, pid, url } = service;
   const goOn = `kill -CONT ${pid} lets it go on`;

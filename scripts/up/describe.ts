@@ -20,7 +20,7 @@ interface ServiceStatus {
   pid: number;
   database: string;
   log: string;
-  /** As it says itself; empty when it doesn't answer. */
+  /** As the service reports it; empty when it doesn't answer. */
   owed: ShownHealth["owed"];
   waits_for: ShownHealth["waits_for"];
   problems: ShownHealth["problems"];
@@ -30,7 +30,7 @@ interface ServiceStatus {
 interface BrokerStatus {
   broker: BrokerName;
   kind: UpBroker["kind"];
-  /** unreachable: somebody else's, and doesn't answer. */
+  /** unreachable: an external broker that doesn't answer. */
   status: "running" | "paused" | "ended" | "unreachable";
   /** AMQP URL with user and password, or Kafka's host:port. */
   address: string;
@@ -55,7 +55,7 @@ export async function statusUp(): Promise<{
   };
 }
 
-/** The same for people. */
+/** The same as text for people. */
 export async function describeUp(): Promise<string> {
   const { brokers, services } = await statusUp();
   if (brokers.length + services.length === 0) return "nothing is up";
@@ -92,7 +92,7 @@ export async function describeUp(): Promise<string> {
   return lines.map((line) => printable(line)).join("\n");
 }
 
-/** The order in which an order passes them, and the models' own. */
+/** Sorts by model, and within a model in the order in which an order passes the services. */
 function rank({ model, name }: UpService): number {
   const at = models.findIndex((one) => one.model === model);
   return at * 10 + factsOf(model).services.indexOf(name);

@@ -1,4 +1,4 @@
-// What the shell's environment means to the lab and to the services that it starts.
+// How the lab and the services that it starts use the shell's environment.
 import { Settings, settings } from "@lab/evidence/settings";
 import { factsOf } from "@lab/lab/brokers/model-facts";
 import type { Model } from "@lab/evidence/evidence";
@@ -13,10 +13,10 @@ import { upFolder } from "./folders.ts";
 type Schema = Parameters<typeof readEnv>[0];
 
 const ours = namesIn(Settings);
-/** Of services, and of the guards that the lab starts them with. */
+/** Read by the preload that changes the services' code. */
 const WOVEN = ["LAB_WITHOUT", "LAB_CRASH_AT"];
 const ofServices = ["LAB_FAULTS", ...WOVEN, "LAB_LIFELINE"];
-/** What `up` itself decides for a service. */
+/** Variables that `up` itself sets for a service. */
 const DECIDED = [
   "PORT",
   "DATABASE",
@@ -26,7 +26,7 @@ const DECIDED = [
   "KAFKA_BROKERS",
 ];
 
-/** Throws one ConfigError that lists every variable of the lab's that is wrong or misspelt. */
+/** Throws one ConfigError that lists every variable of the lab that is wrong or misspelt. */
 export function checkEnvironment(): void {
   const misspelt = Object.keys(process.env).flatMap((name) =>
     name.startsWith("LAB_") ? (slip(name, [...ours, ...ofServices]) ?? []) : [],
@@ -45,9 +45,9 @@ export function checkEnvironment(): void {
 }
 
 /**
- * The variables of the shell that a model's services get from `up`: their own knobs, faults among them,
- * but for what `up` decides; nothing else that a shell may have. Throws a ConfigError that lists every
- * bad one.
+ * The shell's variables that `up` passes to a model's services: their own settings, including
+ * faults, except those that `up` sets itself; nothing else. Throws a ConfigError that lists every
+ * invalid one.
  */
 export async function serviceSettings(model: Model): Promise<Record<string, string>> {
   const given = Object.entries(process.env).filter(([name]) => !DECIDED.includes(name));
@@ -69,17 +69,20 @@ export async function serviceSettings(model: Model): Promise<Record<string, stri
   );
 }
 
-/** Where a model's services are found, and its messages: its data are of no use elsewhere. */
+/**
+ * The variables that locate a model's services and its messages: its data can only be used with the
+ * same values.
+ */
 const PLACE = ["LAB_NAMESPACE", "LISTEN_HOST"];
 const placeFile = (model: Model) => join(upFolder, model, "place.json");
 
-/** Writes down beside a model's new data what of its settings every later start on them needs. */
+/** Stores with a model's new data the settings that every later start on them needs. */
 export async function notePlace(model: Model, given: Record<string, string>): Promise<void> {
   const place = Object.entries(given).filter(([name]) => PLACE.includes(name));
   await Bun.write(placeFile(model), JSON.stringify(Object.fromEntries(place)));
 }
 
-/** What `notePlace` wrote; undefined where there are no data, or those of an older lab. */
+/** What `notePlace` stored; undefined where there are no data, or those of an older lab. */
 async function readPlace(model: Model): Promise<Record<string, string> | undefined> {
   const file = Bun.file(placeFile(model));
   return (await file.exists()) ? ((await file.json()) as Record<string, string>) : undefined;
@@ -90,7 +93,7 @@ export async function namespaceOf(model: Model): Promise<string> {
   return settings().labNamespace || (await readPlace(model))?.["LAB_NAMESPACE"] || "";
 }
 
-/** The same as `serviceSettings`, for a start on the data that are there. Throws where the shell names another place than theirs. */
+/** The same as `serviceSettings`, for a start on existing data. Throws where the shell's values differ from the stored ones. */
 export async function settingsAgain(name: string, model: Model): Promise<Record<string, string>> {
   const given = await serviceSettings(model);
   const place = await readPlace(model);
@@ -105,11 +108,14 @@ export async function settingsAgain(name: string, model: Model): Promise<Record<
   return { ...given, ...place };
 }
 
-/** What is wrong with the changes to the code of a model's services that the shell asks for. */
+/**
+ * What is wrong with the shell's LAB_WITHOUT and LAB_CRASH_AT, which change the code of a model's
+ * services.
+ */
 async function wrongWeaving(model: Model): Promise<string[]> {
   if (!WOVEN.some((name) => process.env[name])) return [];
   try {
-    // `up` switches faults on, unless it is told otherwise.
+    // `up` switches faults on by default.
     const LAB_FAULTS = process.env["LAB_FAULTS"]?.trim() || "on";
     readAsked({ ...process.env, LAB_FAULTS }, await weavingOf(model));
     return [];
@@ -118,7 +124,7 @@ async function wrongWeaving(model: Model): Promise<string[]> {
   }
 }
 
-/** Says what those models' services get from the shell, and what they don't though it looks like theirs. Throws as `serviceSettings` does. */
+/** Prints the variables that those models' services get from the shell, and probably misspelt ones that they don't get. Throws as `serviceSettings` does. */
 export async function reportSettings(models: readonly Model[]): Promise<void> {
   const passed = Object.assign({}, ...(await Promise.all(models.map(serviceSettings)))) as Record<
     string,
@@ -144,7 +150,10 @@ function namesIn(schema: Schema): string[] {
   return Object.keys(schema.properties).map(variableName);
 }
 
-/** What to say of a name that is nearly one of those; undefined for one of them and for a stranger's. */
+/**
+ * The message for a name that is nearly one of those; undefined for one of them and for an
+ * unrelated name.
+ */
 function slip(name: string, known: readonly string[]): string | undefined {
   if (known.includes(name)) return undefined;
   const nearest = nearestWord(

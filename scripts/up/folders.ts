@@ -1,4 +1,4 @@
-// Where `up` keeps data and logs: a folder for each model, and one for each broker of ours.
+// Where `up` keeps data and logs: a folder for each model, and one for each broker of the lab.
 import type { Model } from "@lab/evidence/evidence";
 import { labFolder } from "@lab/evidence/folders";
 import { type Identity, identityOf } from "@lab/lab/host/process-id";
@@ -7,19 +7,22 @@ import { join } from "node:path";
 
 export const upFolder = join(labFolder, "up");
 
-/** That folder of `up`, with nothing in it any more. */
+/** Empties that folder of `up`, and returns its path. */
 export async function emptyFolder(name: string): Promise<string> {
   const folder = join(upFolder, name);
   await rm(folder, { recursive: true, force: true });
-  // A broker's password may stand in it.
+  // It may contain a broker's password.
   await mkdir(folder, { recursive: true, mode: 0o700 });
   return folder;
 }
 
-/** It is there once a model was taken down: the next start begins anew. Without it, data are kept. */
+/**
+ * The file that marks a model as taken down: the next start deletes its data. Without it, data are
+ * kept.
+ */
 export const downMark = (model: Model) => join(upFolder, model, "down");
 
-/** Who is to be written down as the owner of what is started. */
+/** The owner to store for what is started. */
 export function ownerIf(foreground: boolean): { owner?: Identity } {
   return foreground ? { owner: identityOf(process.pid) } : {};
 }

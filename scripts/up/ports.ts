@@ -8,7 +8,7 @@ import { hostInUrl } from "@lab/runtime/env";
 import type { Start } from "./start.ts";
 import { fixedPorts, MODELS } from "../models.ts";
 
-/** Where a service is to answer: at the port of the environment; else, `again`, where it was; else at its fixed one. */
+/** A service's URL: with the port of the environment; else, at a restart, the previous one; else its fixed one. */
 export function urlOf(
   { again, name, settings: { LISTEN_HOST: host = "127.0.0.1" } }: Start,
   { name: service, url }: UpService,
@@ -20,7 +20,7 @@ export function urlOf(
 
 export const portIn = (url: string) => Number(new URL(url).port);
 
-/** Throws when two are to have one port, or one has it already. */
+/** Throws when two services would have the same port, or a port is in use. */
 export async function refusePorts(starts: readonly Start[]): Promise<void> {
   const wanted = starts.flatMap(({ missing, name, services }) =>
     services
@@ -49,7 +49,7 @@ export async function refusePorts(starts: readonly Start[]): Promise<void> {
     );
   }
   for (const { missing, model, services } of starts) {
-    // It was told where they are when it was started.
+    // The running caller got their addresses when it was started.
     const caller = services[0]!;
     if (missing.includes(caller.name)) continue;
     const known = (await readState()).services;

@@ -5,26 +5,26 @@ import type { ServiceProcess } from "@lab/lab/services/processes";
 
 /** How models are to be started. */
 export interface UpOptions {
-  /** With empty databases, whatever there is. */
+  /** With empty databases, even if there are data. */
   fresh: boolean;
   /** They end with this process. */
   foreground: boolean;
 }
 
-/** What is to be started of a model, and what has been. */
+/** What is to be started of a model, and what was started. */
 export interface Start {
   name: string;
   model: Model;
-  /** On the data that are there; else with empty databases. */
+  /** On the existing data; else with empty databases. */
   again: boolean;
-  /** What those that are to be started get of the shell's variables, and of the first start's. */
+  /** The variables of the shell and of the first start that the started services get. */
   settings: Record<string, string>;
-  /** All its services, as they are written down or will be. */
+  /** All its services, as they are or will be stored. */
   services: UpService[];
-  /** Those of them that are to be started, and in the end run. */
+  /** The services that are to be started. */
   missing: string[];
   started: ServiceProcess[];
-  /** The folder of the broker, from when it is being started, and the broker. */
+  /** The broker's folder, set when its start begins, and the broker. */
   brokerFolder?: string;
   broker?: Broker;
 }
