@@ -8,7 +8,7 @@
  *
  * Notice: dead for a minute, this service loses nothing: orders wait in its
  * queue. Killed between commit and answer, it is delivered the order again,
- * finds it in the ledger, and says the stored answer under the same id.
+ * finds it in the ledger, and publishes the stored answer under the same id.
  */
 import { decodeEvent, encodeEvent, type OrderPlaced } from "@lab/contracts/events";
 import { Reservation, StockRow } from "@lab/contracts/order";

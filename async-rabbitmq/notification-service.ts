@@ -6,7 +6,7 @@
  * Keeps: one row for each confirmation that went out, and the ledger.
  *
  * Notice: it knows neither the order service nor Inventory, only an event. Down
- * for a while it delays confirmations; nobody else notices.
+ * for a while it delays confirmations; no other service is affected.
  */
 import {
   causedEvent,

@@ -178,8 +178,8 @@ const CHANNEL_KILLER_PAUSE_MS = 60_000;
 
 /**
  * Selects the events of an outbox to publish next. A refused event waits longer each time, without
- * delaying the others. One because of which RabbitMQ closes the channel, for its size say, fails
- * all that were published with it: then half as many are tried, until it is alone.
+ * delaying the others. One because of which RabbitMQ closes the channel, such as one that is too
+ * large, fails all that were published with it: then half as many are tried, until it is alone.
  */
 export class Pace {
   #limit = PUBLISH_BATCH;

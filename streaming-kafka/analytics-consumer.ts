@@ -3,7 +3,7 @@
  *
  * Hears: OrderPlaced, InventoryReserved, InventoryFailed, from both topics.
  * Says:  nothing, but for records that kill it, to `order-events.dead`.
- * Keeps: counters, the offsets that they stand for, and the ids of the events
+ * Keeps: counters, the offsets up to which they count, and the ids of the events
  *        that were counted, in one transaction; in generations.
  *
  * Notice: because the log keeps everything and the fold depends on the events

@@ -5,7 +5,7 @@
  * Says:  nothing by itself; the answer is all it says.
  * Keeps: one row for each confirmation that went out.
  *
- * Notice: when this service is down the order stands all the same; the order
+ * Notice: when this service is down the order stays reserved; the order
  * service keeps the confirmation and sends it later, and sending is idempotent
  * by order id, so that "later" may mean "again".
  */

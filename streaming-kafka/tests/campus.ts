@@ -44,7 +44,7 @@ export async function placeBulk(run: Run, { order }: Campus, request: BulkOrders
   return body as Bulk;
 }
 
-/** Waits until that many orders of the stream are placed; gives the stream. */
+/** Waits until that many orders of the stream are placed; returns the stream. */
 export function placedOf({ order }: Campus, { bulk_id }: Bulk, count: number): Promise<Bulk> {
   return eventually(
     `${count} orders are placed`,

@@ -382,7 +382,7 @@ async function showGroups(run: Run, { brokers }: Stream): Promise<void> {
   }
 }
 
-/** Kitchens whose records lie in more than one partition number. */
+/** Kitchens whose records are in more than one partition, with those partitions. */
 function partitionsOfKitchens(records: readonly TopicRecord[]): Record<string, number[]> {
   const found = new Map<string, Set<number>>();
   for (const { key, partition } of records) {

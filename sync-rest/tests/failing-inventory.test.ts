@@ -1,4 +1,7 @@
-/** A neighbour that answers with errors: who is told what, and who keeps what. */
+/**
+ * A neighbour that answers with errors: which answers do clients get, and what do the services
+ * store?
+ */
 import { setFaults } from "@lab/lab/services/set-faults";
 import { experiment } from "@lab/lab/experiment/experiment";
 import { closedLoop, LATENCY_COLUMNS, latencies, latencyRow } from "@lab/lab/load/load";

@@ -28,7 +28,7 @@ export interface Broker extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-/** The environment variable with the address of a broker that somebody else runs. */
+/** The environment variable with the address of an external broker. */
 export const addressVariable = {
   rabbitmq: "AMQP_URL",
   kafka: "KAFKA_BROKERS",

@@ -309,7 +309,7 @@ type Role = "order" | "inventory" | "downstream";
 export interface InputTable {
   /** What each service must refuse. */
   bad: Record<Role, readonly BadRequest[]>;
-  /** The routes that take JSON, beside `/faults`. */
+  /** The routes that take JSON, besides `/faults`. */
   routes: readonly JsonRoute[];
 }
 

@@ -1,5 +1,5 @@
 /**
- * How it is that nothing is left running, or lying about, however the lab ends:
+ * How the lab leaves no process, container or file behind, however it ends:
  *
  * - A service's standard input is a pipe from the lab (service-body.ts). With LAB_LIFELINE=stdin it ends
  *   when that pipe closes (runtime/service.ts); one that is paused has a guard, which wakes it for that.
@@ -8,8 +8,8 @@
  * - Where the lab can still act, on Ctrl-C or at its own end, at-exit.ts kills the services and removes
  *   their data. `bun test` ends without an exit event: preload.ts does the same there, and stops the brokers.
  * - An experiment that leaves a service running fails, and the service is killed (experiment.ts). Its
- *   queues, topics and groups are removed from a broker that goes on (leftovers.ts).
- * - After a power cut the next start removes what is left: `freshFolder` here, `removeStale` in compose.ts.
+ *   queues, topics and groups are removed from a broker that keeps running (leftovers.ts).
+ * - After a power failure the next start removes what is left: `freshFolder` here, `removeStale` in compose.ts.
  *
  * What `lab up` starts is `lasting`: none of this is about it, `lab down` ends it. What `lab up --foreground`
  * starts ends in these ways, but its data stay in .lab/up: a broker's lifeline has a folder of its own then.

@@ -191,7 +191,7 @@ export async function rabbitmqPassword(): Promise<string> {
   return password!;
 }
 
-/** The variables that the compose files of this clone need beside ports. */
+/** The variables that the compose files of this clone need besides ports. */
 async function envFile(): Promise<string> {
   const file = join(labFolder, "compose.env");
   if (await Bun.file(file).exists()) return file;

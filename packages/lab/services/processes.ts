@@ -17,7 +17,10 @@ export interface ServiceOptions {
   model: Model;
   /** Its file's name: `inventory-service`. */
   service: string;
-  /** Its environment beside PATH, HOME and TMPDIR: it gets nothing else of the caller's environment. */
+  /**
+   * Its environment besides PATH, HOME and TMPDIR: it gets nothing else of the caller's
+   * environment.
+   */
   env?: Record<string, string>;
   /** The folder of its database and its log. */
   folder: string;

@@ -23,7 +23,7 @@ const block = /(<!-- results:(?<name>\S+) -->)(?<body>[^]*?)(<!-- \/results -->)
 const inline = /^(figure\/|totals$)/;
 
 /**
- * A README with what stands between `<!-- results:NAME -->` and `<!-- /results -->` made anew. NAME is one of
+ * A README in which the text between `<!-- results:NAME -->` and `<!-- /results -->` is replaced. NAME is one of
  *
  * - `summary/<model>`: question, result and key figures of every experiment of a model
  * - `promises`: what each model promises

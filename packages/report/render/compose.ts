@@ -25,7 +25,9 @@ const reasoning: Record<Model, (figures: Figures) => Block[]> = {
   "streaming-kafka": reasonAboutReplay,
 };
 
-/** An excerpt longer than this is cut in the report, and says so; the evidence has all of it. */
+/**
+ * An excerpt longer than this is truncated in the report, with a note; the evidence has all of it.
+ */
 const excerptLimit = 8_000;
 
 /** Whether the evidence belongs on the page "Proof" and not in the report. */

@@ -3,7 +3,9 @@ import { Problem } from "@lab/contracts/problem";
 /** The largest request body, in bytes. */
 const MAX_BODY_BYTES = 64 * 1024;
 
-/** The memory that all incoming requests may take together, and what each takes beside its body. */
+/**
+ * The memory that all incoming requests may take together, and what each takes besides its body.
+ */
 const BUDGET_BYTES = 16 * 1024 * 1024;
 const REQUEST_BYTES = 4 * 1024;
 
