@@ -7,7 +7,7 @@ import type { Analytics } from "@lab/store/analytics";
 import { recordsIn } from "@lab/store/gaps";
 import type { Store } from "@lab/store/store";
 import { type Consumer, type Kafka, KafkaJSError } from "kafkajs";
-import { isBug, describeError } from "./kafka/errors.ts";
+import { describeError, isBug } from "./kafka/errors.ts";
 import { fetchLogs } from "./kafka/topic-logs.ts";
 import type { Topics } from "./topics.ts";
 

@@ -2,7 +2,7 @@ import { withAdmin } from "@lab/lab/probes/kafka-tools";
 import { describeGroup, type LagRow, lagSummary, lagTable } from "@lab/lab/probes/lag";
 import { groupsOf } from "../../streaming-kafka/tests/model.ts";
 import { type Command, unknown, UsageError } from "../command.ts";
-import { PIPE_CLOSED, print, outputClosed } from "../say.ts";
+import { outputClosed, PIPE_CLOSED, print } from "../say.ts";
 import { kafkaAddress } from "../stream.ts";
 import { namespaceOf } from "../up/environment.ts";
 

@@ -16,7 +16,7 @@ import type { Start, UpOptions } from "../up/start.ts";
 import { reportSettings } from "../up/environment.ts";
 import { interruptible } from "../interrupt.ts";
 import { MODELS } from "../models.ts";
-import { PIPE_CLOSED, print, say, outputClosed } from "../say.ts";
+import { outputClosed, PIPE_CLOSED, print, say } from "../say.ts";
 
 export const command: Command = {
   summary: "start models on their fixed ports, with faults on",

@@ -1,6 +1,6 @@
 /** Isolates the partitions of a consumer: one that can't be read or processed delays no other. */
 import type { Consumer, EachBatchPayload, KafkaMessage } from "kafkajs";
-import { gracePeriodOf, isPartitionError, describeError } from "./errors.ts";
+import { describeError, gracePeriodOf, isPartitionError } from "./errors.ts";
 import { stallOf } from "./wire/records.ts";
 import type { Troubles } from "./troubles.ts";
 

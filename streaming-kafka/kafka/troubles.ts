@@ -1,6 +1,6 @@
 import { type Owed, owed } from "@lab/runtime/health";
 import type { Log } from "@lab/runtime/log";
-import { gracePeriodOf, describeError } from "./errors.ts";
+import { describeError, gracePeriodOf } from "./errors.ts";
 
 /**
  * The same reason is logged again after AGAIN_MS, a new reason no earlier than NEXT_MS after the

@@ -12,7 +12,7 @@ import {
 import { dockerProblem } from "../machine/compose-engine.ts";
 import { provide, type Tool } from "../machine/doctor.ts";
 import { externalBroker } from "./external.ts";
-import { probeKafka, planKafka } from "./kafka.ts";
+import { planKafka, probeKafka } from "./kafka.ts";
 import { hasKafkaJars, prepareKafka } from "./kafka/kafka-jars.ts";
 import {
   attachNative,
@@ -24,7 +24,7 @@ import {
 } from "./native.ts";
 import { freshFolder } from "../host/lifeline.ts";
 import { freePorts } from "../host/ports.ts";
-import { probeRabbitmq, planRabbitmq } from "./rabbitmq.ts";
+import { planRabbitmq, probeRabbitmq } from "./rabbitmq.ts";
 import { settings } from "@lab/evidence/settings";
 import { readState } from "./state.ts";
 

@@ -21,7 +21,7 @@ import { probeKafka } from "./kafka.ts";
 import { lifelineEnds } from "../host/lifeline.ts";
 import { runQuietly } from "../host/run.ts";
 import { dockerProblem } from "../machine/compose-engine.ts";
-import { freePorts, assertPortsFree } from "../host/ports.ts";
+import { assertPortsFree, freePorts } from "../host/ports.ts";
 import { probeRabbitmq } from "./rabbitmq.ts";
 import { eventually } from "../host/waiting.ts";
 

@@ -1,7 +1,7 @@
 // The owner of a project, and the variables that the shell must not set. The experiments test
 // Docker itself.
 import { expect, test } from "bun:test";
-import { isStale, variablesOf, ownerId } from "./compose.ts";
+import { isStale, ownerId, variablesOf } from "./compose.ts";
 
 /** Larger than any process id of Linux and macOS. */
 const NOBODY = 2 ** 31 - 1;
