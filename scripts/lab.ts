@@ -90,7 +90,7 @@ Environment:
   LAB_INSTALL=no           install nothing, not even as root on Debian
   LAB_OUTAGE_S             how long Inventory is away in backlog-drain (60)
   LAB_SEED                 the seed of the experiments (1)
-  LAB_LONG=on              longer rounds in the proofs
+  LAB_LENGTH               how long the proofs' rounds are: short, full or long (full)
   LAB_STORM_MINUTES        how long a storm rages (2)
   LAB_RUN_DIR              where a run's evidence goes (.lab/runs/<time>)`;
 }

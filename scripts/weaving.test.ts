@@ -51,7 +51,7 @@ test("every protection of a model is taken away there, so that the checker has t
 
 /** The protections that a model's mutants remove, in its own situations and in the shared ones. */
 function takenAwayIn(model: string): string[] {
-  const suite = read(`${model}/tests/proof/mutants.test.ts`);
+  const suite = read(`${model}/tests/proof/mutants.proof.ts`);
   const shared = read("packages/proof/kills/mutants.ts").split(/^export (?:const|function) /m);
   // Lint allows no import that isn't used.
   const used = shared.filter((text) => suite.includes(/^\w+/.exec(text)?.[0] ?? ""));
@@ -67,7 +67,7 @@ test("every crash point is visited, and every visited one is there, once", () =>
   ].map(([, point]) => point!);
   expect(everywhere.sort()).toEqual(Object.keys(EVERYWHERE).sort());
   for (const { GAPS, model } of MODELS) {
-    const table = read(`${model}/tests/proof/crash-points.test.ts`);
+    const table = read(`${model}/tests/proof/crash-points.proof.ts`);
     const visited = [...table.matchAll(/[[(]\s*"([\w-]+)",\s*"([\w-]+)"/g)].map(
       ([, service, point]) => `${service} ${point}`,
     );

@@ -36,7 +36,9 @@ export const Settings = Type.Object({
   labRunDir: Text,
   /** The same bounds as those of the seeds of services' faults. */
   labSeed: Type.Integer({ minimum: 0, maximum: 2 ** 31 - 1, default: 1 }),
-  labLong: Type.Union([Type.Literal("on"), Type.Literal("off")], { default: "off" }),
+  labLength: Type.Union([Type.Literal("short"), Type.Literal("full"), Type.Literal("long")], {
+    default: "full",
+  }),
   labOutageS: Type.Integer({ minimum: 1, maximum: 3_600, default: 60 }),
 
   labStormMinutes: Type.Number({ minimum: 0.1, maximum: 1_440, default: 2 }),
@@ -57,6 +59,11 @@ export const Settings = Type.Object({
  */
 export function settings(): Static<typeof Settings> {
   return readEnv(Settings, process.env);
+}
+
+/** The value for LAB_LENGTH: `full` is what is published; `short` and `long` make fewer and more rounds and orders. */
+export function byLength<T>({ short, full, long = full }: { short: T; full: T; long?: T }): T {
+  return { short, full, long }[settings().labLength];
 }
 
 /**

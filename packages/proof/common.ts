@@ -4,17 +4,17 @@ import { type Verdict, violations } from "@lab/lab/check/checker";
 import { repeatedIn } from "@lab/lab/services/logs";
 import { factsOf } from "@lab/lab/brokers/model-facts";
 import type { Run } from "@lab/lab/experiment/experiment";
+import { byLength } from "@lab/evidence/settings";
 import { answerOf } from "@lab/lab/load/history";
 import type { LoadResult } from "@lab/lab/load/load";
-import { settings } from "@lab/evidence/settings";
 import type { Trial } from "@lab/lab/experiment/trial";
 import { eventually, nowUs } from "@lab/lab/host/waiting";
 
 /** Environment for where neighbours are no fault: on a busy machine their answers may be late in the synchronous model, which gives no order up for that. */
 export const PATIENT = { INVENTORY_TIMEOUT_MS: "5000", NOTIFICATION_TIMEOUT_MS: "5000" };
 
-/** LAB_LONG=on: more rounds and longer floods than `lab test` has time for. */
-export const LONG = settings().labLong === "on";
+/** Orders under which most proofs go on. */
+export const RATE_PER_S = byLength({ short: 30, full: 100 });
 
 /** Orders that keep coming until `stop`, which gives what was seen of them. */
 export interface Ordering {

@@ -10,16 +10,18 @@ export const command: Command = {
   summary: "the proofs alone: kills, faults, mutants, storms, and the checker's verdicts",
   usage: "",
   details: `Every file of the parts' tests/proof, those that wait more than they work side by side. scripts/lab test
-runs them too. LAB_LONG=on makes longer rounds. Kafka's network-faults and storm want Java, with Docker too.
-The evidence goes into a new folder of .lab/runs.`,
+runs them too. LAB_LENGTH=short or long makes shorter or longer rounds. Kafka's network-faults and storm want
+Java, with Docker too. The evidence goes into a new folder of .lab/runs. The last line is: N passed, N failed.`,
   async run({ words }) {
     if (words.length > 0)
       throw new UsageError("proof takes no words: scripts/lab run NAME runs one");
     const files = modelTests().filter(({ isProof }) => isProof);
     return interruptible(async (signal) => {
       const folder = await runFolder();
-      const { failed } = await sayResults(await runTests(files, folder, signal), folder);
+      const results = await runTests(files, folder, signal);
+      const { failed, passed } = await sayResults(results, folder);
       console.log(`evidence: ${relative(repoFolder, folder)}`);
+      console.log(`${passed} passed, ${failed} failed`);
       return failed === 0 ? 0 : 1;
     });
   },

@@ -95,7 +95,7 @@ export function countTests(lines: readonly string[], exitCode: number): Counts {
 function isNoise(line: string): boolean {
   return (
     /^ +\d+ (pass|fail|skip|todo|error|errors|expect\(\) calls)$/.test(line) ||
-    /^$|^bun test v|^Ran \d+ tests? across|\.test\.ts:$/.test(line)
+    /^$|^bun test v|^Ran \d+ tests? across|\.(test|proof)\.ts:$/.test(line)
   );
 }
 

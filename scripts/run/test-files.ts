@@ -14,7 +14,10 @@ export interface TestFile {
   path: string;
   /** Whether it is one of the assignment's experiments. */
   isExperiment: boolean;
-  /** Whether it is in tests/proof. Both kinds leave evidence; other tests don't. */
+  /**
+   * Whether it is in tests/proof. Both kinds leave evidence; other tests don't. Those called
+   * `*.proof.ts` take so long that a plain `bun test` passes them over.
+   */
   isProof: boolean;
 }
 
@@ -40,11 +43,11 @@ export function modelTests(): TestFile[] {
   const rank = ({ name, isExperiment, isProof }: TestFile) =>
     isExperiment || isProof ? order.indexOf(name) : order.length;
   return Object.values(MODELS).flatMap(({ model }) =>
-    globSync(`${model}/tests/{,proof/}*.test.ts`, { cwd: repoFolder })
+    globSync(`${model}/tests/{,proof/}*.{test,proof}.ts`, { cwd: repoFolder })
       .toSorted()
       .map((file): TestFile => {
         const path = join(repoFolder, file);
-        const name = basename(path, ".test.ts");
+        const name = basename(path).replace(/\.(test|proof)\.ts$/, "");
         const isProof = basename(dirname(path)) === "proof";
         const isExperiment =
           !isProof &&

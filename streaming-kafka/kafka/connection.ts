@@ -1,6 +1,6 @@
 /**
  * Corrections of kafkajs 2.2.4 for unreliable networks: found with a TCP proxy, see
- * tests/proof/network-faults.test.ts.
+ * tests/proof/network-faults.proof.ts.
  */
 import { connect, type Socket } from "node:net";
 import type { ISocketFactoryArgs } from "kafkajs";

@@ -6,9 +6,16 @@ import { type Trial, trialOf } from "@lab/lab/experiment/trial";
 import { eventually, nowUs, outage } from "@lab/lab/host/waiting";
 import { count, OUTBOX_DEPTH } from "@lab/lab/probes/databases";
 import { answerOf } from "@lab/lab/load/history";
-import { answersTable, judge, keepOrdering, type Ordering, ownBroker, timed } from "../common.ts";
+import {
+  answersTable,
+  judge,
+  keepOrdering,
+  type Ordering,
+  ownBroker,
+  RATE_PER_S,
+  timed,
+} from "../common.ts";
 
-const RATE_PER_S = 100;
 const DEAD_S = 3;
 /** Longer than two of amqplib's heartbeats, than Kafka's sessions and than its clients' timeouts. */
 const PAUSED_S = 20;

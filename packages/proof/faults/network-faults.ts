@@ -1,5 +1,5 @@
 import { goodAnswers } from "../answers.ts";
-import { noteCounts } from "../common.ts";
+import { noteCounts, RATE_PER_S } from "../common.ts";
 import { type Verdict, violations } from "@lab/lab/check/checker";
 import type { Definition, Run } from "@lab/lab/experiment/experiment";
 import type { Model } from "@lab/evidence/evidence";
@@ -12,11 +12,12 @@ import { count, read } from "@lab/lab/probes/databases";
 import { answerOf } from "@lab/lab/load/history";
 import { repeatedIn } from "@lab/lab/services/logs";
 
-const RATE_PER_S = 100;
 /** A good network between two faults, so long. */
 const GOOD_S = 0.4;
 /** Orders are sent in portions of so long: how long a fault lasts isn't always known before. */
 const PORTION_S = 0.2;
+/** Less than the orders need. */
+const NARROW_KB_PER_S = 0.3 * RATE_PER_S;
 const RECOVERY_TIMEOUT_MS = 60_000;
 
 /** A bad network for a while. */
@@ -91,7 +92,11 @@ export function faultsOfABrokersLine(proxy: FaultProxy, mildMs: number): Network
         { type: "latency", attributes: { latency: 160, jitter: 20 } },
         { delaysMs: mildMs },
       ],
-      ["bandwidth, 30 KB/s", { type: "bandwidth", attributes: { rate: 30 } }, { delaysMs: 500 }],
+      [
+        `bandwidth, ${NARROW_KB_PER_S} KB/s`,
+        { type: "bandwidth", attributes: { rate: NARROW_KB_PER_S } },
+        { delaysMs: 500 },
+      ],
       ["cut again and again (reset_peer)", { type: "reset_peer" }, { delaysMs: 1_000 }],
       [
         "cut in the middle (limit_data, 5,000 bytes)",

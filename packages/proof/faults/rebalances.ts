@@ -8,9 +8,8 @@ import { type Trial, trialOf } from "@lab/lab/experiment/trial";
 import { eventually } from "@lab/lab/host/waiting";
 import { illegalAnswers } from "../answers.ts";
 import { count } from "@lab/lab/probes/databases";
-import { keepOrdering, noteCounts, timed } from "../common.ts";
+import { keepOrdering, noteCounts, RATE_PER_S, timed } from "../common.ts";
 
-const RATE_PER_S = 100;
 /** Units of everything in every kitchen: it lasts, and it runs out. */
 const STOCKS = { plenty: 100_000, little: 6 };
 /** RabbitMQ misses a consumer after two to three of its 10 s heartbeats. */

@@ -7,18 +7,18 @@ import fc from "fast-check";
 import { nearlyAnOrder } from "@lab/lab/experiment/bad-input";
 import { complaint, type InputTable, type JsonRoute } from "@lab/lab/experiment/bad-requests";
 import type { Model } from "@lab/evidence/evidence";
+import { byLength } from "@lab/evidence/settings";
 import { experiment, type Run } from "@lab/lab/experiment/experiment";
 import { closedLoop, latencies, type LoadResult, post } from "@lab/lab/load/load";
 import { type Trial, trialOf } from "@lab/lab/experiment/trial";
 import { goodAnswers } from "../answers.ts";
-import { judge, keepOrdering, PATIENT } from "../common.ts";
+import { judge, keepOrdering, PATIENT, RATE_PER_S } from "../common.ts";
 import { sample } from "@lab/lab/host/waiting";
 import { holdsBounded, memoryMib, MOST_MEMORY_MIB } from "./memory.ts";
 import { type Held, hold, rawAnswer } from "./raw-connections.ts";
 
-const RATE_PER_S = 100;
 /** Requests and messages that are generated. */
-const GENERATED = 10_000;
+const GENERATED = byLength({ short: 1_000, full: 10_000 });
 const IDLE = 1_000;
 /** More than a service works on at once. */
 const SLOW = 1_500;

@@ -1,6 +1,7 @@
 import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Model } from "@lab/evidence/evidence";
+import { byLength } from "@lab/evidence/settings";
 import { experiment, type Run } from "@lab/lab/experiment/experiment";
 import type { Operation } from "@lab/lab/load/history";
 import { factsOf } from "@lab/lab/brokers/model-facts";
@@ -9,10 +10,10 @@ import { trialOf } from "@lab/lab/experiment/trial";
 import { eventually, nowUs, sample, type Sampler } from "@lab/lab/host/waiting";
 import { count } from "@lab/lab/probes/databases";
 import { setFaults } from "@lab/lab/services/set-faults";
-import { answersTable, judge, LONG, PATIENT } from "../common.ts";
+import { answersTable, judge, PATIENT } from "../common.ts";
 import { holdsBounded, memoryMib, MOST_MEMORY_MIB } from "./memory.ts";
 
-const FLOOD_S = LONG ? 60 : 12;
+const FLOOD_S = byLength({ short: 4, full: 12, long: 60 });
 /** Slower by this, a service with 1,000 requests at once gets through 500 a second. */
 const DELAY_MS = 2_000;
 const RATE_PER_S = 1_000;

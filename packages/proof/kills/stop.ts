@@ -1,15 +1,15 @@
 import { readFileSync } from "node:fs";
 import type { Model } from "@lab/evidence/evidence";
+import { byLength } from "@lab/evidence/settings";
 import { experiment, type Run } from "@lab/lab/experiment/experiment";
 import type { ServiceProcess } from "@lab/lab/services/processes";
 import { type Trial, trialOf } from "@lab/lab/experiment/trial";
 import { eventually } from "@lab/lab/host/waiting";
 import { illegalAnswers } from "../answers.ts";
-import { answersTable, judge, keepOrdering, LONG, type Ordering, timed } from "../common.ts";
+import { answersTable, judge, keepOrdering, type Ordering, RATE_PER_S, timed } from "../common.ts";
 
-const RATE_PER_S = 100;
 /** In each of them every service stops once. */
-const ROUNDS = LONG ? 60 : 20;
+const ROUNDS = byLength({ short: 5, full: 20, long: 60 });
 /** What the runtime allows a stop; see packages/runtime/service.ts. */
 const GRACE_MS = 10_000;
 const AT_ONCE_MS = 1_000;
@@ -50,7 +50,7 @@ export function testStop({
       disproof: `An exit code other than 0, a stop over its grace, an order lost, ${repeats}, a second signal that has to wait.`,
       requirements: [],
       parameters: { rate_per_s: RATE_PER_S, rounds: ROUNDS, grace_ms: GRACE_MS },
-      timeoutS: LONG ? 600 : 180,
+      timeoutS: 60 + 10 * ROUNDS,
     },
     async (run) => {
       await using trial = await trialOf(run, "stop");
