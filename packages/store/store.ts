@@ -110,16 +110,24 @@ export class Store implements Disposable {
 
   /** Runs `work` in a transaction. Deferred, it would fail with SQLITE_BUSY_SNAPSHOT after its first read. */
   #write<T>(work: () => T): T {
-    const waits = performance.now() - this.#waitedInVainMs > WAITED_MS;
+    const run = () => this.db.transaction(work).immediate();
+    if (performance.now() - this.#waitedInVainMs <= WAITED_MS) return this.#withoutWaiting(run);
     try {
-      if (!waits) this.db.run("PRAGMA busy_timeout = 0");
-      return this.db.transaction(work).immediate();
+      return run();
     } catch (error) {
       const isBusy = error instanceof SQLiteError && error.code === "SQLITE_BUSY";
-      if (isBusy && waits) this.#waitedInVainMs = performance.now();
+      if (isBusy) this.#waitedInVainMs = performance.now();
       throw error;
+    }
+  }
+
+  /** Runs `work`, which fails at once where another process has the write lock. */
+  #withoutWaiting<T>(work: () => T): T {
+    this.db.run("PRAGMA busy_timeout = 0");
+    try {
+      return work();
     } finally {
-      if (!waits) this.db.run(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
+      this.db.run(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
     }
   }
 
@@ -185,13 +193,8 @@ export class Store implements Disposable {
 
   /** A transaction that changes nothing, and doesn't wait for locks. */
   #storeNothing(): void {
-    this.db.run("PRAGMA busy_timeout = 0");
-    try {
-      this.db.run("UPDATE migrations SET name = name");
-      this.#refused = false;
-    } finally {
-      this.db.run(`PRAGMA busy_timeout = ${BUSY_TIMEOUT_MS}`);
-    }
+    this.#withoutWaiting(() => this.db.run("UPDATE migrations SET name = name"));
+    this.#refused = false;
   }
 
   /** Commits what is waiting and closes the file. */
