@@ -3,7 +3,6 @@
  * what is wrong with either.
  */
 import type { Socket } from "node:net";
-import { ConfigError } from "@lab/runtime/env";
 import { type Owed } from "@lab/runtime/health";
 import type { Log } from "@lab/runtime/log";
 import { onStopTimeout } from "@lab/runtime/service";
@@ -74,7 +73,6 @@ export class Connection {
   /** Use `connectBroker`. */
   constructor(options: ConnectionOptions) {
     const { log, url } = options;
-    if (!URL.canParse(url)) throw new ConfigError("bad environment:\n  AMQP_URL is no URL");
     this.#options = options;
     this.#address = new URL(url);
     // In seconds. A broker that doesn't answer is detected after two heartbeats.

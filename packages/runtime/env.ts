@@ -1,13 +1,11 @@
 import {
   FormatRegistry,
-  Kind,
   OptionalKind,
   type Static,
   type TObject,
   type TProperties,
   type TSchema,
   Type,
-  TypeRegistry,
 } from "@sinclair/typebox";
 import { Value } from "@sinclair/typebox/value";
 
@@ -15,9 +13,8 @@ import { Value } from "@sinclair/typebox/value";
 export function serviceKnobs(defaults: { port: number; database: string }) {
   return {
     /** Loopback by default. Not named `host`: many shells set HOST to the machine's name. */
-    listenHost: Type.Unsafe<string>({
-      [Kind]: "Host",
-      type: "string",
+    listenHost: Type.String({
+      format: "listen-host",
       description: "a host's name or address",
       default: "127.0.0.1",
     }),
@@ -40,19 +37,15 @@ export function hostInUrl(host: string): string {
   return host.includes(":") ? `[${host}]` : host;
 }
 
-/** A pattern can't tell which digits and colons are an IP address; the URL parser can. */
-TypeRegistry.Set(
-  "Host",
-  (_, value) =>
-    typeof value === "string" &&
-    /^[\w.:-]+$/.test(value) &&
-    URL.canParse(`http://${hostInUrl(value)}`),
-);
-
 /**
- * Nor can a pattern tell which hosts and ports are valid. The empty text is valid: it stands for an
- * optional URL. Not named "url": Elysia's own format of that name would replace this one.
+ * A pattern can't tell which hosts and ports are valid; the URL parser can. The empty text is valid
+ * for addresses that are optional. Not named "url": Elysia's own format of that name would replace
+ * this one.
  */
+FormatRegistry.Set(
+  "listen-host",
+  (text) => /^[\w.:-]+$/.test(text) && URL.canParse(`http://${hostInUrl(text)}`),
+);
 FormatRegistry.Set("parsable-url", (text) => text === "" || URL.canParse(text));
 FormatRegistry.Set(
   "host-ports",
