@@ -56,8 +56,19 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
   const names = topics(config.labNamespace);
   const stream = new Stream(config, "order-producer", names.statusGroup, { log, names, store });
   const refused = new Backoff<number>(config.retryEveryMs);
-  const wake = () => [bulkPlacer, outboxSender].forEach((one) => one.wake());
-  const shop = { bulks, faults, log, names, orders, outbox, refused, store, stream, wake };
+  const shop: Shop = {
+    bulks,
+    faults,
+    log,
+    names,
+    orders,
+    outbox,
+    refused,
+    store,
+    stream,
+    wake: () => outboxSender.wake(),
+    wakeBulks: () => bulkPlacer.wake(),
+  };
 
   const app = createApp("order-producer", {
     model: "streaming-kafka",
@@ -114,12 +125,13 @@ export async function startOrder(config: Static<typeof Config>): Promise<Service
       response: { 200: Order },
     });
 
-  const bulkPlacer = new Repeater(log, 20, (stopped) => placeBulks(shop, stopped));
-  const sending = (stopped: () => boolean) => sendOutbox(shop, stopped);
-  const outboxSender = new Repeater(log, config.retryEveryMs, sending);
+  const repeat = (work: typeof sendOutbox) =>
+    new Repeater(log, config.retryEveryMs, (stopped) => work(shop, stopped));
+  const bulkPlacer = repeat(placeBulks);
+  const outboxSender = repeat(sendOutbox);
   stream.start([names.inventoryEvents], async () => {
     await stream.run((payload) => onOutcomes(shop, payload));
-    wake();
+    shop.wake();
   });
 
   return {
@@ -152,9 +164,9 @@ async function onOrder(
 }
 
 /** The same for a stream of orders, which are placed one after the other. */
-async function onBulk({ bulks, store, wake }: Shop, body: BulkRequest) {
+async function onBulk({ bulks, store, wakeBulks }: Shop, body: BulkRequest) {
   const bulk = await store.commit(() => bulks.begin(body));
-  wake();
+  wakeBulks();
   return bulk;
 }
 

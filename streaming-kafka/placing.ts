@@ -10,6 +10,7 @@ import type { Orders } from "@lab/store/orders";
 import type { Outbox } from "@lab/store/outbox";
 import type { Store } from "@lab/store/store";
 import { bulkOrder } from "@lab/workflow/bulk";
+import { setTimeout } from "node:timers/promises";
 import type { Stream } from "./kafka/stream.ts";
 import { SEND_BATCH, type Topics } from "./topics.ts";
 
@@ -25,8 +26,10 @@ export interface Shop {
   refused: Backoff<number>;
   store: Store;
   stream: Stream;
-  /** There may be bulk orders to place, or events to send. */
+  /** There are events to send. */
   wake(): void;
+  /** There is a bulk stream to place. */
+  wakeBulks(): void;
 }
 
 /** Stores the order, unless its key is known, and its event beside it. Call it inside `store.commit`. */
@@ -46,19 +49,25 @@ export function placeOrder(
   return order;
 }
 
-/** Places the orders of the bulk streams that are due. */
+/** Between two looks at what is due of a stream that has a rate. */
+const TICK_MS = 20;
+
+/** Places the orders of the bulk streams, each when it is due, until every stream is finished. */
 export async function placeBulks(shop: Shop, stopped: () => boolean): Promise<void> {
   const { bulks, log, store } = shop;
-  // A batch of each in turn: a burst does not starve the others.
-  for (let due = bulks.due(SEND_BATCH); due.length > 0; due = bulks.due(SEND_BATCH)) {
-    for (const { bulk_id, plan, due: numbers } of due) {
+  const look = () => bulks.running(SEND_BATCH);
+  for (let running = look(); running.length > 0; running = look()) {
+    // A batch of each in turn: a burst does not starve the others.
+    for (const { bulk_id, plan, due } of running) {
       if (stopped()) return;
+      if (due.length === 0) continue;
       const bulk = await store.commit(() => {
-        for (const n of numbers) placeOrder(shop, bulkOrder(plan, n));
-        return bulks.advance(bulk_id, numbers.length);
+        for (const n of due) placeOrder(shop, bulkOrder(plan, n));
+        return bulks.advance(bulk_id, due.length);
       });
       shop.wake();
       if (bulk.state === "finished") log.info("bulk_finished", { ...bulk });
     }
+    if (running.every(({ due }) => due.length === 0)) await setTimeout(TICK_MS);
   }
 }

@@ -2,7 +2,7 @@
 import { count } from "@lab/lab/probes/databases";
 import { experiment, type Run } from "@lab/lab/experiment/experiment";
 import { LATENCY_COLUMNS, latencies, latencyRow, openLoop } from "@lab/lab/load/load";
-import { settings } from "@lab/evidence/settings";
+import { outageS } from "@lab/evidence/settings";
 import { eventually, nowUs, outage, sample } from "@lab/lab/host/waiting";
 import {
   acceptedBetween,
@@ -25,7 +25,7 @@ import {
 const RATE_PER_S = 50;
 const BEFORE_S = 10;
 const AFTER_S = 10;
-const { labOutageS: OUTAGE_S } = settings();
+const OUTAGE_S = outageS();
 
 experiment(
   {

@@ -3,7 +3,6 @@
  * restarted.
  */
 import { count, OUTBOX_DEPTH } from "@lab/lab/probes/databases";
-import { ownBroker } from "@lab/proof/common";
 import { experiment } from "@lab/lab/experiment/experiment";
 import { LATENCY_COLUMNS, latencies, latencyRow, openLoop } from "@lab/lab/load/load";
 import { eventually, nowUs, outage, sample } from "@lab/lab/host/waiting";
@@ -46,8 +45,7 @@ experiment(
     },
   },
   async (run) => {
-    await using own = await ownBroker(run, "rabbitmq");
-    const { broker } = own;
+    await using broker = await run.ownBroker("rabbitmq");
     await using lab = await startLab(run, broker);
     const { campus, names, rabbit } = lab;
     const pids = () => campus.services.map(({ pid }) => pid);

@@ -2,7 +2,6 @@
  * At-least-once delivery, exactly one effect: the ledger, the order id as key, and the answer
  * published again.
  */
-import { ownBroker } from "@lab/proof/common";
 import { setFaults } from "@lab/lab/services/set-faults";
 import type { OrderPlaced } from "@lab/contracts/events";
 import { newId } from "@lab/contracts/ids";
@@ -30,9 +29,9 @@ experiment(
     parameters: { qty: QTY, orders_for_two_consumers: SHARED_ORDERS },
   },
   async (run) => {
-    await using own = await ownBroker(run, "rabbitmq");
+    await using broker = await run.ownBroker("rabbitmq");
     // The debug log shows which process has decided which order.
-    await using lab = await startLab(run, own.broker, { LOG_LEVEL: "debug" });
+    await using lab = await startLab(run, broker, { LOG_LEVEL: "debug" });
     const bench = new Bench(lab, await lab.rabbit.spy(lab.names.exchange), run);
 
     const first = await bench.published(await bench.place());
@@ -43,8 +42,8 @@ experiment(
     await bench.note("the same order under another event id");
     await afterRestart(bench, first);
     await killedBeforeCommit(bench);
-    await killedBeforeAck(bench, own.broker);
-    await twoAtOnce(bench, own.broker);
+    await killedBeforeAck(bench, broker);
+    await twoAtOnce(bench, broker);
 
     await nothingOpen(lab);
     run.holds("an answer said again is the same", bench.contradicted(), []);

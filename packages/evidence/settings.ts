@@ -39,9 +39,8 @@ export const Settings = Type.Object({
   labLength: Type.Union([Type.Literal("short"), Type.Literal("full"), Type.Literal("long")], {
     default: "full",
   }),
-  labOutageS: Type.Integer({ minimum: 1, maximum: 3_600, default: 60 }),
-
-  labStormMinutes: Type.Number({ minimum: 0.1, maximum: 1_440, default: 2 }),
+  labOutageS: Type.Optional(Type.Integer({ minimum: 1, maximum: 3_600 })),
+  labStormMinutes: Type.Optional(Type.Number({ minimum: 0.1, maximum: 1_440 })),
   labNamespace: Type.String({ pattern: "^[\\w.-]{0,100}$", default: "" }),
   orderPort: Port,
   inventoryPort: Port,
@@ -64,6 +63,16 @@ export function settings(): Static<typeof Settings> {
 /** The value for LAB_LENGTH: `full` is what is published; `short` and `long` make fewer and more rounds and orders. */
 export function byLength<T>({ short, full, long = full }: { short: T; full: T; long?: T }): T {
   return { short, full, long }[settings().labLength];
+}
+
+/** Seconds for which Inventory is away in backlog-drain. */
+export function outageS(): number {
+  return settings().labOutageS ?? byLength({ short: 10, full: 60 });
+}
+
+/** How long a storm rages. */
+export function stormMinutes(): number {
+  return settings().labStormMinutes ?? byLength({ short: 0.5, full: 2 });
 }
 
 /**

@@ -1,5 +1,3 @@
-import { type Broker, type BrokerName } from "@lab/lab/brokers/broker";
-import { startOwn } from "@lab/lab/brokers/brokers";
 import { type Verdict, violations } from "@lab/lab/check/checker";
 import { repeatedIn } from "@lab/lab/services/logs";
 import { factsOf } from "@lab/lab/brokers/model-facts";
@@ -95,20 +93,6 @@ export function answersTable(run: Run, trial: Trial): void {
     columns: [{ name: "answer" }, { name: "orders" }],
     rows: [...answers].map(([answer, operations]) => [answer, operations.length]),
   });
-}
-
-/** The run's broker; a private one where that is somebody else's, whom nobody here may hurt. */
-export async function ownBroker(
-  run: Run,
-  name: BrokerName,
-): Promise<{ broker: Broker } & AsyncDisposable> {
-  const given = await run.broker(name);
-  if (given.kind !== "external") return { broker: given, async [Symbol.asyncDispose]() {} };
-  run.progress("the broker is somebody else's: a private one is started");
-  const broker = await startOwn(name);
-  run.evidence.brokers = broker.kind;
-  Object.assign(run.evidence.versions, broker.versions);
-  return { broker, [Symbol.asyncDispose]: () => broker.stop() };
 }
 
 /** Milliseconds that it took. */

@@ -52,8 +52,8 @@ export class Bulks {
     return bulkOf(row);
   }
 
-  /** For each running stream, the numbers of the orders that are due now, at most `limit`. */
-  due(limit: number): { bulk_id: string; plan: BulkPlan; due: number[] }[] {
+  /** The running streams, each with the numbers of the orders that are due now, at most `limit`. */
+  running(limit: number): { bulk_id: string; plan: BulkPlan; due: number[] }[] {
     return this.#db
       .query<BulkRow, []>("SELECT * FROM bulks WHERE finished_at IS NULL ORDER BY bulk_id")
       .all()
@@ -68,8 +68,7 @@ export class Bulks {
           plan: { seed, kitchens, failRate: fail_rate },
           due: Array.from({ length: Math.max(0, until - placed) }, (_, n) => placed + n),
         };
-      })
-      .filter(({ due }) => due.length > 0);
+      });
   }
 
   /** Adds `placed` to the number of placed orders. */

@@ -435,9 +435,9 @@ test("a bulk stream is due in steps of the limit, and ends", () => {
     kitchens: 24,
     fail_rate: 0,
   });
-  expect(bulks.due(3)[0]?.due).toEqual([0, 1, 2]);
+  expect(bulks.running(3)[0]?.due).toEqual([0, 1, 2]);
   expect(bulks.advance(bulk_id, 3).state).toBe("running");
-  expect(bulks.due(3)[0]?.due).toEqual([3, 4]);
+  expect(bulks.running(3)[0]?.due).toEqual([3, 4]);
   expect(bulks.advance(bulk_id, 2).state).toBe("finished");
-  expect(bulks.due(3)).toEqual([]);
+  expect(bulks.running(3)).toEqual([]);
 });

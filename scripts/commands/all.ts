@@ -17,7 +17,10 @@ LAB_BROKERS=compose or native forces it. Exit code 0 only if every experiment he
     const files = modelTests().filter((file) => file.isExperiment);
     return interruptible(async (signal) => {
       const folder = await runFolder();
-      const { failed } = await sayResults(await runTests(files, folder, signal), folder);
+      const { failed } = await sayResults(
+        await runTests(files, { runFolder: folder, signal }),
+        folder,
+      );
       const report = await writeReport([folder], join(folder, "report"));
       console.log(`\nreport: ${report.html}\n        ${report.markdown}`);
       const shortfalls = [

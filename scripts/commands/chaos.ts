@@ -1,7 +1,7 @@
 import { repoFolder } from "@lab/evidence/folders";
 import { stormSchedule } from "@lab/proof/kills/storm-schedule";
 import { runFolder } from "@lab/evidence/run-folder";
-import { Settings, settings } from "@lab/evidence/settings";
+import { Settings, settings, stormMinutes } from "@lab/evidence/settings";
 import { COUNTS } from "@lab/report/render/proof";
 import { relative } from "node:path";
 import { type Command, unknown, UsageError } from "../command.ts";
@@ -35,9 +35,9 @@ code 1 when the checker finds a violation. Schedule, history and evidence go int
   },
   async run({ options, words }) {
     const models = modelsOf(words);
-    const { labSeed, labStormMinutes } = settings();
+    const { labSeed } = settings();
     const seed = Number(options["seed"] ?? labSeed);
-    const minutes = Number(options["minutes"] ?? labStormMinutes);
+    const minutes = Number(options["minutes"] ?? stormMinutes());
     const files = modelTests().filter(
       ({ isProof, model, name }) => isProof && name === "storm" && models.includes(model),
     );
@@ -46,7 +46,7 @@ code 1 when the checker finds a violation. Schedule, history and evidence go int
     return interruptible(async (signal) => {
       const folder = await runFolder();
       const env = { LAB_STORM_MINUTES: String(minutes), LAB_SEED: String(seed) };
-      const results = await runTests(files, folder, signal, () => env);
+      const results = await runTests(files, { runFolder: folder, signal, envOf: () => env });
       const { failed } = await sayResults(results, folder);
       for (const result of results) console.log(await verdictOf(folder, result));
       console.log(`evidence: ${relative(repoFolder, folder)}`);

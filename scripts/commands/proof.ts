@@ -18,7 +18,7 @@ Java, with Docker too. The evidence goes into a new folder of .lab/runs. The las
     const files = modelTests().filter(({ isProof }) => isProof);
     return interruptible(async (signal) => {
       const folder = await runFolder();
-      const results = await runTests(files, folder, signal);
+      const results = await runTests(files, { runFolder: folder, signal });
       const { failed, passed } = await sayResults(results, folder);
       console.log(`evidence: ${relative(repoFolder, folder)}`);
       console.log(`${passed} passed, ${failed} failed`);

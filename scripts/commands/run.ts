@@ -38,7 +38,7 @@ forces it. LAB_SERVICES=compose LAB_BROKERS=compose runs the services in contain
     const earlier = typeof into === "string" ? namedRun(into) : undefined;
     return interruptible(async (signal) => {
       const folder = earlier ?? (await runFolder());
-      const results = await runTests(files, folder, signal);
+      const results = await runTests(files, { runFolder: folder, signal });
       const { failed } = await sayResults(results, folder);
       console.log(`evidence: ${relative(repoFolder, folder)}`);
       return failed === 0 ? 0 : 1;

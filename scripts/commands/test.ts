@@ -26,13 +26,16 @@ brokers run or LAB_BROKERS says otherwise. The last line is: N passed, N failed.
     }
     // The same with and without Docker.
     process.env["LAB_BROKERS"] ||= "external,native";
+    process.env["LAB_LENGTH"] ||= "short";
     return interruptible(async (signal) => {
       const checks = await verify(signal);
-      const processes = await testFiles("tests with processes", processTests(), signal);
       const envOf = (file: TestFile): Record<string, string> =>
         options["compose"] === true && holdsInContainers(file) ? { LAB_SERVICES: "compose" } : {};
       const folder = await runFolder();
-      const results = await runTests(modelTests(), folder, signal, envOf);
+      const [processes, results] = await Promise.all([
+        testFiles("tests with processes", processTests(), signal),
+        runTests(modelTests(), { runFolder: folder, signal, experimentsBeside: true, envOf }),
+      ]);
       await sayResults(results, folder);
       const { failed, passed } = total([checks, processes, ...results]);
       console.log(`${passed} passed, ${failed} failed`);

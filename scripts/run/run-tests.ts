@@ -1,4 +1,4 @@
-import { type Broker } from "@lab/lab/brokers/broker";
+import type { Broker, BrokerName } from "@lab/lab/brokers/broker";
 import { folderVariable, prepareBrokers, startBroker } from "@lab/lab/brokers/brokers";
 import { refuseContainers, servicesKind } from "@lab/lab/services/compose-services";
 import type { Evidence, Model } from "@lab/evidence/evidence";
@@ -15,49 +15,59 @@ export interface TestResult extends Counts {
   file: TestFile;
 }
 
-/** Proofs that wait more than they work go so many at once. */
-const AT_ONCE = 4;
+/** So many files at once. */
+const LANES = 4;
 
-/** Proofs that use a whole machine: services start all the time, in lanes of their own, or a flood comes. */
+/** Proofs that use a whole machine: services start all the time, or a flood comes. One of them at a time, and first. */
 const BUSY = ["crash-points", "mutants", "stop", "overload"];
 
+/** How the files are run. */
+export interface RunOptions {
+  /** Where the evidence goes. */
+  runFolder: string;
+  signal: AbortSignal;
+  /** Whether experiments go beside other files: then their figures say nothing about speed. */
+  experimentsBeside?: boolean;
+  /** What a file's environment has beside ours. */
+  envOf?: (file: TestFile) => Record<string, string>;
+}
+
 /**
- * Runs the files, each in a process of its own, live, with the evidence in that folder. What
- * measures or is busy goes alone, model after model; the other proofs go several at once, storms
- * first, since they last. `envOf` gives what a file's environment has beside ours. Throws when
- * the signal is aborted, with all taken down, and at once when something is missing or a proof is
- * to go with services in containers.
+ * Runs the files, each in a process of its own, live. Experiments go alone, model after model; the
+ * others go several at once. The files of a model share a broker, but for those that hurt theirs.
+ * Throws when the signal is aborted, with all taken down, and at once when something is missing or a
+ * proof is to go with services in containers.
  */
 export async function runTests(
   files: readonly TestFile[],
-  runFolder: string,
-  signal: AbortSignal,
-  envOf: (file: TestFile) => Record<string, string> = () => ({}),
+  { runFolder, signal, experimentsBeside = false, envOf = () => ({}) }: RunOptions,
 ): Promise<TestResult[]> {
-  const models = Object.values(MODELS)
-    .map(({ model }) => model)
-    .filter((model) => files.some((file) => file.model === model));
   if (files.some(({ isProof }) => isProof)) refuseContainers();
-  const brokers = models.flatMap((model) => brokerOf(model) ?? []);
-  const proxiedKafka = files.some(proxiesKafka);
-  await unlessAborted(signal, prepareBrokers(brokers, { proxiedKafka }));
+  const needed = modelsOf(files).flatMap((model) => brokerOf(model) ?? []);
+  await unlessAborted(signal, prepareBrokers(needed, { proxiedKafka: files.some(proxiesKafka) }));
   let begun = 0;
   const plan: Plan = {
     env: (file) => ({ LAB_RUN_DIR: runFolder, ...servicesEnv(file), ...envOf(file) }),
     title: ({ model, name }) => `\n── ${(begun += 1)} of ${files.length}: ${model}/${name}`,
     signal,
   };
+  const goesAlone = ({ isExperiment }: TestFile) => isExperiment && !experimentsBeside;
   const results: TestResult[] = [];
-  for (const model of models) {
+  for (const model of modelsOf(files)) {
     const own = files.filter((file) => file.model === model && goesAlone(file));
-    results.push(...(await runAlone(model, own, plan)));
+    // The model's broker is up only now: it would cost the other models' measurements.
+    await using brokers = new Brokers(signal);
+    for (const file of own) results.push(await runFile(file, plan, say, brokers));
   }
+  await using brokers = new Brokers(signal);
   const others = files.filter((file) => !goesAlone(file));
-  return [...results, ...(await runAtOnce(others, plan))];
+  return [...results, ...(await runAtOnce(others, plan, brokers))];
 }
 
-function goesAlone({ isProof, name }: TestFile): boolean {
-  return !isProof || BUSY.includes(name);
+function modelsOf(files: readonly TestFile[]): Model[] {
+  return Object.values(MODELS)
+    .map(({ model }) => model)
+    .filter((model) => files.some((file) => file.model === model));
 }
 
 interface Plan {
@@ -73,43 +83,63 @@ function servicesEnv(file: TestFile): Record<string, string> {
   return { LAB_SERVICES: "native" };
 }
 
-/** One after the other. They share a broker, which is up only while they run: it would cost the other models' measurements. */
-async function runAlone(
-  model: Model,
-  files: readonly TestFile[],
-  plan: Plan,
-): Promise<TestResult[]> {
-  if (files.length === 0) return [];
-  let broker: Broker | undefined;
-  try {
-    broker = await startItsBroker(model, plan.signal);
-  } catch (error) {
-    plan.signal.throwIfAborted();
-    say(`${model}: ${(error as Error).message}`);
-    return files.map((file) => ({ file, passed: 0, failed: 1 }));
+/** The brokers that files share, each started when the first of them needs it. */
+class Brokers implements AsyncDisposable {
+  readonly #started = new Map<BrokerName, Promise<Broker>>();
+  readonly #signal: AbortSignal;
+
+  constructor(signal: AbortSignal) {
+    this.#signal = signal;
   }
-  await using _ = broker;
-  const shared =
-    broker?.folder === undefined ? {} : { [folderVariable[broker.name]]: broker.folder };
-  const results: TestResult[] = [];
-  for (const file of files) {
-    results.push(await runFile(file, plan, say, shared));
-    plan.signal.throwIfAborted();
+
+  /** The environment by which a file of that model finds its broker. Throws when that doesn't start. */
+  async env(model: Model): Promise<Record<string, string>> {
+    const name = brokerOf(model);
+    if (name === undefined) return {};
+    if (!this.#started.has(name)) this.#started.set(name, this.#start(name));
+    const { folder } = await this.#started.get(name)!;
+    return folder === undefined ? {} : { [folderVariable[name]]: folder };
   }
-  return results;
+
+  async #start(name: BrokerName): Promise<Broker> {
+    say(`\nstarting ${name} …`);
+    const broker = await unlessAborted(this.#signal, startBroker(name));
+    const versions = Object.entries(broker.versions).map((one) => one.join(" "));
+    say(`${name} is up: ${broker.kind}, ${versions.join(", ")}`);
+    return broker;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const starting of this.#started.values()) {
+      await starting.then((broker) => broker.stop()).catch(() => {});
+    }
+  }
 }
 
-/** Several at once, each with a broker of its own. */
-async function runAtOnce(files: readonly TestFile[], plan: Plan): Promise<TestResult[]> {
+/** One lane is for those that are busy, as long as there are any. */
+async function runAtOnce(
+  files: readonly TestFile[],
+  plan: Plan,
+  brokers: Brokers,
+): Promise<TestResult[]> {
   const { signal } = plan;
   const lines = new LiveLines();
-  const left = files.toSorted((a, b) => Number(isStorm(b)) - Number(isStorm(a)));
+  const isBusy = ({ isProof, name }: TestFile) => isProof && BUSY.includes(name);
+  const busy = files.filter(isBusy);
+  // Storms last.
+  const left = files
+    .filter((file) => !isBusy(file))
+    .toSorted((a, b) => Number(isStorm(b)) - Number(isStorm(a)));
   const results: TestResult[] = [];
   await Promise.all(
-    Array.from({ length: AT_ONCE }, async () => {
-      for (let file = left.shift(); file && !signal.aborted; file = left.shift()) {
+    Array.from({ length: LANES }, async (_, lane) => {
+      const [first, then] = lane === 0 ? [busy, left] : [left, busy];
+      for (;;) {
+        const file = first.shift() ?? then.shift();
+        if (file === undefined || signal.aborted) return;
         const name = `${file.model}/${file.name}`;
-        results.push(await runFile(file, plan, (line) => lines.say(name, line), lines.env));
+        const onLine = (line: string) => lines.say(name, line);
+        results.push(await runFile(file, plan, onLine, brokers, lines.env));
         lines.end(name);
       }
     }),
@@ -122,31 +152,31 @@ async function runFile(
   file: TestFile,
   { env, signal, title }: Plan,
   onLine: (line: string) => void,
-  more: Record<string, string>,
+  brokers: Brokers,
+  more: Record<string, string> = {},
 ): Promise<TestResult> {
   onLine(title(file));
+  let shared: Record<string, string>;
+  try {
+    shared = await brokers.env(file.model);
+  } catch (error) {
+    signal.throwIfAborted();
+    say(`${file.model}: ${(error as Error).message}`);
+    return { file, passed: 0, failed: 1 };
+  }
   const counts = await bunTest({
     files: [file.path],
     cwd: join(repoFolder, file.model),
-    env: { ...more, ...env(file) },
+    env: { ...more, ...shared, ...env(file) },
     onLine,
     signal,
   });
+  signal.throwIfAborted();
   return { file, ...counts };
 }
 
 function isStorm({ name }: TestFile): boolean {
   return name === "storm";
-}
-
-async function startItsBroker(model: Model, signal: AbortSignal): Promise<Broker | undefined> {
-  const name = brokerOf(model);
-  if (name === undefined) return undefined;
-  say(`\nstarting ${name} …`);
-  const broker = await unlessAborted(signal, startBroker(name));
-  const versions = Object.entries(broker.versions).map((one) => one.join(" "));
-  say(`${name} is up: ${broker.kind}, ${versions.join(", ")}`);
-  return broker;
 }
 
 /** The sums of all of them. */

@@ -75,9 +75,9 @@ export function createMember(kafka: Kafka, groupId: string): Consumer {
     groupId,
     sessionTimeout: SESSION_TIMEOUT_MS,
     heartbeatInterval: HEARTBEAT_MS,
-    // Small batches are fetched without waiting for more.
+    // Small batches are fetched without waiting for more; without any, a fetch costs work only so often.
     minBytes: 1,
-    maxWaitTimeInMs: 100,
+    maxWaitTimeInMs: 500,
     allowAutoTopicCreation: false,
     // When a topic gets more partitions, those are read too.
     metadataMaxAge: METADATA_MAX_AGE_MS,

@@ -4,7 +4,6 @@ import { newId } from "@lab/contracts/ids";
 import { DeadLetters, letterText } from "@lab/lab/probes/dead-letters";
 import { experiment } from "@lab/lab/experiment/experiment";
 import { repoFolder } from "@lab/evidence/folders";
-import { ownBroker } from "@lab/proof/common";
 import { Rabbitmq } from "@lab/lab/probes/rabbitmq-tools";
 import { trialOf } from "@lab/lab/experiment/trial";
 import { eventually } from "@lab/lab/host/waiting";
@@ -65,9 +64,9 @@ experiment(
   },
   async (run) => {
     // Dead-lettering that such a letter ends is ended for all who use the broker.
-    await using own = await ownBroker(run, "rabbitmq");
-    await using trial = await trialOf(run, "odd", { broker: own.broker });
-    const { broker, namespace } = trial;
+    await using broker = await run.ownBroker("rabbitmq");
+    await using trial = await trialOf(run, "odd", { broker });
+    const { namespace } = trial;
     await using rabbit = new Rabbitmq(broker);
     await using dead = await DeadLetters.open(broker.address, namespace, BROKER);
     const { inventoryQueue } = topology(namespace);

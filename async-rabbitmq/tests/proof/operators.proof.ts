@@ -3,7 +3,7 @@ import type { Broker } from "@lab/lab/brokers/broker";
 import { count } from "@lab/lab/probes/databases";
 import { experiment, type Run } from "@lab/lab/experiment/experiment";
 import { fetchHealth } from "@lab/lab/services/health";
-import { judge, ownBroker } from "@lab/proof/common";
+import { judge } from "@lab/proof/common";
 import { type ServiceProcess, startService } from "@lab/lab/services/processes";
 import { openChannel } from "@lab/lab/probes/rabbitmq-tools";
 import { rabbitmqctl } from "@lab/lab/brokers/rabbitmqctl";
@@ -31,8 +31,7 @@ experiment(
     parameters: { looks: LOOKS },
   },
   async (run) => {
-    await using own = await ownBroker(run, "rabbitmq");
-    const { broker } = own;
+    await using broker = await run.ownBroker("rabbitmq");
     await using trial = await trialOf(run, "operators", { broker });
     const { channel, model } = await openChannel(broker.address);
     try {

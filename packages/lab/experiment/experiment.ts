@@ -4,6 +4,7 @@ import { mkdir } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { atExit } from "../host/at-exit.ts";
 import type { Broker, BrokerName } from "../brokers/broker.ts";
+import { startOwn } from "../brokers/brokers.ts";
 import { servicesKind } from "../services/compose-services.ts";
 import {
   type Evidence,
@@ -194,10 +195,20 @@ export class Run {
 
   /** The process's broker, started at the first call; it is stopped after the last test. */
   async broker(name: BrokerName): Promise<Broker> {
+    const broker = await this.#started(sharedBroker(name));
+    this.#brokers.set(name, broker);
+    return broker;
+  }
+
+  /** A private broker, to be killed or paused: the process's may serve others too. The caller ends it. */
+  ownBroker(name: BrokerName, starting = startOwn(name)): Promise<Broker> {
+    return this.#started(starting);
+  }
+
+  async #started(starting: Promise<Broker>): Promise<Broker> {
     this.#brokerSinceS ??= this.elapsedS();
     try {
-      const broker = await sharedBroker(name);
-      this.#brokers.set(name, broker);
+      const broker = await starting;
       this.evidence.brokers = broker.kind;
       Object.assign(this.evidence.versions, broker.versions);
       return broker;

@@ -6,15 +6,7 @@ import { type Trial, trialOf } from "@lab/lab/experiment/trial";
 import { eventually, nowUs, outage } from "@lab/lab/host/waiting";
 import { count, OUTBOX_DEPTH } from "@lab/lab/probes/databases";
 import { answerOf } from "@lab/lab/load/history";
-import {
-  answersTable,
-  judge,
-  keepOrdering,
-  type Ordering,
-  ownBroker,
-  RATE_PER_S,
-  timed,
-} from "../common.ts";
+import { answersTable, judge, keepOrdering, type Ordering, RATE_PER_S, timed } from "../common.ts";
 
 const DEAD_S = 3;
 /** Longer than two of amqplib's heartbeats, than Kafka's sessions and than its clients' timeouts. */
@@ -60,8 +52,7 @@ export function testBrokerFaults({ model, broker: name, own, ownMethod }: Broker
       timeoutS: 300,
     },
     async (run) => {
-      await using owned = await ownBroker(run, name);
-      const { broker } = owned;
+      await using broker = await run.ownBroker(name);
       await using trial = await trialOf(run, "faults", { broker });
       const orders = keepOrdering(trial, RATE_PER_S);
       await orders.more(QUEUE_SETTLES_S * RATE_PER_S);

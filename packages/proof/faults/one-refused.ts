@@ -6,7 +6,7 @@ import { fetchHealth, owedOf } from "@lab/lab/services/health";
 import { setFaults } from "@lab/lab/services/set-faults";
 import { type Trial, trialOf } from "@lab/lab/experiment/trial";
 import { eventually } from "@lab/lab/host/waiting";
-import { answersTable, judge, ownBroker } from "../common.ts";
+import { answersTable, judge } from "../common.ts";
 
 /** Between the event of a usual order and that of the large one. */
 const MOST_BYTES = 1_500;
@@ -33,10 +33,10 @@ export function testRefusedEvent({ broker: name, limit, model }: Plan): void {
       parameters: { orders: ORDERS, most_bytes: MOST_BYTES },
     },
     async (run) => {
-      await using own = await ownBroker(run, name);
-      await using trial = await trialOf(run, "one-refused", { broker: own.broker });
+      await using broker = await run.ownBroker(name);
+      await using trial = await trialOf(run, "one-refused", { broker });
       const { order } = trial.campus;
-      await limit(own.broker, trial, MOST_BYTES);
+      await limit(broker, trial, MOST_BYTES);
       try {
         await order.restart();
         // Not `healthy`: of Kafka's limit it says itself that it is too low.
@@ -64,7 +64,7 @@ export function testRefusedEvent({ broker: name, limit, model }: Plan): void {
           [1, 1],
         );
       } finally {
-        await limit(own.broker, trial);
+        await limit(broker, trial);
       }
       run.progress("the limit is lifted");
       // It would be tried again by itself, some time later.

@@ -12,7 +12,7 @@ import { startTrial, type Trial } from "@lab/lab/experiment/trial";
 import { eventually, settled } from "@lab/lab/host/waiting";
 import { illegalAnswers } from "../answers.ts";
 import { count, OUTBOX_DEPTH } from "@lab/lab/probes/databases";
-import { keepOrdering, noteRepeated, ownBroker } from "../common.ts";
+import { keepOrdering, noteRepeated } from "../common.ts";
 
 /** A mutant that shows nothing in so many rounds isn't caught. */
 const MOST_ROUNDS = 5;
@@ -109,8 +109,8 @@ export function testMutants({ model, timeoutS, stuckMs, lanes, afterwards = [] }
     },
     async (run) => {
       const needed = factsOf(model).broker?.name;
-      await using own = needed && (await ownBroker(run, needed));
-      const proof = new MutantProof(run, stuckMs, own?.broker);
+      await using broker = needed && (await run.ownBroker(needed));
+      const proof = new MutantProof(run, stuckMs, broker);
       await Promise.all(
         lanes.map(async (lane) => {
           for (const situation of lane) await proof.prove(situation);

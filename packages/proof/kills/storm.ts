@@ -8,7 +8,7 @@ import type { Outcome } from "@lab/lab/load/history";
 import { openLoop } from "@lab/lab/load/load";
 import type { ServiceProcess } from "@lab/lab/services/processes";
 import type { FaultProxy } from "@lab/lab/proxy/proxy";
-import { settings } from "@lab/evidence/settings";
+import { settings, stormMinutes } from "@lab/evidence/settings";
 import type { Trial } from "@lab/lab/experiment/trial";
 import { nowUs, outage } from "@lab/lab/host/waiting";
 import { illegalAnswers } from "../answers.ts";
@@ -30,7 +30,8 @@ const AFTERWARDS_S = 300;
 const STRUCK_SHARE = 0.8;
 const SURE_PART = 0.75;
 
-const { labLiveS, labStormMinutes: MINUTES } = settings();
+const MINUTES = stormMinutes();
+const { labLiveS } = settings();
 /** How often it says how it stands, s. */
 const LIVE_S = labLiveS ?? (process.stderr.isTTY ? 1 : 10);
 

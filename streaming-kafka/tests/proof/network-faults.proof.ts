@@ -17,9 +17,7 @@ experiment(
     await using proxy = await startProxy({ upstream: `127.0.0.1:${listener}` });
     // Private: what a broker tells its clients is settled when it starts.
     const advertised = Number(proxy.listen.split(":")[1]);
-    await using broker = await startProxiedKafka({ listener, advertised });
-    run.evidence.brokers = broker.kind;
-    Object.assign(run.evidence.versions, broker.versions);
+    await using broker = await run.ownBroker("kafka", startProxiedKafka({ listener, advertised }));
     await using trial = await trialOf(run, "network", {
       broker,
       env: { KAFKA_BROKERS: proxy.listen },

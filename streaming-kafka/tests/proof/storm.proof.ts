@@ -10,9 +10,7 @@ testStorm("streaming-kafka", async (run) => {
   const proxy = await startProxy({ upstream: `127.0.0.1:${listener}` });
   // Private: what a broker tells its clients is settled when it starts.
   const advertised = Number(proxy.listen.split(":")[1]);
-  const broker = await startProxiedKafka({ listener, advertised });
-  run.evidence.brokers = broker.kind;
-  Object.assign(run.evidence.versions, broker.versions);
+  const broker = await run.ownBroker("kafka", startProxiedKafka({ listener, advertised }));
   const trial = await trialOf(run, "storm", { broker, env: { KAFKA_BROKERS: proxy.listen } });
   return {
     trial,

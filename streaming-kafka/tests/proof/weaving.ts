@@ -21,7 +21,7 @@ export const GAPS: Record<string, Gaps> = {
     ),
     "stored-before-answer": '<gap> log.debug("order_placed"',
     "bulk-begun-before-answer": "const bulk = await store.commit(() => bulks.begin(body)); <gap>",
-    "bulk-placed-before-commit": inPlacing("<gap> return bulks.advance(bulk_id, numbers.length);"),
+    "bulk-placed-before-commit": inPlacing("<gap> return bulks.advance(bulk_id, due.length);"),
     "bulk-placed": inPlacing("<gap> shop.wake();"),
     "sent-before-mark": "<gap> const sent = rows.filter((row) => !left.has(row));",
     marked: "for (const { seq } of sent) refused.done(seq); <gap>",
