@@ -2,7 +2,7 @@
 import { count } from "@lab/lab/probes/databases";
 import { experiment, type Run } from "@lab/lab/experiment/experiment";
 import { LATENCY_COLUMNS, latencies, latencyRow, openLoop } from "@lab/lab/load/load";
-import { outageS } from "@lab/evidence/settings";
+import { byLength, outageS } from "@lab/evidence/settings";
 import { eventually, nowUs, outage, sample } from "@lab/lab/host/waiting";
 import {
   acceptedBetween,
@@ -23,8 +23,8 @@ import {
 } from "./campus.ts";
 
 const RATE_PER_S = 50;
-const BEFORE_S = 10;
-const AFTER_S = 10;
+const BEFORE_S = byLength({ short: 4, full: 10 });
+const AFTER_S = byLength({ short: 4, full: 10 });
 const OUTAGE_S = outageS();
 
 experiment(

@@ -1,4 +1,5 @@
 /** The REST model with nothing wrong: what one order costs, and how many fit. */
+import { byLength } from "@lab/evidence/settings";
 import { experiment } from "@lab/lab/experiment/experiment";
 import {
   closedLoop,
@@ -10,16 +11,18 @@ import {
 } from "@lab/lab/load/load";
 import { holdsClean, nothingOpen, percentileSeries, sendOrder, startCampus } from "./campus.ts";
 
-const ORDERS = 1000;
+const ORDERS = byLength({ short: 200, full: 1_000 });
+const OPEN_S = byLength({ short: 3, full: 10 });
+const SATURATED_S = byLength({ short: 2, full: 5 });
 const RATE_PER_S = 200;
+const MANY = ORDERS.toLocaleString("en");
 
 experiment(
   {
     name: "baseline-latency",
     model: "sync-rest",
     question: "How long does a customer wait when everything works?",
-    method:
-      "After a warm-up: 1,000 orders one after another, 1,000 at 20 connections (closed loop), and 10 s at 200 orders/s (open loop, latency from the intended start). Then 5 s at 50 connections, as fast as it goes.",
+    method: `After a warm-up: ${MANY} orders one after another, ${MANY} at 20 connections (closed loop), and ${OPEN_S} s at ${RATE_PER_S} orders/s (open loop, latency from the intended start). Then ${SATURATED_S} s at 50 connections, as fast as it goes.`,
     disproof: "An answer that is not 201, or an order that is not confirmed.",
     requirements: ["A1", "A2"],
     parameters: { warm_up_orders: 300, orders: ORDERS, rate_per_s: RATE_PER_S },
@@ -29,20 +32,20 @@ experiment(
     const send = sendOrder(run, campus);
     await closedLoop({ count: 300, connections: 20, send });
 
-    run.progress("1,000 orders one after another");
+    run.progress(`${MANY} orders one after another`);
     const sequential = await closedLoop({
       count: ORDERS,
       connections: 1,
       send,
     });
-    run.progress("1,000 orders at 20 connections");
+    run.progress(`${MANY} orders at 20 connections`);
     const concurrent = await closedLoop({
       count: ORDERS,
       connections: 20,
       send,
     });
-    run.progress("10 s at 200 orders/s");
-    const open = await openLoop({ ratePerS: RATE_PER_S, durationS: 10, send });
+    run.progress(`${OPEN_S} s at ${RATE_PER_S} orders/s`);
+    const open = await openLoop({ ratePerS: RATE_PER_S, durationS: OPEN_S, send });
 
     const loads = {
       "one after another": sequential,
@@ -56,11 +59,11 @@ experiment(
     const verdict = holdsClean(run, campus);
     run.holds("every order is confirmed", verdict.confirmed, verdict.attempted);
 
-    run.progress("5 s at 50 connections");
+    run.progress(`${SATURATED_S} s at 50 connections`);
     const { orders, ordersPerS } = await saturate({
       url: `${campus.order.url}/order`,
       connections: 50,
-      durationS: 5,
+      durationS: SATURATED_S,
       body: { user_id: "u1", items: [{ sku: "burger", qty: 1 }] },
     });
 

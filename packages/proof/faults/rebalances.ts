@@ -6,12 +6,15 @@ import { History } from "@lab/lab/load/history";
 import type { ServiceProcess } from "@lab/lab/services/processes";
 import { type Trial, trialOf } from "@lab/lab/experiment/trial";
 import { eventually } from "@lab/lab/host/waiting";
+import { byLength } from "@lab/evidence/settings";
 import { illegalAnswers } from "../answers.ts";
 import { count } from "@lab/lab/probes/databases";
 import { keepOrdering, noteCounts, RATE_PER_S, timed } from "../common.ts";
 
 /** Units of everything in every kitchen: it lasts, and it runs out. */
 const STOCKS = { plenty: 100_000, little: 6 };
+/** Orders that are answered between two changes. */
+const SOME = byLength({ short: 15, full: 50 });
 /** RabbitMQ misses a consumer after two to three of its 10 s heartbeats. */
 const MISSED_MS = 60_000;
 
@@ -69,12 +72,12 @@ async function oneThreeOne(
       timeoutMs: MISSED_MS,
       everyMs: 100,
     });
-  await orders.more(50);
+  await orders.more(SOME);
   run.progress(`${name}: two more join`);
   await using second = await inventory.another(`${run.folder}/${name}/second`);
   await using third = await inventory.another(`${run.folder}/${name}/third`);
   const joined = await timed(() => become(3));
-  await orders.more(50);
+  await orders.more(SOME);
 
   run.progress(`${name}: one is killed, one paused, while they wait to commit`);
   await whileLocked(inventory, async () => {
@@ -83,7 +86,7 @@ async function oneThreeOne(
   });
   const lateBefore = await plan.lateWork(trial, third);
   const missed = await timed(() => become(1));
-  await orders.more(50);
+  await orders.more(SOME);
   await third.resume();
   const late = await eventually(
     "the zombie does its work again",
@@ -91,10 +94,10 @@ async function oneThreeOne(
   );
   await become(2);
   run.progress(`${name}: it is back; then it stops`);
-  await orders.more(50);
+  await orders.more(SOME);
   await third.stop();
   await become(1);
-  await orders.more(50);
+  await orders.more(SOME);
   await orders.stop();
   await trial.settle();
   return {

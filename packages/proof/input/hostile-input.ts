@@ -18,7 +18,7 @@ import { holdsBounded, memoryMib, MOST_MEMORY_MIB } from "./memory.ts";
 import { type Held, hold, rawAnswer } from "./raw-connections.ts";
 
 /** Requests and messages that are generated. */
-const GENERATED = byLength({ short: 1_000, full: 10_000 });
+const GENERATED = byLength({ short: 300, full: 10_000 });
 const IDLE = 1_000;
 /** More than a service works on at once. */
 const SLOW = 1_500;

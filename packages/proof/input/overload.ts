@@ -13,7 +13,7 @@ import { setFaults } from "@lab/lab/services/set-faults";
 import { answersTable, judge, PATIENT } from "../common.ts";
 import { holdsBounded, memoryMib, MOST_MEMORY_MIB } from "./memory.ts";
 
-const FLOOD_S = byLength({ short: 4, full: 12, long: 60 });
+const FLOOD_S = byLength({ short: 3, full: 12, long: 60 });
 /** Slower by this, a service with 1,000 requests at once gets through 500 a second. */
 const DELAY_MS = 2_000;
 const RATE_PER_S = 1_000;

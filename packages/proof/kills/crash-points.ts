@@ -11,7 +11,7 @@ import { keepOrdering, noteRepeated } from "../common.ts";
 import { repeatsIn } from "@lab/lab/services/logs";
 
 /** Orders before the crash, which lies in the middle, and after it. */
-const AROUND = byLength({ short: 8, full: 15 });
+const AROUND = byLength({ short: 5, full: 15 });
 /** 128 + SIGKILL. */
 const KILLED = 137;
 /** A point that isn't reached by so many orders isn't reached; a time would be too short on a busy machine. */

@@ -9,7 +9,7 @@ import { illegalAnswers } from "../answers.ts";
 import { answersTable, judge, keepOrdering, type Ordering, RATE_PER_S, timed } from "../common.ts";
 
 /** In each of them every service stops once. */
-const ROUNDS = byLength({ short: 5, full: 20, long: 60 });
+const ROUNDS = byLength({ short: 3, full: 20, long: 60 });
 /** What the runtime allows a stop; see packages/runtime/service.ts. */
 const GRACE_MS = 10_000;
 const AT_ONCE_MS = 1_000;
