@@ -197,10 +197,11 @@ export class Trial implements AsyncDisposable {
 
   /**
    * Waits until every order has ended and no work is pending. Also returns when nothing has changed
-   * for `stuckMs` although work is pending: the checker reports it. Throws when it never becomes
-   * idle.
+   * for `stuckMs` although work is pending: the checker reports it. Without a limit of the caller's
+   * that counts only while every service says that it is up: one that waits for its broker isn't
+   * stuck. Throws when it never becomes idle.
    */
-  async settle(timeoutMs = 120_000, stuckMs = STUCK_MS): Promise<void> {
+  async settle(timeoutMs = 120_000, stuckMs?: number): Promise<void> {
     for (const service of this.campus.services) await service.healthy();
     let last = "";
     let sinceUs = nowUs();
@@ -215,8 +216,12 @@ export class Trial implements AsyncDisposable {
           sinceUs = nowUs();
         }
         const { open, owed, queued, running } = waiting;
-        const atRest = open + owed + queued + running === 0;
-        if ((nowUs() - sinceUs) / 1_000 >= (atRest ? this.#quietMs : stuckMs)) return true;
+        const quietMs = (nowUs() - sinceUs) / 1_000;
+        if (open + owed + queued + running === 0) {
+          if (quietMs >= this.#quietMs) return true;
+        } else if (quietMs >= (stuckMs ?? STUCK_MS)) {
+          if (stuckMs !== undefined || (await this.#areUp())) return true;
+        }
         throw new Error(state);
       },
       // Polling a broker's groups and queues puts load on it.
@@ -276,14 +281,23 @@ export class Trial implements AsyncDisposable {
   async #unnoticed(): Promise<string[]> {
     const still = this.#unfinished(["open", "running", "owed", "queued"]);
     if (still.length === 0) return [];
-    const answers = await Promise.all(
-      this.campus.services.map(({ url }) => fetchHealth(url).catch(() => undefined)),
-    );
-    const isWell = answers.every(
+    const healths = await this.#healths();
+    const isWell = healths.every(
       (health) =>
         health?.status === "up" && Object.values(health.owed).every(({ count: n }) => n === 0),
     );
     return isWell ? still : [];
+  }
+
+  async #areUp(): Promise<boolean> {
+    return (await this.#healths()).every((health) => health?.status === "up");
+  }
+
+  /** Undefined for a service that doesn't answer. */
+  #healths() {
+    return Promise.all(
+      this.campus.services.map(({ url }) => fetchHealth(url).catch(() => undefined)),
+    );
   }
 
   async #waiting(): Promise<Waiting> {

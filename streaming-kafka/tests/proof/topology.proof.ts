@@ -49,7 +49,11 @@ experiment(
     const makeAnew = (topic: string) =>
       withAdmin(broker.address, async (admin) => {
         await admin.deleteTopics({ topics: [topic] });
-        await admin.createTopics({ topics: [{ topic, numPartitions: PARTITIONS }] });
+        // A broker that is busy doesn't host the new one at once, and kafkajs gives up on that.
+        await eventually(`${topic} is made anew`, async () => {
+          await admin.createTopics({ topics: [{ topic, numPartitions: PARTITIONS }] });
+          return true;
+        });
       });
     run.progress("order-events is made anew, and outgrows the old one before Inventory looks");
     await campus.inventory.pause();
