@@ -88,9 +88,9 @@ Environment:
                            (external, else compose where Docker is, else native)
   LAB_SERVICES=compose     experiments run the services in containers too
   LAB_INSTALL=no           install nothing, not even as root on Debian
-  LAB_OUTAGE_S             how long Inventory is away in backlog-drain (60)
   LAB_SEED                 the seed of the experiments (1)
-  LAB_LENGTH               how long the proofs' rounds are: short, full or long (full)
-  LAB_STORM_MINUTES        how long a storm rages (2)
+  LAB_LENGTH               short, full or long rounds (full; lab test: short)
+  LAB_OUTAGE_S             how long Inventory is away in backlog-drain (60; short: 10)
+  LAB_STORM_MINUTES        how long a storm rages (2; short: 0.5)
   LAB_RUN_DIR              where a run's evidence goes (.lab/runs/<time>)`;
 }

@@ -24,7 +24,7 @@ code 1 when the checker finds a violation. Schedule, history and evidence go int
       least: MINUTES.minimum!,
       most: MINUTES.maximum!,
       fraction: true,
-      summary: "how long (LAB_STORM_MINUTES, or 2)",
+      summary: "how long (LAB_STORM_MINUTES, else 2)",
     },
     seed: {
       type: "number",

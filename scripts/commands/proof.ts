@@ -9,8 +9,8 @@ import { modelTests } from "../run/test-files.ts";
 export const command: Command = {
   summary: "the proofs alone: kills, faults, mutants, storms, and the checker's verdicts",
   usage: "",
-  details: `Every file of the parts' tests/proof, those that wait more than they work side by side. scripts/lab test
-runs them too. LAB_LENGTH=short or long makes shorter or longer rounds. Kafka's network-faults and storm want
+  details: `Every file of the parts' tests/proof, several at once. scripts/lab test runs them too, at short
+length. LAB_LENGTH=short or long makes shorter or longer rounds here. Kafka's network-faults and storm want
 Java, with Docker too. The evidence goes into a new folder of .lab/runs. The last line is: N passed, N failed.`,
   async run({ words }) {
     if (words.length > 0)

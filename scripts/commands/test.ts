@@ -9,8 +9,10 @@ import { holdsInContainers, modelTests, processTests, type TestFile } from "../r
 export const command: Command = {
   summary: "everything that must pass: verify, then every test and experiment",
   usage: "[--compose]",
-  details: `Brokers and services are processes of this machine, unless AMQP_URL and KAFKA_BROKERS say where
-brokers run or LAB_BROKERS says otherwise. The last line is: N passed, N failed.`,
+  details: `At short lengths (LAB_LENGTH), several files at once: whether all holds shows here, how fast it is
+doesn't. scripts/lab proof runs the proofs at full length. Brokers and services are processes of this
+machine, unless AMQP_URL and KAFKA_BROKERS say where brokers run or LAB_BROKERS says otherwise. The
+last line is: N passed, N failed.`,
   options: {
     compose: {
       type: "boolean",
