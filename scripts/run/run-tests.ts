@@ -16,7 +16,7 @@ export interface TestResult extends Counts {
 }
 
 /** So many files at once. */
-const LANES = 4;
+const LANES = 3;
 
 /** Proofs that use a whole machine: services start all the time, or a flood comes. One of them at a time, and first. */
 const BUSY = ["crash-points", "mutants", "stop", "overload"];

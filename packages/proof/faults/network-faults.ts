@@ -80,6 +80,9 @@ export function eachWay(
   );
 }
 
+/** Several connections reach it while such a fault lasts, whatever the rate. */
+const CUT_BYTES = 50 * RATE_PER_S;
+
 /**
  * What a bad line to a broker does, for both models that have one. `mildMs`: by how much latency
  * and a cut in the middle must delay the slowest order at least.
@@ -99,8 +102,8 @@ export function faultsOfABrokersLine(proxy: FaultProxy, mildMs: number): Network
       ],
       ["cut again and again (reset_peer)", { type: "reset_peer" }, { delaysMs: 1_000 }],
       [
-        "cut in the middle (limit_data, 5,000 bytes)",
-        { type: "limit_data", attributes: { bytes: 5_000 } },
+        `cut in the middle (limit_data, ${CUT_BYTES.toLocaleString("en")} bytes)`,
+        { type: "limit_data", attributes: { bytes: CUT_BYTES } },
         { delaysMs: mildMs },
       ],
     ]),

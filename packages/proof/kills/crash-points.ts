@@ -137,12 +137,15 @@ async function visitPoints(
 ): Promise<Visit[]> {
   const visits: Visit[] = [];
   let before = NOTHING;
-  for (let point = left.shift(); point; point = left.shift()) {
+  let point = left.shift();
+  let isAhead = false;
+  while (point !== undefined) {
     const [service, name, , situation] = point;
     const ledgers = again[`${service} ${name}`] ?? {};
     const from = trial.operations.length;
     const seen = repeatsOf(trial);
-    const { kills, problems } = await crashAt(trial, ratePerS, point);
+    const next = takeNext(service, left);
+    const { kills, problems } = await crashAt(trial, ratePerS, point, { isAhead, next });
     const { after, visit } = await look(run, trial, { point, kills, problems, before, from });
     visits.push(visit);
     problems.push(...((await situation?.wrong?.(trial)) ?? []));
@@ -150,10 +153,23 @@ async function visitPoints(
       const repeats = repeatsOf(trial).get(ledger)! - seen.get(ledger)!;
       if (repeats > 0 !== must) problems.push(`${ledger} met ${repeats} messages again`);
     }
-    if (visit.illegal.length + visit.dead > 0) break;
+    if (visit.illegal.length + visit.dead > 0) {
+      if (next !== undefined) left.unshift(next);
+      break;
+    }
     before = after;
+    point = next ?? left.shift();
+    isAhead = next !== undefined;
   }
   return visits;
+}
+
+/** Takes the next point from the list that the same service may be started with now and die at later. */
+function takeNext(service: string, left: CrashPoint[]): CrashPoint | undefined {
+  const at = left.findIndex(
+    ([name, , , situation]) => name === service && situation !== STARTING && !situation?.before,
+  );
+  return at < 0 ? undefined : left.splice(at, 1)[0];
 }
 
 /** Lets a service die there before it has ever been up, and then starts the whole model on what that left. */
@@ -255,12 +271,18 @@ interface Visit extends Counts {
   problems: string[];
 }
 
-/** Lets a service die there under load, and starts it again; gives how often it died, and what was wrong with that. */
+/**
+ * Lets a service die there under load, and starts it again; gives how often it died, and what was
+ * wrong with that. It may run already with this crash ahead, and is started with the `next` one
+ * ahead: so each visit takes one start.
+ */
 async function crashAt(
   trial: Trial,
   ratePerS: number,
-  [name, point, pass, situation]: CrashPoint,
+  crash: CrashPoint,
+  { isAhead, next }: { isAhead: boolean; next: CrashPoint | undefined },
 ): Promise<Pick<Visit, "kills" | "problems">> {
+  const [name, point, , situation] = crash;
   const service = trial.campus.services.find((one) => one.name === name);
   if (!service) throw new Error(`${trial.model} has no ${name}`);
   const orders = keepOrdering(trial, ratePerS);
@@ -269,7 +291,8 @@ async function crashAt(
     await situation?.before?.(trial, service);
     // Ahead of the point itself it runs, unless `before` has let it die.
     const first = await Promise.race([service.exited, Promise.resolve(undefined)]);
-    await startToDie(service, `${point}:${pass}`);
+    if (isAhead) await Bun.write(armedBy(service, crash), "");
+    else await startToDie(service, crash);
     const { exited } = service;
     await situation?.happen?.(trial, service);
     let code: number | undefined;
@@ -280,7 +303,9 @@ async function crashAt(
       () => code !== undefined || trial.operations.length >= enough,
       { timeoutMs: ANSWERED_MS, everyMs: 20 },
     );
-    await service.restart();
+    await service.restart(
+      next && { LAB_CRASH_AT: passOf(next), LAB_CRASH_ARMED_BY: armedBy(service, next) },
+    );
     await orders.more(AROUND);
     const ends = first === undefined ? [code] : [first, code];
     return {
@@ -294,10 +319,17 @@ async function crashAt(
   }
 }
 
+/** As LAB_CRASH_AT has it. */
+const passOf = ([, point, pass]: CrashPoint) => `${point}:${pass}`;
+
+/** The file with which the passes of a crash that is ahead begin to count. */
+const armedBy = ({ database }: ServiceProcess, [, point]: CrashPoint) =>
+  `${database}.${point}.armed`;
+
 /** It may die of it before it is ready. */
-async function startToDie(service: ServiceProcess, crashAt: string): Promise<void> {
+async function startToDie(service: ServiceProcess, crash: CrashPoint): Promise<void> {
   try {
-    await service.restart({ LAB_CRASH_AT: crashAt });
+    await service.restart({ LAB_CRASH_AT: passOf(crash) });
   } catch (error) {
     if (!hasKilledItself(error as Error)) throw error;
   }

@@ -43,6 +43,8 @@ export const DECIDED = "SELECT count(*) FROM reservations";
 export interface MutantSituation {
   title: string;
   env?: Record<string, string>;
+  /** Called in each round, before its subjects start. */
+  ready?: () => Promise<unknown>;
   /** Called for each subject, before it starts. */
   between?: () => Promise<Between>;
   /** Answers to an order that are legal here and nowhere else. */
@@ -176,6 +178,7 @@ class MutantProof {
   async #round(situation: MutantSituation, mutants: Mutant[]): Promise<Verdict[]> {
     const { answers, title } = situation;
     this.#run.progress(`${title}; without ${mutants.map(nameOf).join(", without ")}`);
+    await situation.ready?.();
     const started = await Promise.allSettled(
       mutants.map(({ without }) => this.#start(situation, without)),
     );

@@ -26,11 +26,11 @@ export function readAsked(
   env: Record<string, string | undefined>,
   { GAPS, PROTECTIONS }: Weaving,
 ): { without: Edit[]; crash: Crash | undefined } {
-  const { LAB_CRASH_AT = "", LAB_WITHOUT = "" } = env;
+  const { LAB_CRASH_AT = "", LAB_CRASH_ARMED_BY, LAB_WITHOUT = "" } = env;
   const { labFaults } = readEnv(Switch, env);
   if (labFaults !== "on") throw new Error("LAB_WITHOUT and LAB_CRASH_AT need LAB_FAULTS=on");
   const without = editsWithout(LAB_WITHOUT, PROTECTIONS);
-  const crash = readCrash(LAB_CRASH_AT);
+  const crash = readCrash(LAB_CRASH_AT, LAB_CRASH_ARMED_BY);
   if (crash !== undefined) checkPoint(crash.point, GAPS);
   return { without, crash };
 }

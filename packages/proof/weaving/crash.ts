@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { setTimeout } from "node:timers/promises";
 
 /** Long after the turn in which amqplib writes to its socket. */
@@ -7,14 +8,16 @@ const SENT_MS = 50;
 export interface Crash {
   point: string;
   pass: number;
+  /** Passes count once this file is there; without one from the start. */
+  armedBy: string | undefined;
 }
 
 /** Reads `point:n`, n from 1; undefined where nothing is asked for. Throws for anything else. */
-export function readCrash(text: string): Crash | undefined {
+export function readCrash(text: string, armedBy?: string): Crash | undefined {
   if (text === "") return undefined;
   const [, point, pass] = /^([a-z-]+):([1-9]\d*)$/.exec(text) ?? [];
   if (point === undefined) throw new Error(`LAB_CRASH_AT=${text} is not point:n, with n from 1`);
-  return { point, pass: Number(pass) };
+  return { point, pass: Number(pass), armedBy };
 }
 
 /** What is called in the gaps of a service. */
@@ -28,7 +31,12 @@ declare global {
 /** Sets those globals. A crash that never came is told on standard error when the process ends. */
 export function setCrash(crash: Crash): void {
   let left = crash.pass;
-  const isLastPass = (point: string) => point === crash.point && (left -= 1) === 0;
+  let isArmed = crash.armedBy === undefined;
+  const isLastPass = (point: string) => {
+    if (point !== crash.point) return false;
+    isArmed ||= existsSync(crash.armedBy!);
+    return isArmed && (left -= 1) === 0;
+  };
   const kill = () => process.kill(process.pid, "SIGKILL");
   globalThis.crashAt = (point) => void (isLastPass(point) && kill());
   globalThis.crashOnceSent = async (point) => {

@@ -136,6 +136,11 @@ const READ_TWICE: MutantSituation = {
 
 const REPLAYED_LATER: MutantSituation = {
   title: "the log is replayed in another minute, while orders come",
+  // Its services would only wait for that minute to pass.
+  ready: () =>
+    eventually("the minute is nearly over", () => new Date().getUTCSeconds() >= 35, {
+      timeoutMs: 61_000,
+    }),
   happen: alike(async (subject) => {
     const { downstream: analytics } = subject.trial.campus;
     await sendSome(subject);
