@@ -30,6 +30,15 @@ export function topology(namespace: string) {
 }
 export type Topology = ReturnType<typeof topology>;
 
+/** The events that each queue gets. */
+export function subscriptions(names: Topology): Record<string, EventType[]> {
+  return {
+    [names.inventoryQueue]: ["OrderPlaced"],
+    [names.notificationQueue]: ["InventoryReserved"],
+    [names.orderQueue]: ["InventoryReserved", "InventoryFailed", "ConfirmationSent"],
+  };
+}
+
 /** The queue where a queue's dead letters go. */
 export function deadQueue(queue: string): string {
   return `${queue}.dead`;
@@ -38,12 +47,7 @@ export function deadQueue(queue: string): string {
 /** Declares all of it. Every service does, so that none must start first. */
 export async function declareTopology(channel: Channel, names: Topology): Promise<void> {
   await channel.assertExchange(names.exchange, "topic", { durable: true });
-  const bindings = [
-    [names.inventoryQueue, ["order.placed"]],
-    [names.notificationQueue, ["inventory.reserved"]],
-    [names.orderQueue, ["inventory.*", "notification.sent"]],
-  ] as const;
-  for (const [queue, keys] of bindings) {
+  for (const [queue, types] of Object.entries(subscriptions(names))) {
     await channel.assertQueue(deadQueue(queue), {
       durable: true,
       arguments: {
@@ -56,8 +60,8 @@ export async function declareTopology(channel: Channel, names: Topology): Promis
       durable: true,
       arguments: queueArguments(queue),
     });
-    for (const key of keys) {
-      await channel.bindQueue(queue, names.exchange, key);
+    for (const type of types) {
+      await channel.bindQueue(queue, names.exchange, ROUTING_KEYS[type]);
     }
   }
 }

@@ -40,7 +40,7 @@ export class Client {
         posted({ order_id, kitchen, items }, trace, inventoryTimeoutMs),
       );
       const answer = (await response.json()) as { code: ProblemCode; detail: string };
-      if (response.ok) return { kind: "reserved", at: now() };
+      if (response.ok) return { kind: "reserved", at: new Date().toISOString() };
       if (response.status === 409 && Value.Check(RejectReason, answer.code)) {
         return { kind: "rejected", ...answer };
       }
@@ -76,7 +76,8 @@ export class Client {
       `${notificationUrl}/send`,
       posted({ order_id, user_id, kitchen }, trace, notificationTimeoutMs),
     ).catch((error: unknown) => error);
-    if (answer instanceof Response && answer.ok) return { kind: "told", at: now() };
+    if (answer instanceof Response && answer.ok)
+      return { kind: "told", at: new Date().toISOString() };
     return { kind: "pending", attempt: this.#failed(answer, order_id) };
   }
 
@@ -112,8 +113,4 @@ function whyUnknown(error: unknown): string {
 function neverArrived(error: unknown): boolean {
   const code = (error as { code?: string }).code ?? "";
   return ["ConnectionRefused", "ECONNREFUSED", "ENOTFOUND"].includes(code);
-}
-
-function now(): string {
-  return new Date().toISOString();
 }

@@ -29,7 +29,7 @@ export async function giveUp(
   { kind, code }: { kind: string; code: string },
 ): Promise<void> {
   await store.commit(() => {
-    orders.advance(order_id, "failed", now(), code);
+    orders.advance(order_id, "failed", new Date().toISOString(), code);
     if (kind === "unknown") releases.add(order_id);
   });
   log.debug("order_advanced", { order_id, status: "failed", reason: code });
@@ -110,15 +110,11 @@ async function tellLater(shop: Shop, orderId: string): Promise<Attempt> {
   if (!isOrphaned(shop, order, "reserved")) return "done";
   const told = await shop.client.send(order, childTrace(undefined));
   if (told.kind === "pending") return told.attempt;
-  await finish(shop, orderId, now(), told);
+  await finish(shop, orderId, new Date().toISOString(), told);
   return "done";
 }
 
 /** Whether an order still has that status, and no request is processing it. */
 function isOrphaned({ inFlight }: Shop, { order_id, status }: Order, was: OrderStatus): boolean {
   return !inFlight.has(order_id) && status === was;
-}
-
-function now(): string {
-  return new Date().toISOString();
 }

@@ -1,16 +1,10 @@
 /** What the lab has to know about the asynchronous model. */
 import type { ModelFacts, RabbitmqFacts } from "@lab/lab/brokers/model-facts";
-import { BROKERS_LIMIT, DELIVERY_LIMIT, deadQueue, topology } from "../topology.ts";
-
-const { inventoryQueue, notificationQueue, orderQueue } = topology("");
+import { BROKERS_LIMIT, DELIVERY_LIMIT, deadQueue, subscriptions, topology } from "../topology.ts";
 
 export const BROKER: RabbitmqFacts = {
   name: "rabbitmq",
-  queues: {
-    [inventoryQueue]: ["OrderPlaced"],
-    [notificationQueue]: ["InventoryReserved"],
-    [orderQueue]: ["InventoryReserved", "InventoryFailed", "ConfirmationSent"],
-  },
+  queues: subscriptions(topology("")),
   deadQueue,
   maxDeliveries: BROKERS_LIMIT + 1,
   concurrency: 1,

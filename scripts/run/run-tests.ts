@@ -3,6 +3,7 @@ import { folderVariable, prepareBrokers, startBroker } from "@lab/lab/brokers/br
 import { refuseContainers, servicesKind } from "@lab/lab/services/compose-services";
 import type { Evidence, Model } from "@lab/evidence/evidence";
 import { repoFolder } from "@lab/evidence/folders";
+import { cpus } from "node:os";
 import { join } from "node:path";
 import { bunTest, type Counts } from "./bun-test.ts";
 import { unlessAborted } from "../interrupt.ts";
@@ -15,10 +16,13 @@ export interface TestResult extends Counts {
   file: TestFile;
 }
 
-/** So many files at once. */
-const LANES = 3;
+/** Files that go at once, at least and at most: one more is begun where the machine has that share of its time left, measured for so long. */
+const LEAST = 2;
+const MOST = 8;
+const LEFT = 0.15;
+const MEASURED_MS = 2_000;
 
-/** Proofs that use a whole machine: services start all the time, or a flood comes. One of them at a time, and first. */
+/** Proofs that use a whole machine: services start all the time, or a flood comes. One of them at a time. */
 const BUSY = ["crash-points", "mutants", "stop", "overload"];
 
 /** How the files are run. */
@@ -116,7 +120,6 @@ class Brokers implements AsyncDisposable {
   }
 }
 
-/** One lane is for those that are busy, as long as there are any. */
 async function runAtOnce(
   files: readonly TestFile[],
   plan: Plan,
@@ -124,29 +127,81 @@ async function runAtOnce(
 ): Promise<TestResult[]> {
   const { signal } = plan;
   const lines = new LiveLines();
-  const isBusy = ({ isProof, name }: TestFile) => isProof && BUSY.includes(name);
-  // The later models' take longest, and go beside what the earlier ones leave to the other lanes.
-  const busy = files.filter(isBusy).toReversed();
-  // Storms last.
-  const left = files
-    .filter((file) => !isBusy(file))
-    .toSorted((a, b) => Number(isStorm(b)) - Number(isStorm(a)));
+  const left = new Left(files);
   const results: TestResult[] = [];
-  await Promise.all(
-    Array.from({ length: LANES }, async (_, lane) => {
-      const [first, then] = lane === 0 ? [busy, left] : [left, busy];
-      for (;;) {
-        const file = first.shift() ?? then.shift();
-        if (file === undefined || signal.aborted) return;
-        const name = `${file.model}/${file.name}`;
-        const onLine = (line: string) => lines.say(name, line);
-        results.push(await runFile(file, plan, onLine, brokers, lines.env));
-        lines.end(name);
+  const running = new Map<TestFile, Promise<void>>();
+  const begin = (file: TestFile) => {
+    const name = `${file.model}/${file.name}`;
+    const onLine = (line: string) => lines.say(name, line);
+    const run = runFile(file, plan, onLine, brokers, lines.env).then((result) => {
+      results.push(result);
+      lines.end(name);
+      running.delete(file);
+    });
+    running.set(file, run);
+  };
+  try {
+    while (left.size > 0 || running.size > 0) {
+      signal.throwIfAborted();
+      const idle = idleShare(MEASURED_MS);
+      if (running.size < LEAST || (running.size < MOST && (await idle) >= LEFT)) {
+        const file = left.next([...running.keys()]);
+        if (file !== undefined) begin(file);
       }
-    }),
-  );
-  signal.throwIfAborted();
+      await Promise.race([idle, ...running.values()]);
+    }
+  } finally {
+    await Promise.allSettled(running.values());
+  }
   return results.toSorted((a, b) => files.indexOf(a.file) - files.indexOf(b.file));
+}
+
+/** The files that haven't begun. */
+class Left {
+  readonly #busy: TestFile[];
+  readonly #others: TestFile[];
+
+  constructor(files: readonly TestFile[]) {
+    // The later models' take longest, and go beside what the earlier ones have of others.
+    this.#busy = files.filter(isBusy).toReversed();
+    const isStorm = ({ name }: TestFile) => Number(name === "storm");
+    this.#others = files
+      .filter((file) => !isBusy(file))
+      .toSorted((a, b) => isStorm(b) - isStorm(a));
+  }
+
+  get size(): number {
+    return this.#busy.length + this.#others.length;
+  }
+
+  /** Takes the one to begin beside those. */
+  next(running: readonly TestFile[]): TestFile | undefined {
+    const queues = [this.#busy, this.#others];
+    if (running.some(isBusy)) queues.reverse();
+    return queues.find(({ length }) => length > 0)?.shift();
+  }
+}
+
+function isBusy({ isProof, name }: TestFile): boolean {
+  return isProof && BUSY.includes(name);
+}
+
+/** The share of its time that the machine does nothing in, from now on for so long. */
+async function idleShare(forMs: number): Promise<number> {
+  const before = cpuTimes();
+  await Bun.sleep(forMs);
+  const after = cpuTimes();
+  return (after.idle - before.idle) / (after.all - before.all);
+}
+
+/** Of all processors together. */
+function cpuTimes(): { idle: number; all: number } {
+  const times = cpus().map((cpu) => cpu.times);
+  const sum = (values: number[]) => values.reduce((all, one) => all + one, 0);
+  return {
+    idle: sum(times.map(({ idle }) => idle)),
+    all: sum(times.flatMap((one) => Object.values(one))),
+  };
 }
 
 async function runFile(
@@ -174,10 +229,6 @@ async function runFile(
   });
   signal.throwIfAborted();
   return { file, ...counts };
-}
-
-function isStorm({ name }: TestFile): boolean {
-  return name === "storm";
 }
 
 /** The sums of all of them. */
