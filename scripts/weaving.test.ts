@@ -1,7 +1,7 @@
 // Every change that the proofs make to a service's code can be applied, and every one is used.
 import { repoFolder } from "@lab/evidence/folders";
-import { weavingOf } from "@lab/proof/weaving/asked";
-import { EVERYWHERE, editOf, STOP_STEP } from "@lab/proof/weaving/gaps";
+import { weavingOf } from "@lab/proof/weaving/weaving-env";
+import { EVERYWHERE, editOf, STOP_STEP } from "@lab/proof/weaving/crash-sites";
 import { type Edit, weave } from "@lab/proof/weaving/weave";
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
@@ -18,8 +18,8 @@ const read = (path: string) => readFileSync(join(repoFolder, path), "utf8");
 
 test("every passage that a proof changes is in the code, once, whichever protection is gone", () => {
   const wrong: string[] = [];
-  for (const { GAPS, model, PROTECTIONS } of MODELS) {
-    const gaps = Object.entries(GAPS).flatMap(([service, points]) =>
+  for (const { CRASH_SITES, model, PROTECTIONS } of MODELS) {
+    const gaps = Object.entries(CRASH_SITES).flatMap(([service, points]) =>
       [...Object.keys(EVERYWHERE), ...Object.keys(points)].map((point) =>
         editOf(point, `${model}/${service}`, points)!,
       ),
@@ -66,12 +66,12 @@ test("every crash point is visited, and every visited one is there, once", () =>
     ...read("packages/proof/kills/crash-points.ts").matchAll(/\[service, "([\w-]+)"/g),
   ].map(([, point]) => point!);
   expect(everywhere.sort()).toEqual(Object.keys(EVERYWHERE).sort());
-  for (const { GAPS, model } of MODELS) {
+  for (const { CRASH_SITES, model } of MODELS) {
     const table = read(`${model}/tests/proof/crash-points.proof.ts`);
     const visited = [...table.matchAll(/[[(]\s*"([\w-]+)",\s*"([\w-]+)"/g)].map(
       ([, service, point]) => `${service} ${point}`,
     );
-    const declared = Object.entries(GAPS).flatMap(([service, points]) =>
+    const declared = Object.entries(CRASH_SITES).flatMap(([service, points]) =>
       Object.keys(points).map((point) => `${service} ${point}`),
     );
     expect(visited.sort(), model).toEqual(declared.sort());
@@ -79,8 +79,8 @@ test("every crash point is visited, and every visited one is there, once", () =>
 });
 
 test("every step of a stop is a crash point, but for the last, which is the end", () => {
-  for (const { GAPS, model } of MODELS) {
-    for (const [service, points] of Object.entries(GAPS)) {
+  for (const { CRASH_SITES, model } of MODELS) {
+    for (const [service, points] of Object.entries(CRASH_SITES)) {
       // What Kafka's services share of their stop.
       const shared = model === "streaming-kafka" ? ["group-left", "kafka-left"] : [];
       const own = [...read(`${model}/${service}.ts`).matchAll(/^ {6}\["([\w-]+)", \(\) =>/gm)];

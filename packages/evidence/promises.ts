@@ -1,7 +1,7 @@
 import type { Model } from "./evidence.ts";
 
 /**
- * What a model promises beyond what all models promise: proof/promises.ts checks it against the
+ * What a model promises beyond what all models promise: proof/kills/promises.ts checks it against the
  * running services, and README's comparison is generated from it.
  */
 export interface Promises {

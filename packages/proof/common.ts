@@ -8,7 +8,7 @@ import type { LoadResult } from "@lab/lab/load/load";
 import type { Trial } from "@lab/lab/experiment/trial";
 import { eventually, nowUs } from "@lab/lab/host/waiting";
 
-/** Environment for where neighbours are no fault: on a busy machine their answers may be late in the synchronous model, which gives no order up for that. */
+/** Longer timeouts, for proofs in which a slow neighbour isn't the fault: on a busy machine the synchronous model would give orders up. */
 export const PATIENT = { INVENTORY_TIMEOUT_MS: "5000", NOTIFICATION_TIMEOUT_MS: "5000" };
 
 /** Orders under which most proofs go on. */

@@ -26,7 +26,7 @@ last line is: N passed, N failed.`,
       if (problem !== undefined) throw new Error(problem);
       process.env["LAB_BROKERS"] = "compose";
     }
-    // The same with and without Docker.
+    // Without --compose never containers, so that the result doesn't depend on Docker.
     process.env["LAB_BROKERS"] ||= "external,native";
     process.env["LAB_LENGTH"] ||= "short";
     return interruptible(async (signal) => {

@@ -3,7 +3,6 @@ import { folderVariable, prepareBrokers, startBroker } from "@lab/lab/brokers/br
 import { refuseContainers, servicesKind } from "@lab/lab/services/compose-services";
 import type { Evidence, Model } from "@lab/evidence/evidence";
 import { repoFolder } from "@lab/evidence/folders";
-import { cpus } from "node:os";
 import { join } from "node:path";
 import { bunTest, type Counts } from "./bun-test.ts";
 import { unlessAborted } from "../interrupt.ts";
@@ -16,13 +15,10 @@ export interface TestResult extends Counts {
   file: TestFile;
 }
 
-/** Files that go at once, at least and at most: one more is begun where the machine has that share of its time left, measured for so long. */
-const LEAST = 2;
-const MOST = 8;
-const LEFT = 0.15;
-const MEASURED_MS = 2_000;
+/** So many files at once. */
+const LANES = 4;
 
-/** Proofs that use a whole machine: services start all the time, or a flood comes. One of them at a time. */
+/** Proofs that use a whole machine: services start all the time, or a flood comes. The first lane is for them. */
 const BUSY = ["crash-points", "mutants", "stop", "overload"];
 
 /** How the files are run. */
@@ -38,8 +34,8 @@ export interface RunOptions {
 
 /**
  * Runs the files, each in a process of its own, live. Experiments go alone, model after model; the
- * others go several at once. The files of a model share a broker, but for those that hurt theirs.
- * Throws when the signal is aborted, with all taken down, and at once when something is missing or a
+ * others go several at once. The files of a model share a broker; one that hurts its broker starts
+ * its own (`Run.ownBroker`). Throws when the signal is aborted, with all taken down, and at once when something is missing or a
  * proof is to go with services in containers.
  */
 export async function runTests(
@@ -97,19 +93,19 @@ class Brokers implements AsyncDisposable {
   }
 
   /** The environment by which a file of that model finds its broker. Throws when that doesn't start. */
-  async env(model: Model): Promise<Record<string, string>> {
+  async env(model: Model, onLine: (line: string) => void): Promise<Record<string, string>> {
     const name = brokerOf(model);
     if (name === undefined) return {};
-    if (!this.#started.has(name)) this.#started.set(name, this.#start(name));
+    if (!this.#started.has(name)) this.#started.set(name, this.#start(name, onLine));
     const { folder } = await this.#started.get(name)!;
     return folder === undefined ? {} : { [folderVariable[name]]: folder };
   }
 
-  async #start(name: BrokerName): Promise<Broker> {
-    say(`\nstarting ${name} …`);
+  async #start(name: BrokerName, onLine: (line: string) => void): Promise<Broker> {
+    onLine(`starting ${name} …`);
     const broker = await unlessAborted(this.#signal, startBroker(name));
     const versions = Object.entries(broker.versions).map((one) => one.join(" "));
-    say(`${name} is up: ${broker.kind}, ${versions.join(", ")}`);
+    onLine(`${name} is up: ${broker.kind}, ${versions.join(", ")}`);
     return broker;
   }
 
@@ -120,6 +116,7 @@ class Brokers implements AsyncDisposable {
   }
 }
 
+/** One lane is for those that are busy, as long as there are any. */
 async function runAtOnce(
   files: readonly TestFile[],
   plan: Plan,
@@ -127,81 +124,29 @@ async function runAtOnce(
 ): Promise<TestResult[]> {
   const { signal } = plan;
   const lines = new LiveLines();
-  const left = new Left(files);
+  const isBusy = ({ isProof, name }: TestFile) => isProof && BUSY.includes(name);
+  // The later models' take longest: they start first, beside the others' short files.
+  const busy = files.filter(isBusy).toReversed();
+  // A storm lasts as long as it is set: it must not be what the others wait for in the end.
+  const left = files
+    .filter((file) => !isBusy(file))
+    .toSorted((a, b) => Number(isStorm(b)) - Number(isStorm(a)));
   const results: TestResult[] = [];
-  const running = new Map<TestFile, Promise<void>>();
-  const begin = (file: TestFile) => {
-    const name = `${file.model}/${file.name}`;
-    const onLine = (line: string) => lines.say(name, line);
-    const run = runFile(file, plan, onLine, brokers, lines.env).then((result) => {
-      results.push(result);
-      lines.end(name);
-      running.delete(file);
-    });
-    running.set(file, run);
-  };
-  try {
-    while (left.size > 0 || running.size > 0) {
-      signal.throwIfAborted();
-      const idle = idleShare(MEASURED_MS);
-      if (running.size < LEAST || (running.size < MOST && (await idle) >= LEFT)) {
-        const file = left.next([...running.keys()]);
-        if (file !== undefined) begin(file);
+  await Promise.all(
+    Array.from({ length: LANES }, async (_, lane) => {
+      const [first, then] = lane === 0 ? [busy, left] : [left, busy];
+      for (;;) {
+        const file = first.shift() ?? then.shift();
+        if (file === undefined || signal.aborted) return;
+        const name = `${file.model}/${file.name}`;
+        const onLine = (line: string) => lines.say(name, line);
+        results.push(await runFile(file, plan, onLine, brokers, lines.env));
+        lines.end(name);
       }
-      await Promise.race([idle, ...running.values()]);
-    }
-  } finally {
-    await Promise.allSettled(running.values());
-  }
+    }),
+  );
+  signal.throwIfAborted();
   return results.toSorted((a, b) => files.indexOf(a.file) - files.indexOf(b.file));
-}
-
-/** The files that haven't begun. */
-class Left {
-  readonly #busy: TestFile[];
-  readonly #others: TestFile[];
-
-  constructor(files: readonly TestFile[]) {
-    // The later models' take longest, and go beside what the earlier ones have of others.
-    this.#busy = files.filter(isBusy).toReversed();
-    const isStorm = ({ name }: TestFile) => Number(name === "storm");
-    this.#others = files
-      .filter((file) => !isBusy(file))
-      .toSorted((a, b) => isStorm(b) - isStorm(a));
-  }
-
-  get size(): number {
-    return this.#busy.length + this.#others.length;
-  }
-
-  /** Takes the one to begin beside those. */
-  next(running: readonly TestFile[]): TestFile | undefined {
-    const queues = [this.#busy, this.#others];
-    if (running.some(isBusy)) queues.reverse();
-    return queues.find(({ length }) => length > 0)?.shift();
-  }
-}
-
-function isBusy({ isProof, name }: TestFile): boolean {
-  return isProof && BUSY.includes(name);
-}
-
-/** The share of its time that the machine does nothing in, from now on for so long. */
-async function idleShare(forMs: number): Promise<number> {
-  const before = cpuTimes();
-  await Bun.sleep(forMs);
-  const after = cpuTimes();
-  return (after.idle - before.idle) / (after.all - before.all);
-}
-
-/** Of all processors together. */
-function cpuTimes(): { idle: number; all: number } {
-  const times = cpus().map((cpu) => cpu.times);
-  const sum = (values: number[]) => values.reduce((all, one) => all + one, 0);
-  return {
-    idle: sum(times.map(({ idle }) => idle)),
-    all: sum(times.flatMap((one) => Object.values(one))),
-  };
 }
 
 async function runFile(
@@ -214,10 +159,10 @@ async function runFile(
   onLine(title(file));
   let shared: Record<string, string>;
   try {
-    shared = await brokers.env(file.model);
+    shared = await brokers.env(file.model, onLine);
   } catch (error) {
     signal.throwIfAborted();
-    say(`${file.model}: ${(error as Error).message}`);
+    onLine((error as Error).message);
     return { file, passed: 0, failed: 1 };
   }
   const counts = await bunTest({
@@ -229,6 +174,10 @@ async function runFile(
   });
   signal.throwIfAborted();
   return { file, ...counts };
+}
+
+function isStorm({ name }: TestFile): boolean {
+  return name === "storm";
 }
 
 /** The sums of all of them. */

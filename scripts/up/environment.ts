@@ -3,7 +3,7 @@ import { Settings, settings } from "@lab/evidence/settings";
 import { factsOf } from "@lab/lab/brokers/model-facts";
 import type { Model } from "@lab/evidence/evidence";
 import { repoFolder } from "@lab/evidence/folders";
-import { readAsked, weavingOf } from "@lab/proof/weaving/asked";
+import { readWeavingEnv, weavingOf } from "@lab/proof/weaving/weaving-env";
 import { ConfigError, readEnv, variableName } from "@lab/runtime/env";
 import { join } from "node:path";
 import { nearestWord } from "../command.ts";
@@ -117,7 +117,7 @@ async function wrongWeaving(model: Model): Promise<string[]> {
   try {
     // `up` switches faults on by default.
     const LAB_FAULTS = process.env["LAB_FAULTS"]?.trim() || "on";
-    readAsked({ ...process.env, LAB_FAULTS }, await weavingOf(model));
+    readWeavingEnv({ ...process.env, LAB_FAULTS }, await weavingOf(model));
     return [];
   } catch (error) {
     return ["bad environment:", `  ${(error as Error).message}`];

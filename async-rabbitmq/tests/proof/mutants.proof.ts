@@ -14,9 +14,9 @@ import {
   SCARCE,
   sendSome,
   setFaults,
-  SOME,
+  ORDER_COUNT,
   testMutants,
-  triedInVain,
+  untilFailed,
 } from "@lab/proof/kills/mutants";
 import { QUEUE_SETTLES_S } from "@lab/lab/brokers/rabbitmq";
 import { openChannel, Rabbitmq } from "@lab/lab/probes/rabbitmq-tools";
@@ -38,7 +38,7 @@ const KILLED_WITHOUT_BROKER: MutantSituation = {
     await kill(subject, order);
     await order.restart();
   }),
-  mutants: [{ without: "outbox", breaks: { lost: SOME } }],
+  mutants: [{ without: "outbox", breaks: { lost: ORDER_COUNT } }],
 };
 
 /** An order for which that service has a message. */
@@ -57,13 +57,13 @@ function killedWithMessages(who: keyof typeof STATUS_AT): MutantSituation {
       await setFaults(subject, service, { hang: true });
       await sendSome(subject);
       await eventually(`${who} has all of them`, async () => {
-        const there = count(order, IN_STATUS, STATUS_AT[who]) === SOME;
+        const there = count(order, IN_STATUS, STATUS_AT[who]) === ORDER_COUNT;
         return there && count(order, OUTBOX_DEPTH) + (await rabbit.ready(queue)) === 0;
       });
       await kill(subject, service);
       await service.restart();
     }),
-    mutants: [{ without: "ack-after-commit", breaks: { lost: SOME } }],
+    mutants: [{ without: "ack-after-commit", breaks: { lost: ORDER_COUNT } }],
   };
 }
 
@@ -74,7 +74,7 @@ const DIES_OF_CONFIRMATIONS: MutantSituation = {
     const { order, downstream: notification } = subject.trial.campus;
     await setFaults(subject, notification, { hang: true });
     await sendSome(subject);
-    await eventually("all are reserved", () => count(order, IN_STATUS, "reserved") === SOME);
+    await eventually("all are reserved", () => count(order, IN_STATUS, "reserved") === ORDER_COUNT);
     await dieAt(subject, order, "advanced-before-commit", () =>
       setFaults(subject, notification, {}),
     );
@@ -91,7 +91,7 @@ const FAILS_AT_TIMES: MutantSituation = {
     const { inventory } = subject.trial.campus;
     await setFaults(subject, inventory, { fail_rate: 0.5 });
     await sendSome(subject);
-    await triedInVain(subject, 1);
+    await untilFailed(subject, 1);
     await setFaults(subject, inventory, {});
   }),
   mutants: [{ without: "ack-own-work", breaks: { lost: "any" } }],
@@ -117,7 +117,7 @@ const QUEUE_GONE: MutantSituation = {
     }
     await inventory.restart();
   }),
-  mutants: [{ without: "mandatory", breaks: { lost: SOME } }],
+  mutants: [{ without: "mandatory", breaks: { lost: ORDER_COUNT } }],
 };
 
 const LOCKED: MutantSituation = {
@@ -133,7 +133,7 @@ const LOCKED: MutantSituation = {
   mutants: [{ without: "patience", breaks: { dead: 1 } }],
 };
 
-/** As a publisher does that has missed the broker's word, and a broker that has missed an ack. */
+/** As after a lost confirm, and after a lost ack. */
 const DELIVERED_TWICE: MutantSituation = {
   title: "every message is delivered twice",
   happen: alike(async (subject) => {
@@ -159,25 +159,25 @@ const DELIVERED_TWICE: MutantSituation = {
   mutants: [
     { without: "ledger", breaks: {}, heldBy: "idempotent-reserve and idempotent-send" },
     { without: "idempotent-reserve", breaks: {}, heldBy: "ledger" },
-    { without: "ledger,idempotent-reserve", breaks: { unbalanced: SOME } },
+    { without: "ledger,idempotent-reserve", breaks: { unbalanced: ORDER_COUNT } },
     { without: "idempotent-send", breaks: {}, heldBy: "ledger" },
-    { without: "ledger,idempotent-send", breaks: { doubled: SOME } },
-    { without: "forward-only", breaks: { lost: SOME, contradicted: SOME } },
+    { without: "ledger,idempotent-send", breaks: { doubled: ORDER_COUNT } },
+    { without: "forward-only", breaks: { lost: ORDER_COUNT, contradicted: ORDER_COUNT } },
   ],
 };
 
 const FAILS_FOR_EVER: MutantSituation = {
   title: "Inventory fails at every message",
-  dead: SOME,
+  dead: ORDER_COUNT,
   happen: alike(async (subject) => {
     await setFaults(subject, subject.trial.campus.inventory, { fail_rate: 1 });
     await sendSome(subject);
-    await triedInVain(subject, SOME * (DELIVERY_LIMIT + 1));
+    await untilFailed(subject, ORDER_COUNT * (DELIVERY_LIMIT + 1));
     await outage(LAST_PAUSE_S);
   }),
   mutants: [
-    { without: "delivery-limit", breaks: { lost: SOME, endless: SOME } },
-    { without: "dead-letter", breaks: { lost: SOME } },
+    { without: "delivery-limit", breaks: { lost: ORDER_COUNT, endless: ORDER_COUNT } },
+    { without: "dead-letter", breaks: { lost: ORDER_COUNT } },
   ],
 };
 
@@ -195,8 +195,8 @@ const BROKER_KILLED: MutantSituation = {
     await alike(({ trial }) => trial.campus.inventory.restart())(subjects);
   },
   mutants: [
-    { without: "confirms", breaks: { lost: SOME } },
-    { without: "durable-queue", breaks: { lost: SOME } },
+    { without: "confirms", breaks: { lost: ORDER_COUNT } },
+    { without: "durable-queue", breaks: { lost: ORDER_COUNT } },
   ],
 };
 

@@ -1,6 +1,6 @@
 /** A bad network between the three services and RabbitMQ. */
 import { experiment } from "@lab/lab/experiment/experiment";
-import { faultsOfABrokersLine, goThrough, networkFaults } from "@lab/proof/faults/network-faults";
+import { brokerLinkFaults, runFaults, networkFaults } from "@lab/proof/faults/network-faults";
 import { startProxy } from "@lab/lab/proxy/proxy";
 import { trialOf } from "@lab/lab/experiment/trial";
 
@@ -19,6 +19,6 @@ experiment(
       broker,
       env: { AMQP_URL: address.href },
     });
-    await goThrough(run, trial, faultsOfABrokersLine(proxy, 500));
+    await runFaults(run, trial, brokerLinkFaults(proxy, 500));
   },
 );

@@ -12,8 +12,8 @@ import { deadQueue, topology } from "../../topology.ts";
 import { BROKER } from "../model.ts";
 
 const QUEUE = "inventory.order-placed";
-/** Clears a screen, names its window, turns the writing; C1's CSI too. */
-const STEERING = "\x1b[2J\x1b]0;mine\x07\x9b31m\u202egnp\u2066";
+/** Terminal control: clear the screen, set the window title, C1 CSI, bidi override. */
+const TERMINAL_CONTROL = "\x1b[2J\x1b]0;mine\x07\x9b31m\u202egnp\u2066";
 
 /** A table that can't be made a number or a text. */
 const TABLE = { toString: "mine", valueOf: "mine" };
@@ -23,31 +23,43 @@ const UNWRITABLE = { mark: { "!": "object", value: { "!": "important" } } };
 const HEADERS: Record<string, unknown>[] = [
   { "x-death": {} },
   { "x-death": 5 },
-  { "x-death": STEERING },
+  { "x-death": TERMINAL_CONTROL },
   { "x-death": true },
   { "x-death": [] },
   { "x-death": [1, "a", null, [], {}] },
   { "x-death": [{ reason: 5, count: "x", queue: {}, time: { "!": "timestamp", value: 9e15 } }] },
-  { "x-death": [{ reason: STEERING, count: -3, time: 7 }] },
+  { "x-death": [{ reason: TERMINAL_CONTROL, count: -3, time: 7 }] },
   { "x-death": Buffer.from([0, 255]) },
-  // RabbitMQ would write a 3.0 where only an integer can be sent.
+  // RabbitMQ would raise this count to 3.0, which it can't encode.
   {
     "x-death": [{ queue: QUEUE, reason: "rejected", count: { "!": "double", value: 2 } }],
   },
   { "x-death": [{ count: TABLE, time: { value: TABLE } }], "x-delivery-count": TABLE },
   { "dead-at": "today", "dead-attempts": TABLE, "dead-reason": "odd", "dead-detail": TABLE },
   { "x-death": [1], ...UNWRITABLE },
-  { "dead-at": STEERING, "dead-reason": STEERING, "dead-attempts": "many" },
-  { [STEERING]: STEERING, in: { depth: [{ of: STEERING }] }, bin: Buffer.from(STEERING) },
+  { "dead-at": TERMINAL_CONTROL, "dead-reason": TERMINAL_CONTROL, "dead-attempts": "many" },
+  {
+    [TERMINAL_CONTROL]: TERMINAL_CONTROL,
+    in: { depth: [{ of: TERMINAL_CONTROL }] },
+    bin: Buffer.from(TERMINAL_CONTROL),
+  },
   { when: { "!": "timestamp", value: 1 }, float: { "!": "float", value: 1.5 }, none: null },
   { huge: "x".repeat(60_000) },
 ];
-const BODIES = ["", STEERING, `{"type":"${STEERING}"}`, Buffer.from([0xff, 0x1b, 0x5b])];
+const BODIES = [
+  "",
+  TERMINAL_CONTROL,
+  `{"type":"${TERMINAL_CONTROL}"}`,
+  Buffer.from([0xff, 0x1b, 0x5b]),
+];
 const LETTERS: { body: string | Uint8Array; options: Options.Publish }[] = [
   ...HEADERS.map((headers) => ({ body: "{}", options: { headers } })),
   ...BODIES.map((body) => ({ body, options: {} })),
   { body: new Uint8Array(16 * 1024 * 1024), options: {} },
-  { body: "{}", options: { messageId: STEERING, type: STEERING, appId: STEERING } },
+  {
+    body: "{}",
+    options: { messageId: TERMINAL_CONTROL, type: TERMINAL_CONTROL, appId: TERMINAL_CONTROL },
+  },
 ];
 
 experiment(
@@ -63,7 +75,7 @@ experiment(
     parameters: { letters: LETTERS.length },
   },
   async (run) => {
-    // Dead-lettering that such a letter ends is ended for all who use the broker.
+    // Such a letter may stop dead-lettering in the whole broker.
     await using broker = await run.ownBroker("rabbitmq");
     await using trial = await trialOf(run, "odd", { broker });
     const { namespace } = trial;

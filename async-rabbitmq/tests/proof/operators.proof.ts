@@ -1,4 +1,4 @@
-/** What an operator's hands do to RabbitMQ while the services run, and what was never right. */
+/** RabbitMQ blocked, its topology deleted, messages viewed, and wrong configuration, while the services run. */
 import type { Broker } from "@lab/lab/brokers/broker";
 import { count } from "@lab/lab/probes/databases";
 import { experiment, type Run } from "@lab/lab/experiment/experiment";
@@ -10,7 +10,7 @@ import { rabbitmqctl } from "@lab/lab/brokers/rabbitmqctl";
 import { type Trial, trialOf } from "@lab/lab/experiment/trial";
 import { eventually, settled } from "@lab/lab/host/waiting";
 import type { ConfirmChannel } from "amqplib";
-import { deadQueue, topology } from "../../topology.ts";
+import { deadQueue, ROUTING_KEYS, subscriptions, topology } from "../../topology.ts";
 
 /** More than there are attempts at a message. */
 const LOOKS = 10;
@@ -18,6 +18,12 @@ const LOOKS = 10;
 const BACK_MS = 15_000;
 /** Of a queue's arguments one that nobody here declares. */
 const OTHER_LIMIT = 3;
+
+/** The keys of all bindings to the exchange. */
+const BINDINGS = Object.values(subscriptions(topology("")))
+  .flatMap((types) => types.map((type) => ROUTING_KEYS[type]))
+  .toSorted()
+  .join(", ");
 
 experiment(
   {
@@ -35,10 +41,10 @@ experiment(
     await using trial = await trialOf(run, "operators", { broker });
     const { channel, model } = await openChannel(broker.address);
     try {
-      await takesNothing(run, broker, trial);
-      await takenAway(run, trial, channel);
-      await lookedAt(run, trial, channel);
-      await neverRight(run, broker, channel);
+      await brokerBlocked(run, broker, trial);
+      await topologyDeleted(run, trial, channel);
+      await messageViewed(run, trial, channel);
+      await misconfigured(run, broker, channel);
       await judge(run, trial, { kills: 1, faults: 3 });
     } finally {
       await model.close();
@@ -47,7 +53,7 @@ experiment(
 );
 
 /** A memory alarm blocks who publishes; a paused broker confirms nothing, and answers nobody. */
-async function takesNothing(run: Run, broker: Broker, trial: Trial): Promise<void> {
+async function brokerBlocked(run: Run, broker: Broker, trial: Trial): Promise<void> {
   const { order, inventory } = trial.campus;
   run.progress("a memory alarm");
   await rabbitmqctl(broker, "set_vm_memory_high_watermark", "0.0000001");
@@ -79,14 +85,20 @@ async function takesNothing(run: Run, broker: Broker, trial: Trial): Promise<voi
   await allConfirmed(trial);
 }
 
-/** What is deleted is there again, whether or not somebody needs it meanwhile. */
-async function takenAway(run: Run, trial: Trial, channel: ConfirmChannel): Promise<void> {
+/** What somebody deletes is declared again, whether or not it is needed meanwhile. */
+async function topologyDeleted(run: Run, trial: Trial, channel: ConfirmChannel): Promise<void> {
   const names = topology(trial.namespace);
   const { exchange, inventoryQueue, notificationQueue, orderQueue } = names;
   const queues = [inventoryQueue, notificationQueue, orderQueue];
+  run.progress("exchange, queues and dead queues are deleted");
+  await channel.deleteExchange(exchange);
+  for (const queue of queues) {
+    await channel.deleteQueue(deadQueue(queue));
+    await channel.deleteQueue(queue);
+  }
   const back = async () => {
     const bindings = await bindingsOf(trial);
-    if (bindings !== "inventory.*, inventory.reserved, notification.sent, order.placed") {
+    if (bindings !== BINDINGS) {
       throw new Error(bindings);
     }
     for (const queue of queues) {
@@ -111,7 +123,7 @@ async function takenAway(run: Run, trial: Trial, channel: ConfirmChannel): Promi
 }
 
 /** To look at a message is a delivery to RabbitMQ, and no attempt. */
-async function lookedAt(run: Run, trial: Trial, channel: ConfirmChannel): Promise<void> {
+async function messageViewed(run: Run, trial: Trial, channel: ConfirmChannel): Promise<void> {
   const { inventory } = trial.campus;
   const { inventoryQueue } = topology(trial.namespace);
   run.progress("an order is looked at, again and again");
@@ -126,7 +138,7 @@ async function lookedAt(run: Run, trial: Trial, channel: ConfirmChannel): Promis
 }
 
 /** What no waiting mends is named at once, once, and comes right by itself when somebody has mended it. */
-async function neverRight(run: Run, broker: Broker, channel: ConfirmChannel): Promise<void> {
+async function misconfigured(run: Run, broker: Broker, channel: ConfirmChannel): Promise<void> {
   run.progress("a queue with other arguments");
   const namespace = `${run.namespace}other-`;
   const queue = topology(namespace).inventoryQueue;

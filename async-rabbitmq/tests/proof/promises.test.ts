@@ -8,7 +8,7 @@ import { BROKER } from "../model.ts";
 
 testPromises({
   model: "async-rabbitmq",
-  async hands(trial) {
+  async actions(trial) {
     const { broker, namespace } = trial;
     const rabbit = new Rabbitmq(broker);
     const { exchange, inventoryQueue, notificationQueue, orderQueue } = topology(namespace);

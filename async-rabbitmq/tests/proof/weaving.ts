@@ -1,9 +1,9 @@
 /** Where the crash points and the protections of the asynchronous model are in its code. */
-import { type Gaps, STOP_STEP } from "@lab/proof/weaving/gaps";
+import { type CrashSites, STOP_STEP } from "@lab/proof/weaving/crash-sites";
 import { only, type Protections } from "@lab/proof/weaving/protections";
 
 /** Of a consumer that answers what it hears. */
-const CONSUMER: Gaps = {
+const CONSUMER: CrashSites = {
   "declared-before-consuming": "async setup(channel, publisher) { <gap>",
   "refused-before-reject": "<gap> await giveUp(channel, message);",
   rejected: "await giveUp(channel, message); <sent>",
@@ -17,7 +17,7 @@ const CONSUMER: Gaps = {
   "http-stopped": STOP_STEP,
 };
 
-export const GAPS: Record<string, Gaps> = {
+export const CRASH_SITES: Record<string, CrashSites> = {
   "order-service": {
     "placed-before-commit": "<gap> return accepted;",
     "stored-before-answer": '<gap> log.debug("order_placed"',
@@ -81,7 +81,7 @@ export const PROTECTIONS: Protections = {
     { file: PUBLISHER, passage: "persistent: true", instead: "persistent: false" },
     { file: TOPOLOGY, passage: "arguments: queueArguments(queue)", instead: "arguments: {}" },
   ],
-  /** A message is acknowledged after the work. Without it RabbitMQ counts it as acknowledged when it delivers, and would end the channel over a second time. */
+  /** A message is acknowledged after the work. Without it the queue is consumed with noAck, and `ack` and `reject` do nothing: RabbitMQ closes the channel over a second ack. */
   "ack-after-commit": [
     {
       file: CONSUMER_FILE,
@@ -96,7 +96,7 @@ export const PROTECTIONS: Protections = {
       instead: "let consuming = consume(PREFETCH);",
     },
   ],
-  /** An ack says nothing of the messages that wait to be put back. */
+  /** A multiple-ack must not include deliveries that wait to be requeued. */
   "ack-own-work": [
     {
       file: CLIENT,
@@ -104,7 +104,7 @@ export const PROTECTIONS: Protections = {
       instead: "if (false) for (const",
     },
   ],
-  /** A message is tried so often, and not for ever. */
+  /** A message is dead-lettered after a limited number of attempts. */
   "delivery-limit": [
     { file: CLIENT, passage: "if (attempt > DELIVERY_LIMIT) {", instead: "if (false) {" },
     {
@@ -113,7 +113,7 @@ export const PROTECTIONS: Protections = {
       instead: '"x-delivery-limit": 1_000_000_000,',
     },
   ],
-  /** What is given up is kept, where somebody can look at it. */
+  /** What is given up becomes a dead letter. */
   "dead-letter": [
     {
       file: PUBLISHER,

@@ -141,7 +141,8 @@ export class Run {
     const id = crypto.randomUUID().slice(0, 6);
     this.folder = join(labFolder, "data", `${model}-${name}-${id}`);
     this.namespace = `t${id}-`;
-    this.seed = settings().labSeed;
+    const { labLength, labSeed } = settings();
+    this.seed = labSeed;
     this.#into = into;
     this.evidence = {
       experiment: name,
@@ -159,6 +160,7 @@ export class Run {
       parameters: {
         ...definition.parameters,
         ...(servicesKind() === "compose" ? { services: "compose" } : {}),
+        ...(labLength === "full" ? {} : { length: labLength }),
       },
       tables: [],
       series: [],

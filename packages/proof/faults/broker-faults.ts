@@ -83,7 +83,7 @@ export function testBrokerFaults({ model, broker: name, own, ownMethod }: Broker
   );
 }
 
-/** Stops every service at once, then starts it again; throws when one doesn't stop in its grace. */
+/** Stops every service at once; the fault's `lift` starts them again. Throws when one doesn't end with 0 within its grace. */
 async function stopAll({ campus }: Trial): Promise<void> {
   const stops = await Promise.all(campus.services.map((service) => timed(() => service.stop())));
   const bad = stops.flatMap(({ tookMs, value }, n) =>

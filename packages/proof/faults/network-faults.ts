@@ -87,7 +87,7 @@ const CUT_BYTES = 50 * RATE_PER_S;
  * What a bad line to a broker does, for both models that have one. `mildMs`: by how much latency
  * and a cut in the middle must delay the slowest order at least.
  */
-export function faultsOfABrokersLine(proxy: FaultProxy, mildMs: number): NetworkFault[] {
+export function brokerLinkFaults(proxy: FaultProxy, mildMs: number): NetworkFault[] {
   return [
     ...eachWay(proxy, 1.5, [
       [
@@ -115,12 +115,12 @@ export function faultsOfABrokersLine(proxy: FaultProxy, mildMs: number): Network
       delaysMs: 1_000,
     },
     {
-      name: "silence (timeout), downstream: the word that it is stored is lost",
+      name: "silence (timeout), downstream: the confirm is lost",
       proxy,
       toxics: [{ type: "timeout", stream: "downstream" }],
       lastsS: 1.5,
       delaysMs: 1_000,
-      // It is stored, and published again for want of that word.
+      // The broker has stored it; without the confirm it is published again.
       repeats: true,
     },
     { name: "down", proxy, toxics: "down", lastsS: 5, delaysMs: 4_000 },
@@ -142,7 +142,7 @@ interface Seen {
 }
 
 /** Goes through the faults under load, and holds what was seen against what each may do. */
-export async function goThrough(
+export async function runFaults(
   run: Run,
   trial: Trial,
   faults: readonly NetworkFault[],

@@ -15,7 +15,7 @@ const ORDERS = 15;
 interface Plan {
   model: Model;
   broker: BrokerName;
-  /** Says how large a message may be; without a number as it was before. Channels that are open may not have heard of it. */
+  /** Sets the largest message that the broker accepts; without `bytes` its default. Open channels may keep the old limit. */
   limit: (broker: Broker, trial: Trial, bytes?: number) => Promise<void>;
 }
 
@@ -39,7 +39,7 @@ export function testRefusedEvent({ broker: name, limit, model }: Plan): void {
       await limit(broker, trial, MOST_BYTES);
       try {
         await order.restart();
-        // Not `healthy`: of Kafka's limit it says itself that it is too low.
+        // Not `healthy`: with Kafka the service reports the lowered limit as a problem.
         await eventually(
           `${order.name} has its broker`,
           async () => (await fetchHealth(order.url)).broker === true,
@@ -79,7 +79,7 @@ export function testRefusedEvent({ broker: name, limit, model }: Plan): void {
   );
 }
 
-/** Of a kitchen of its own: published last, it may come out of its turn. */
+/** In a kitchen of its own: it is published after later orders, which would break its kitchen's order. */
 const LARGE = {
   user_id: "u1",
   kitchen: "elsewhere",

@@ -25,7 +25,7 @@ export async function smallDisk(folder: string): Promise<SmallDisk | undefined> 
     stdin: "pipe",
     stdout: "pipe",
     stderr: "ignore",
-    // A session of its own: who ends the lab with all that belongs to it doesn't end this.
+    // A session of its own: a signal to the lab's process group doesn't reach it, and it can still unmount.
     detached: true,
   });
   const said = await keeper.stdout.getReader().read();
@@ -35,7 +35,7 @@ export async function smallDisk(folder: string): Promise<SmallDisk | undefined> 
   const ballast = join(folder, "ballast");
   return {
     fill() {
-      // Fails when there is no room: that is the point.
+      // dd fails when the disk is full, as intended.
       Bun.spawnSync(["dd", "if=/dev/zero", `of=${ballast}`, "bs=4k"], { stderr: "ignore" });
       return () => rmSync(ballast);
     },

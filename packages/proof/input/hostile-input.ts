@@ -27,7 +27,7 @@ const STALLED = 3_000;
 const STALLED_IN_CHUNKS = 1_000;
 const STALLED_BYTES = 63 * 1024;
 const HALF_OPEN = 300;
-const FLOODS = 100;
+const REPEATS = 100;
 const LANES = 20;
 
 /** A queue or topic, and what may be in it. */
@@ -110,7 +110,7 @@ export function testHostileInput(plan: HostilePlan): void {
         ...stalled,
         await badRequests(trial, plan.input),
         await hidden(trial, plan),
-        ...(await floods(order.url)),
+        ...(await malformedRequests(order.url)),
       ];
       run.progress("what is held open is cut");
       waves.push(...(await heldWaves(held)));
@@ -205,7 +205,7 @@ function generateRequests(seed: number, { input: { routes }, sources }: HostileP
   return routes.map((route) => {
     const bodies = fc
       .sample(arbitrary, { seed, numRuns: count * 2 })
-      // Good ones are nobody's harm where they are an order; elsewhere they'd be a neighbour's.
+      // A valid body is kept for POST /order alone, where it is an ordinary order. At another route it would have an effect without an order.
       .filter((body) => route.path === "/order" || !mayBeValid(route, body));
     return { route, bodies: bodies.slice(0, count) };
   });
@@ -353,7 +353,7 @@ async function hidden({ campus }: Trial, plan: HostilePlan): Promise<Wave> {
 }
 
 /** Requests that no client library would send, each on a connection of its own. */
-async function floods(url: string): Promise<Wave[]> {
+async function malformedRequests(url: string): Promise<Wave[]> {
   const head = POST_ORDER;
   const old = head.replace("HTTP/1.1\r\nhost: lab", "HTTP/1.0");
   const many = Array.from({ length: 2_000 }, (_, n) => `x-${n}: ${n}\r\n`).join("");
@@ -388,11 +388,11 @@ async function floods(url: string): Promise<Wave[]> {
       const answers: Record<string, number> = {};
       const note = (answer: string) => (answers[answer] = (answers[answer] ?? 0) + 1);
       if (kind === ENDLESS) {
-        const sent = Array.from({ length: FLOODS }, () => rawAnswer(url, bytes));
+        const sent = Array.from({ length: REPEATS }, () => rawAnswer(url, bytes));
         for (const answer of await Promise.all(sent)) note(answer);
-      } else for (let n = 0; n < FLOODS; n += 1) note(await rawAnswer(url, bytes));
+      } else for (let n = 0; n < REPEATS; n += 1) note(await rawAnswer(url, bytes));
       const wrong = Object.keys(answers).filter((one) => !may.includes(one));
-      return { kind, sent: FLOODS, answers, wrong };
+      return { kind, sent: REPEATS, answers, wrong };
     }),
   );
 }

@@ -17,7 +17,7 @@ const KILLER = { BUN_OPTIONS: "--preload=./packages/proof/input/killer.ts" };
 const DIES_WITHIN_MS = 60_000;
 
 const SETTLE_MS = 60_000;
-/** The orders of dead messages stay open: nothing moves any more when nothing has for so long. */
+/** The orders of dead messages stay open, so the trial never becomes idle: it is at rest when nothing has changed for this long. */
 const STILL_MS = 5_000;
 
 /** A dead letter, wherever it lies. */
@@ -92,7 +92,7 @@ async function killedAndHealed(
   await using trial = await trialOf(run, role, { history });
   const service = trial.campus[role];
   const { name } = service;
-  const ids = await line(trial, service, killers);
+  const ids = await queueUp(trial, service, killers);
   const lethal = killers.length * messages;
   const deaths = await supervise(service, async () => {
     const found = (await letters(trial)).length;
@@ -114,9 +114,9 @@ async function killedAndHealed(
   run.holds(`${name}: it is isolated in a few deaths`, deaths <= lethal * (MAX_DEATHS + 1), true);
   const verdict = await trial.verdict();
   const { miscounted, ...illegal } = violations(verdict);
-  // Whoever can't hear of them knows less of those orders than the others.
+  // The victim has no record of the killers' orders: only the other orders are checked.
   const ofOthers = Object.values(illegal).flatMap((some) => some.filter((id) => !ids.includes(id)));
-  // What kills Analytics or the order service only the other of them knows.
+  // An event that kills Analytics or the order service is known to the other alone: their counts differ.
   const differ = trial.facts.downstream === "analytics" && role !== "inventory";
   run.holds(`${name}: the checker finds nothing illegal about the good orders`, ofOthers, []);
   run.holds(`${name}: metrics differ only by what was missed`, miscounted !== undefined, differ);
@@ -131,13 +131,13 @@ async function killedAndHealed(
   }
   const row = [name, killers.join(", "), deaths, dead.length, 3 * SOME, good];
   run.holds(`${name}: every good order was accepted`, good, 3 * SOME);
-  // What is left of them was held above, and is of the killers alone.
+  // The violations of the killers' orders were checked above: the totals leave them out.
   const held = Object.fromEntries(Object.keys(violations(verdict)).map((name) => [name, []]));
   return { verdict: { ...verdict, ...held }, deaths, row };
 }
 
 /** Good orders with the killers between them stand before the service, which is dead; the killers' ids. */
-async function line(
+async function queueUp(
   trial: Trial,
   service: ServiceProcess,
   killers: Victim["killers"],
@@ -180,7 +180,7 @@ async function supervise(service: ServiceProcess, isDone: () => Promise<boolean>
   }
 }
 
-/** Of an order's own event the bytes are known; of others at least that they are one. */
+/** An OrderPlaced must equal the stored event byte for byte. Of other events the bytes aren't known here: they aren't compared. */
 function isWhole({ campus }: Trial, body: string): boolean {
   const own = count(campus.order, "SELECT count(*) FROM outbox WHERE body = ?", body) === 1;
   return own || !body.includes('"OrderPlaced"');

@@ -17,7 +17,7 @@ const FLOOD_S = byLength({ short: 3, full: 12, long: 60 });
 /** Slower by this, a service with 1,000 requests at once gets through 500 a second. */
 const DELAY_MS = 2_000;
 const RATE_PER_S = 1_000;
-/** Requests that a service works on at once; see packages/runtime/http.ts. */
+/** Requests that a service works on at once: MAX_IN_FLIGHT in packages/runtime/http/app.ts. */
 const MOST_AT_ONCE = 1_000;
 const ACCEPTED_PER_S = MOST_AT_ONCE / (DELAY_MS / 1_000);
 /** At once, on a slow machine: by then every request of the flood has its answer. */

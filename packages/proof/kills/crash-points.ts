@@ -14,9 +14,9 @@ import { repeatsIn } from "@lab/lab/services/logs";
 const AROUND = byLength({ short: 5, full: 15 });
 /** 128 + SIGKILL. */
 const KILLED = 137;
-/** A point that isn't reached by so many orders isn't reached; a time would be too short on a busy machine. */
+/** After so many orders a point counts as not reached. Not a time: that would be too short on a busy machine. */
 const MOST_ORDERS = 600;
-/** By then they are answered everywhere. */
+/** Enough for MOST_ORDERS answers on a slow machine. */
 const ANSWERED_MS = 300_000;
 
 /** What has to happen besides load for a point to be reached, and what has to be right afterwards. */
@@ -272,9 +272,9 @@ interface Visit extends Counts {
 }
 
 /**
- * Lets a service die there under load, and starts it again; gives how often it died, and what was
- * wrong with that. It may run already with this crash ahead, and is started with the `next` one
- * ahead: so each visit takes one start.
+ * Lets a service die at a crash point under load and starts it again; returns how often it died, and
+ * what was wrong. With `isAhead` it already runs with this crash, which its file arms now. It is
+ * started again with the `next` crash unarmed, so that each visit takes one start.
  */
 async function crashAt(
   trial: Trial,
@@ -289,8 +289,8 @@ async function crashAt(
   try {
     await orders.more(AROUND);
     await situation?.before?.(trial, service);
-    // Ahead of the point itself it runs, unless `before` has let it die.
-    const first = await Promise.race([service.exited, Promise.resolve(undefined)]);
+    // A situation's `before` may have ended the service by a crash of its own: that one counts too.
+    const earlierEnd = await Promise.race([service.exited, Promise.resolve(undefined)]);
     if (isAhead) await Bun.write(armedBy(service, crash), "");
     else await startToDie(service, crash);
     const { exited } = service;
@@ -307,7 +307,7 @@ async function crashAt(
       next && { LAB_CRASH_AT: passOf(next), LAB_CRASH_ARMED_BY: armedBy(service, next) },
     );
     await orders.more(AROUND);
-    const ends = first === undefined ? [code] : [first, code];
+    const ends = earlierEnd === undefined ? [code] : [earlierEnd, code];
     return {
       kills: ends.filter((end) => end === KILLED).length,
       problems: ends

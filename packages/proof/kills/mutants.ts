@@ -17,7 +17,7 @@ import { keepOrdering, noteRepeated } from "../common.ts";
 /** A mutant that shows nothing in so many rounds isn't caught. */
 const MOST_ROUNDS = 5;
 /** Orders that a situation places at once. */
-export const SOME = 12;
+export const ORDER_COUNT = 12;
 
 /** One model in a situation, whole or with something taken away. */
 export interface Subject {
@@ -30,7 +30,7 @@ export interface Subject {
   struck: { kills: number; faults: number };
 }
 
-/** What stands between the services of one subject. */
+/** A proxy between the services of one subject. */
 interface Between extends AsyncDisposable {
   env: Record<string, string>;
   ports: Record<string, number>;
@@ -51,7 +51,7 @@ export interface MutantSituation {
   answers?: string[];
   /** Dead letters that it makes of a model with every protection: none, unless it says so. */
   dead?: number;
-  /** Whether every service starts with every protection: `happen` takes them away, from one alone. */
+  /** Whether all services start with every protection, and `happen` restarts one without. */
   startsWhole?: boolean;
   /** Makes it happen to each of them; afterwards every service runs. */
   happen: (subjects: Subject[], broker: Broker) => Promise<void>;
@@ -70,7 +70,7 @@ interface Mutant {
 /** Dead letters are no violation, but where a situation makes none they are found, too. */
 type Kind = keyof Violations | "dead";
 
-/** How many of each kind: a number where the situation leaves no other, `any` where luck has a say. */
+/** How many of each kind: a number where the situation fixes it, `any` where it depends on timing. */
 type Breaks = Partial<Record<Kind, number | "any">>;
 
 interface Suite {
@@ -140,8 +140,8 @@ class MutantProof {
   /** What clients of the models with every protection were told, and may not be. */
   readonly #illegalAnswers: string[] = [];
   #trials = 0;
-  /** What was begun last in each of them. */
-  readonly #queues: Promise<unknown>[] = [Promise.resolve(), Promise.resolve()];
+  /** The last start of each of two queues; the starts of a queue go one after the other. */
+  readonly #starts: Promise<unknown>[] = [Promise.resolve(), Promise.resolve()];
 
   constructor(run: Run, stuckMs: number, broker: Broker | undefined) {
     this.#run = run;
@@ -210,8 +210,8 @@ class MutantProof {
     const name = `m${(this.#trials += 1)}`;
     const history = new History(`${folder}/${name}/history.jsonl`);
     // Two at a time: all at once they only starve each other, and a new broker.
-    const at = this.#trials % this.#queues.length;
-    const starting = (this.#queues[at] as Promise<unknown>).then(() =>
+    const at = this.#trials % this.#starts.length;
+    const starting = (this.#starts[at] as Promise<unknown>).then(() =>
       startTrial({
         model: evidence.model,
         folder: `${folder}/${name}`,
@@ -223,7 +223,7 @@ class MutantProof {
         env: startsWhole ? env : { ...env, LAB_WITHOUT: without },
       }),
     );
-    this.#queues[at] = starting.catch(() => {});
+    this.#starts[at] = starting.catch(() => {});
     const trial = await starting;
     return { without, trial, history, between, struck: { kills: 0, faults: 0 } };
   }
@@ -358,7 +358,7 @@ function controlsTable(findings: Finding[]): Table {
 
 async function judged({ trial }: Subject, { breaks }: Mutant, stuckMs: number): Promise<Verdict> {
   const loses = "lost" in breaks || "stuck" in breaks;
-  await trial.settle(120_000, loses ? stuckMs : undefined);
+  await trial.settle(undefined, loses ? stuckMs : undefined);
   return trial.verdict();
 }
 
@@ -370,7 +370,7 @@ export function alike(happen: (subject: Subject) => Promise<void>) {
 }
 
 /** Each of another kitchen, so that what is wrong with one is seen beside the others. */
-const ORDERS: PlaceOrder[] = KITCHENS.slice(0, SOME).map((kitchen) => ({
+const ORDERS: PlaceOrder[] = KITCHENS.slice(0, ORDER_COUNT).map((kitchen) => ({
   user_id: "u1",
   kitchen,
   items: [{ sku: "burger", qty: 1 }],
@@ -419,7 +419,7 @@ export async function setFaults(
 }
 
 /** Returns once Inventory has failed so many times. */
-export async function triedInVain({ trial }: Subject, times: number): Promise<void> {
+export async function untilFailed({ trial }: Subject, times: number): Promise<void> {
   const { logFile } = trial.campus.inventory;
   await eventually(`Inventory has failed ${times} times`, async () => {
     const log = await Bun.file(logFile).text();
@@ -446,7 +446,7 @@ export const ASKED_TWICE: MutantSituation = {
       await trial.place(order, { key: `key-${order.kitchen}` });
     }
   }),
-  mutants: [{ without: "idempotency-key", breaks: { doubled: 2 * SOME } }],
+  mutants: [{ without: "idempotency-key", breaks: { doubled: 2 * ORDER_COUNT } }],
 };
 
 /** All want the same, and only some can have it. */
@@ -470,7 +470,7 @@ export function killedUnderLoad(
 ): MutantSituation {
   return {
     title: `${who} is killed under load`,
-    // Who answers ahead of its commits shows nothing in its file, and the others' are read here.
+    // Only the killed service goes without: the other services' databases are read below, so they must commit.
     startsWhole: true,
     happen: alike(async (subject) => {
       const { trial, without } = subject;
@@ -482,9 +482,13 @@ export function killedUnderLoad(
       // Until others know what it hasn't committed yet.
       const told = () => trial.operations.filter(({ outcome }) => outcome === "ok").length;
       const known = () => (who === "Order" ? count(inventory, DECIDED) : count(order, RESERVED));
-      await eventually("others know some", () => known() >= 2 * SOME && told() >= SOME, {
-        everyMs: 10,
-      });
+      await eventually(
+        "others know some",
+        () => known() >= 2 * ORDER_COUNT && told() >= ORDER_COUNT,
+        {
+          everyMs: 10,
+        },
+      );
       await kill(subject, service);
       await load.stop();
       await service.restart();

@@ -82,7 +82,7 @@ export async function ownLab(): Promise<OwnLab> {
   };
 }
 
-/** The caller's, without what would lead `up` to another broker or is told by it, and with this Bun for `bun run`. */
+/** The caller's environment, without variables that name a broker or that `up` prints, and with this Bun on the PATH. */
 function environment(): Record<string, string | undefined> {
   const brokers = ["AMQP_URL", "KAFKA_BROKERS", "LAB_RABBITMQ_FOLDER", "LAB_KAFKA_FOLDER"];
   const unset = [...brokers, "LOG_LEVEL"];

@@ -19,7 +19,7 @@ const CLIENTS = 5;
 const IMPATIENT_MS = 200;
 
 /** What only the model itself can do. */
-interface Hands extends AsyncDisposable {
+interface ModelActions extends AsyncDisposable {
   /** Has the services hear of the order once more, as after a lost reply or ack; gives how many requests or messages that were. */
   repeat(orderId: string): Promise<number>;
   /** Returns once all orders that were placed with Inventory dead are where they wait: there. */
@@ -36,12 +36,12 @@ interface Hands extends AsyncDisposable {
 
 interface Plan {
   model: Model;
-  hands(trial: Trial): Promise<Hands>;
+  actions(trial: Trial): Promise<ModelActions>;
 }
 
 interface Subject {
   trial: Trial;
-  hands: Hands;
+  actions: ModelActions;
   its: Promises;
   struck: { kills: number; faults: number };
 }
@@ -50,7 +50,7 @@ interface Subject {
 type Kept = [seen: unknown, promised: unknown];
 
 /** The same properties for each model, and those in which they differ by the table of PROMISES. */
-export function testPromises({ model, hands: open }: Plan): void {
+export function testPromises({ model, actions: open }: Plan): void {
   experiment(
     {
       name: "promises",
@@ -64,13 +64,13 @@ export function testPromises({ model, hands: open }: Plan): void {
     async (run) => {
       const env = { OPENING_STOCK: String(STOCK), INVENTORY_TIMEOUT_MS: "500" };
       await using trial = await trialOf(run, "promises", { env });
-      await using hands = await open(trial);
+      await using actions = await open(trial);
       const its = PROMISES[model];
       const struck = { kills: 0, faults: 0 };
       const kept = new Map<string, Kept>();
       for (const [title, keep] of Object.entries(SUITE)) {
         run.progress(title);
-        const seen = await keep({ trial, hands, its, struck });
+        const seen = await keep({ trial, actions, its, struck });
         if (seen !== undefined) kept.set(title, seen);
       }
       table(run, its, kept);
@@ -100,7 +100,7 @@ function table(run: Run, its: Promises, kept: ReadonlyMap<string, Kept>): void {
   });
 }
 
-/** Each by its words; undefined where the model doesn't promise it. */
+/** The properties by title, in this order: one leaves Inventory dead for the next. Undefined where the model doesn't promise it. */
 const SUITE: Record<string, (subject: Subject) => Promise<Kept | undefined>> = {
   "a good order gets its answer, can be looked up, and ends well": async ({ trial, its }) => {
     const order = orderOf(shelf());
@@ -169,12 +169,12 @@ const SUITE: Record<string, (subject: Subject) => Promise<Kept | undefined>> = {
   },
 
   "a message that comes again takes nothing and tells nobody again": async (subject) => {
-    const { hands, its, trial } = subject;
+    const { actions, its, trial } = subject;
     const from = shelf();
     const { order_id = "" } = await trial.place(orderOf(from));
     await ended(trial, order_id);
     const before = knownByLedger(trial);
-    const repeated = await hands.repeat(order_id);
+    const repeated = await actions.repeat(order_id);
     await trial.settle();
     const byLedger = knownByLedger(trial) > before;
     return [
@@ -188,17 +188,17 @@ const SUITE: Record<string, (subject: Subject) => Promise<Kept | undefined>> = {
     ];
   },
 
-  "what can never be valid goes where somebody can look at it": async ({ hands, its }) => [
-    await hands.sendInvalid(),
+  "what can never be valid goes where somebody can look at it": async ({ actions, its }) => [
+    await actions.sendInvalid(),
     its.invalidGoesTo,
   ],
 
   "an id that comes again for something else is no repetition, and is seen": async (subject) => {
-    const { hands, its, trial } = subject;
+    const { actions, its, trial } = subject;
     const from = shelf();
     const { order_id = "" } = await trial.place(orderOf(from));
     const order = await ended(trial, order_id);
-    const where = await hands.reuseId(order);
+    const where = await actions.reuseId(order);
     await trial.settle();
     return [
       { where, left: left(trial, from), told: told(subject, order_id) },
@@ -217,7 +217,7 @@ const SUITE: Record<string, (subject: Subject) => Promise<Kept | undefined>> = {
     ];
   },
 
-  "a kitchen's orders are worked on in their order": async ({ hands, its, trial }) => {
+  "a kitchen's orders are worked on in their order": async ({ actions, its, trial }) => {
     if (!its.keepsOrder) return undefined;
     const kitchen = KITCHENS.at(-1) as string;
     const placed: string[] = [];
@@ -228,7 +228,7 @@ const SUITE: Record<string, (subject: Subject) => Promise<Kept | undefined>> = {
       }
     }
     await ended(trial, placed.at(-1) ?? "");
-    return [await hands.workedOn?.(kitchen), placed];
+    return [await actions.workedOn?.(kitchen), placed];
   },
 
   "an unknown outcome is resolved, and asking again under its key is no second order": async ({
@@ -305,7 +305,7 @@ const SUITE: Record<string, (subject: Subject) => Promise<Kept | undefined>> = {
   },
 
   "while Inventory is dead orders wait, or are refused at once": async ({
-    hands,
+    actions,
     its,
     struck,
     trial,
@@ -317,7 +317,7 @@ const SUITE: Record<string, (subject: Subject) => Promise<Kept | undefined>> = {
     const waits = its.ordersWaitIn !== null;
     const statusOf = ({ order_id = "" }: Outcome) => look(order.url, order_id);
     const orders = await settled("the orders", () => Promise.all(answers.map(statusOf)));
-    const where = (await hands.ordersWaitIn?.(answers.length)) ?? null;
+    const where = (await actions.ordersWaitIn?.(answers.length)) ?? null;
     return [
       [answers.map(({ status }) => status), orders.map(({ status }) => status), where],
       [
@@ -330,7 +330,7 @@ const SUITE: Record<string, (subject: Subject) => Promise<Kept | undefined>> = {
 
   "what was acknowledged survives SIGKILL of every service at once": async ({ struck, trial }) => {
     const { inventory, services } = trial.campus;
-    // It was killed just before, or whoever reads for it would have to be missed twice.
+    // Inventory is still dead from the property before. Restarting and killing it here would cost Kafka's session timeout twice.
     const others = services.filter((service) => service !== inventory);
     const load = keepOrdering(trial, 200);
     await load.more(50);
@@ -346,11 +346,11 @@ const SUITE: Record<string, (subject: Subject) => Promise<Kept | undefined>> = {
     ];
   },
 
-  "the past can be looked at again, and is the same": async ({ hands, its }) =>
-    its.looksBackTo === "the log, replayed" ? [await hands.lookBack?.(), true] : undefined,
+  "the past can be looked at again, and is the same": async ({ actions, its }) =>
+    its.looksBackTo === "the log, replayed" ? [await actions.lookBack?.(), true] : undefined,
 };
 
-/** The event of that order, but for another one: by the same producer, under the same id. */
+/** The order's event with another order's id inside: same source, same event id. */
 export function sameIdAgain({ campus }: Trial, { order_id }: Order): string {
   const sql = "SELECT body FROM outbox WHERE body ->> 'subject' = ?";
   const [{ body }] = read<{ body: string }>(campus.order, sql, order_id) as [{ body: string }];
@@ -364,7 +364,7 @@ interface Shelf {
 
 let shelves = 0;
 
-/** One that no promise has ordered from; the last kitchen is for the one about order. */
+/** A kitchen and dish that no earlier property has used; the last kitchen is kept for the property about order. */
 function shelf(): Shelf {
   const n = shelves++;
   const kitchen = KITCHENS[Math.floor(n / SKUS.length)];

@@ -14,13 +14,13 @@ export interface Strike {
 }
 
 /** How often a target is struck, and by what: [kind, lasts at least, at most], in seconds. */
-interface Weather {
+interface StrikeRate {
   /** The pause between two strikes is half of it to one and a half. */
   every_s: number;
   kinds: [kind: string, least_s: number, most_s: number][];
 }
 
-const OF_SERVICE: Weather = {
+const OF_SERVICE: StrikeRate = {
   every_s: 12,
   kinds: [
     ["kill", 0.2, 4],
@@ -30,7 +30,7 @@ const OF_SERVICE: Weather = {
     ["stop", 0.2, 2],
   ],
 };
-const OF_LINK: Weather = {
+const OF_LINK: StrikeRate = {
   every_s: 8,
   kinds: [
     ["latency", 1, 5],
@@ -45,7 +45,7 @@ const OF_LINK: Weather = {
     ["down", 0.5, 5],
   ],
 };
-const OF_BROKER: Weather = {
+const OF_BROKER: StrikeRate = {
   every_s: 30,
   kinds: [
     ["kill", 0.5, 4],
@@ -59,14 +59,14 @@ export const TOXICS: Record<string, ToxicRequest[]> = {
     { type: "latency", stream: "upstream", attributes: { latency: 80, jitter: 60 } },
     { type: "latency", stream: "downstream", attributes: { latency: 80, jitter: 60 } },
   ],
-  ...eachWay({ type: "bandwidth", attributes: { rate: 20 } }),
-  ...eachWay({ type: "timeout" }),
-  ...eachWay({ type: "reset_peer" }),
-  ...eachWay({ type: "limit_data", attributes: { bytes: 2_000 } }),
+  ...perDirection({ type: "bandwidth", attributes: { rate: 20 } }),
+  ...perDirection({ type: "timeout" }),
+  ...perDirection({ type: "reset_peer" }),
+  ...perDirection({ type: "limit_data", attributes: { bytes: 2_000 } }),
 };
 
 /** One kind for each direction. */
-function eachWay(toxic: ToxicRequest): Record<string, ToxicRequest[]> {
+function perDirection(toxic: ToxicRequest): Record<string, ToxicRequest[]> {
   return {
     [`${toxic.type} upstream`]: [{ ...toxic, stream: "upstream" }],
     [`${toxic.type} downstream`]: [{ ...toxic, stream: "downstream" }],
@@ -82,15 +82,15 @@ const CALM_S = 3;
  */
 export function stormSchedule(seed: number, minutes: number, model: Model): Strike[] {
   const { broker, links, services } = factsOf(model);
-  const targets: [string, Weather][] = [
-    ...services.map((name): [string, Weather] => [name, OF_SERVICE]),
-    ...links.map((name): [string, Weather] => [name, OF_LINK]),
+  const targets: [string, StrikeRate][] = [
+    ...services.map((name): [string, StrikeRate] => [name, OF_SERVICE]),
+    ...links.map((name): [string, StrikeRate] => [name, OF_LINK]),
   ];
   if (broker) targets.push(["broker", OF_BROKER]);
   const end_s = minutes * 60 - CALM_S;
   const strikes = targets
-    .flatMap(([target, weather]) =>
-      strikesOf(target, weather, end_s, seedOf(`${seed} ${model} ${target}`)),
+    .flatMap(([target, rate]) =>
+      strikesOf(target, rate, end_s, seedOf(`${seed} ${model} ${target}`)),
     )
     .toSorted((a, b) => a.from_s - b.from_s || a.target.localeCompare(b.target));
   if (strikes.length === 0) {
@@ -106,13 +106,12 @@ function seedOf(text: string): number {
   return Buffer.from(text).reduce((sum, byte) => (Math.imul(sum, 31) + byte) | 0, 0);
 }
 
-function strikesOf(target: string, weather: Weather, end_s: number, seed: number): Strike[] {
+function strikesOf(target: string, rate: StrikeRate, end_s: number, seed: number): Strike[] {
   const strikes: Strike[] = [];
   let at_s = 0;
   for (let n = 0; ; n += 3) {
-    const from_s = at_s + weather.every_s * (0.5 + draw(seed, n));
-    const [kind, least_s, most_s] =
-      weather.kinds[Math.floor(draw(seed, n + 1) * weather.kinds.length)]!;
+    const from_s = at_s + rate.every_s * (0.5 + draw(seed, n));
+    const [kind, least_s, most_s] = rate.kinds[Math.floor(draw(seed, n + 1) * rate.kinds.length)]!;
     at_s = from_s + least_s + draw(seed, n + 2) * (most_s - least_s);
     if (at_s > end_s) return strikes;
     strikes.push({ from_s: rounded(from_s), to_s: rounded(at_s), target, kind });

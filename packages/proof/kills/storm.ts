@@ -16,18 +16,16 @@ import { answersTable, judge } from "../common.ts";
 import { type Strike, stormSchedule, TOXICS } from "./storm-schedule.ts";
 
 const RATE_PER_S = 50;
-/** Of the orders, the share whose client has a key, and asks again when it doesn't know. */
+/** One order in so many has an idempotency key; its client retries while the outcome is unknown. */
 const KEYED = 3;
 const TRIES = 3;
 const TIMEOUT_MS = 5_000;
 /** What it takes to come to rest, and to be judged. */
 const AFTERWARDS_S = 300;
 
-/**
- * A broker that is slow to start puts off what would strike it next, and leaves no time for the last
- * of it: of the whole schedule this share must strike, and of this first part of it every kind its target.
- */
+/** The least share of the schedule that must take place: a broker that starts slowly delays its later strikes, and some no longer fit in. */
 const STRUCK_SHARE = 0.8;
+/** Every kind of strike that is to end within this first part of the storm must have hit its target. */
 const SURE_PART = 0.75;
 
 const MINUTES = stormMinutes();
@@ -36,7 +34,7 @@ const { labLiveS } = settings();
 const LIVE_S = labLiveS ?? (process.stderr.isTTY ? 1 : 10);
 
 /** A model with everything in reach that a storm may strike. */
-export interface Ground extends AsyncDisposable {
+export interface StormTargets extends AsyncDisposable {
   trial: Trial;
   /** By the names that the model's facts have for them. */
   links: Record<string, FaultProxy>;
@@ -44,7 +42,7 @@ export interface Ground extends AsyncDisposable {
 }
 
 /** Kills, pauses, stops, a bad network and a broker that dies, all at once and for minutes. */
-export function testStorm(model: Model, open: (run: Run) => Promise<Ground>): void {
+export function testStorm(model: Model, open: (run: Run) => Promise<StormTargets>): void {
   experiment(
     {
       name: "storm",
@@ -58,9 +56,9 @@ export function testStorm(model: Model, open: (run: Run) => Promise<Ground>): vo
       timeoutS: MINUTES * 60 + AFTERWARDS_S,
     },
     async (run) => {
-      await using ground = await open(run);
-      const { trial } = ground;
-      const storm = new Storm(ground, stormSchedule(run.seed, MINUTES, model));
+      await using targets = await open(run);
+      const { trial } = targets;
+      const storm = new Storm(targets, stormSchedule(run.seed, MINUTES, model));
       await storm.keep(run.fileBeside("schedule.jsonl"));
       await Promise.all([
         openLoop({
@@ -68,7 +66,7 @@ export function testStorm(model: Model, open: (run: Run) => Promise<Ground>): vo
           durationS: MINUTES * 60,
           send: (n) => placeOne(run, trial, n),
         }),
-        storm.rage(),
+        storm.run(),
         sayLive(run, trial, storm),
       ]);
       run.progress("all of it is lifted");
@@ -100,14 +98,14 @@ class Storm {
   readonly done: Strike[] = [];
   /** Stops that ended with another exit code than 0. */
   readonly badStops: string[] = [];
-  readonly #ground: Ground;
+  readonly #targets: StormTargets;
   readonly #schedule: readonly Strike[];
   readonly #zeroUs = nowUs();
   /** What strikes now. */
   readonly #now = new Set<Strike>();
 
-  constructor(ground: Ground, schedule: readonly Strike[]) {
-    this.#ground = ground;
+  constructor(targets: StormTargets, schedule: readonly Strike[]) {
+    this.#targets = targets;
     this.#schedule = schedule;
   }
 
@@ -142,12 +140,12 @@ class Storm {
   }
 
   /** What strikes at this moment, in words. */
-  get weather(): string {
+  get activeStrikes(): string {
     return [...this.#now].map(whatOf).join(", ") || "calm";
   }
 
   /** Strikes by the schedule; each target's strikes come one after the other. */
-  async rage(): Promise<void> {
+  async run(): Promise<void> {
     const byTarget = Map.groupBy(this.#schedule, ({ target }) => target);
     await Promise.all(
       [...byTarget.values()].map(async (strikes) => {
@@ -169,7 +167,7 @@ class Storm {
 
   /** Ends whatever is left of it. */
   async lift(): Promise<void> {
-    for (const proxy of Object.values(this.#ground.links)) {
+    for (const proxy of Object.values(this.#targets.links)) {
       proxy.clear();
       await proxy.enable();
     }
@@ -180,7 +178,7 @@ class Storm {
   }
 
   async #begin({ kind, target }: Strike): Promise<void> {
-    const { broker, links } = this.#ground;
+    const { broker, links } = this.#targets;
     const link = links[target];
     if (link !== undefined) {
       if (kind === "down") await link.disable();
@@ -197,7 +195,7 @@ class Storm {
   }
 
   async #end({ kind, target }: Strike): Promise<void> {
-    const { broker, links } = this.#ground;
+    const { broker, links } = this.#targets;
     const link = links[target];
     if (link !== undefined) {
       if (kind === "down") await link.enable();
@@ -209,7 +207,7 @@ class Storm {
   }
 
   #service(name: string): ServiceProcess {
-    const { services } = this.#ground.trial.campus;
+    const { services } = this.#targets.trial.campus;
     return services.find((service) => service.name === name) as ServiceProcess;
   }
 }
@@ -237,7 +235,7 @@ async function sayLive(run: Run, trial: Trial, storm: Storm): Promise<void> {
       operations.filter(({ outcome }) => outcome === kind).length;
     const { faults, kills } = storm.struck;
     run.progress(
-      `live: ${operations.length} orders, ${of("ok")} ok, ${of("unknown")} unknown, ${kills} kills, ${faults} other faults; now ${storm.weather}`,
+      `live: ${operations.length} orders, ${of("ok")} ok, ${of("unknown")} unknown, ${kills} kills, ${faults} other faults; now ${storm.activeStrikes}`,
     );
   }
 }

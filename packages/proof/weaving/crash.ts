@@ -8,7 +8,7 @@ const SENT_MS = 50;
 export interface Crash {
   point: string;
   pass: number;
-  /** Passes count once this file is there; without one from the start. */
+  /** The file that arms the crash: passes before it exists aren't counted, so that a service can start long before it is to die. Undefined: armed from the start. */
   armedBy: string | undefined;
 }
 
@@ -24,7 +24,7 @@ export function readCrash(text: string, armedBy?: string): Crash | undefined {
 declare global {
   /** At the last pass kills the process as `kill -9` does: no handler runs, and nothing after this line. */
   var crashAt: (point: string) => void;
-  /** The same for a message that its client hands to the system in a later turn: it has left by then. */
+  /** The same, once a message is sent that the client library writes to its socket in a later turn. */
   var crashOnceSent: (point: string) => Promise<void>;
 }
 

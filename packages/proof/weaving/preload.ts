@@ -4,9 +4,9 @@
 import { repoFolder } from "@lab/evidence/folders";
 import { readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { readAsked, weavingOf } from "./asked.ts";
+import { readWeavingEnv, weavingOf } from "./weaving-env.ts";
 import { setCrash } from "./crash.ts";
-import { editOf } from "./gaps.ts";
+import { editOf } from "./crash-sites.ts";
 import { type Edit, weave } from "./weave.ts";
 
 const model = basename(dirname(Bun.main));
@@ -14,9 +14,9 @@ const service = basename(Bun.main, ".ts");
 
 try {
   const weaving = await weavingOf(model);
-  const { crash, without: edits } = readAsked(process.env, weaving);
+  const { crash, without: edits } = readWeavingEnv(process.env, weaving);
   if (crash !== undefined) {
-    const edit = editOf(crash.point, `${model}/${service}`, weaving.GAPS[service]);
+    const edit = editOf(crash.point, `${model}/${service}`, weaving.CRASH_SITES[service]);
     if (edit !== undefined) {
       edits.push(edit);
       setCrash(crash);

@@ -22,7 +22,7 @@ const inStore = (file: string, passage: string, instead: string): Edit => ({
 
 /** What keeps the promises in code that models share. */
 const SHARED = {
-  /** An answer or an ack follows the commit. Without it every transaction is part of one that is open for a while: what a kill takes is that while. */
+  /** Answers and acks follow the commit. Without it all work of 5 s is one open transaction, which SIGKILL rolls back. */
   "commit-before-answer": [
     inStore(
       "store",

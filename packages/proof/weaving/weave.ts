@@ -22,7 +22,7 @@ export function weave(text: string, edits: readonly Edit[]): string {
 
 /** In a passage: where code is put in. */
 export const GAP = "<gap>";
-/** The same, behind a message that its client hands to the system in a later turn of the event loop. */
+/** The same, after a message that the client library writes to its socket in a later turn: the crash waits until it is sent. */
 export const SENT = "<sent>";
 
 function patternOf(passage: string): RegExp {

@@ -16,7 +16,7 @@ const BULK: CrashSituation = {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify({ count: 3_000, fail_rate: 0.05 }),
-      // No answer is what it may die before.
+      // It may die before it answers.
     }).catch(() => {});
   },
 };
@@ -25,7 +25,7 @@ const REPLAY: CrashSituation = {
   title: "a replay",
   async happen(_, service) {
     await service.healthy();
-    // The same.
+    // It may die before it answers.
     await beginReplay(service.url).catch(() => {});
   },
 };

@@ -25,7 +25,7 @@ testHostileInput({
     );
     await Promise.all(lanes.map((own) => produceRaw(broker.address, topic, own)));
   },
-  // Readers of `inventory-events` pass over what they can't read: what said it is there to look at.
+  // Bad records of `inventory-events` are logged and skipped, not dead-lettered: see `passedOver`.
   async dead({ broker, namespace }, sent) {
     const { deadLetters, orderEvents } = topics(namespace);
     const are = await withAdmin(broker.address, (admin) => countRecords(admin, deadLetters));

@@ -40,7 +40,7 @@ experiment(
   },
   async (run) => {
     await using trial = await trialOf(run, "lost");
-    const meddler = new Meddler(trial);
+    const operator = new Operator(trial);
     const { downstream } = trial.campus;
     const { url } = downstream;
     const { inventoryEvents, orderEvents } = topics(trial.namespace);
@@ -51,9 +51,9 @@ experiment(
       (await refusalOf(beginReplay(url))).includes("409 There is nothing to compute again"),
       true,
     );
-    await meddler.alter(orderEvents, { "retention.ms": "1000", "max.message.bytes": "2000000" });
+    await operator.alter(orderEvents, { "retention.ms": "1000", "max.message.bytes": "2000000" });
     await eventually("records are kept again, and what else was set stays", async () => {
-      const config = await meddler.configOf(orderEvents);
+      const config = await operator.configOf(orderEvents);
       return config["retention.ms"] === "-1" && config["max.message.bytes"] === "2000000";
     });
 
@@ -67,7 +67,7 @@ experiment(
     run.progress("its group is set to the end, where records wait");
     await downstream.stop();
     await order(trial);
-    await meddler.resetToEnd();
+    await operator.resetToEnd();
     await downstream.restart();
     await trial.settle();
     const verdict = await trial.verdict();
@@ -83,7 +83,7 @@ experiment(
       return reset_to !== null && sumOf(positions) > 0;
     });
     await downstream.kill();
-    const cut = await meddler.deleteRecords(orderEvents, PARTITIONS);
+    const cut = await operator.deleteRecords(orderEvents, PARTITIONS);
     await downstream.restart();
     const other = await replayEnds(trial);
     const kept = await fetchMetrics(url);
@@ -96,7 +96,7 @@ experiment(
 
     run.progress("a replay after that");
     await downstream.healthy();
-    const group = await meddler.group();
+    const group = await operator.group();
     const refusal = await refusalOf(beginReplay(url));
     const places = cut.map((gone) => gapsInWords([gone]));
     run.holds(
@@ -104,7 +104,7 @@ experiment(
       { status: / 409 /.test(refusal), unnamed: places.filter((one) => !refusal.includes(one)) },
       { status: true, unnamed: [] },
     );
-    run.holds("the group is untouched", await meddler.group(), group);
+    run.holds("the group is untouched", await operator.group(), group);
     run.holds("nothing is swapped", (await fetchMetrics(url)).generation, before.generation);
     await beginReplay(url, true);
     const { state } = await replayEnds(trial);
@@ -119,7 +119,7 @@ experiment(
     await downstream.healthy();
     await order(trial);
     await placedIs(trial, SOME);
-    await meddler.deleteTopic(orderEvents);
+    await operator.deleteTopic(orderEvents);
     await eventually(
       "the old log's offsets are named",
       async () => recordsIn((await fetchMetrics(url)).gaps) === SOME,
@@ -131,7 +131,7 @@ experiment(
     await downstream.stop();
     await order(trial);
     const read = anew.offsets[orderEvents] ?? {};
-    const [unread] = await meddler.deleteRecords(orderEvents, 1);
+    const [unread] = await operator.deleteRecords(orderEvents, 1);
     await downstream.restart();
     await downstream.healthy();
     const from = read[unread?.partition ?? 0] ?? 0;
@@ -158,8 +158,8 @@ experiment(
       "its group is set back",
       async () => (await fetchReplay(url)).reset_to !== null,
     );
-    await meddler.deleteRecords(orderEvents, PARTITIONS);
-    await meddler.deleteRecords(inventoryEvents, PARTITIONS);
+    await operator.deleteRecords(orderEvents, PARTITIONS);
+    await operator.deleteRecords(inventoryEvents, PARTITIONS);
     await setFaults(downstream, {});
     run.holds("it ends, with nothing left to read", (await replayEnds(trial)).state, "live");
     const { placed } = (await fetchMetrics(url)).metrics;
@@ -208,7 +208,7 @@ function named(gaps: readonly Gap[]): Gone[] {
 }
 
 /** Does to Kafka by hand what its operators do. */
-class Meddler {
+class Operator {
   readonly #brokers: string;
   readonly #group: string;
   readonly #sources: string[];

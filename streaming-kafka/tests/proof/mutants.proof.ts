@@ -13,7 +13,7 @@ import {
   SCARCE,
   sendSome,
   setFaults,
-  SOME,
+  ORDER_COUNT,
   type Subject,
   testMutants,
 } from "@lab/proof/kills/mutants";
@@ -40,7 +40,7 @@ const KILLED_WITH_RECORDS: MutantSituation = {
       await service.restart();
     }
   }),
-  // A consumer that commits first has one batch of each partition that it works on in its hand.
+  // A consumer that commits first loses the batches that it holds, one for each partition.
   // Analytics reads on from where its own database stands.
   mutants: [
     { without: "ack-after-commit", breaks: { lost: "any" } },
@@ -49,7 +49,7 @@ const KILLED_WITH_RECORDS: MutantSituation = {
 };
 
 /** What Analytics counts of one kind of event: all of them, and those of each kitchen. */
-const COUNTS = 1 + SOME;
+const COUNTS = 1 + ORDER_COUNT;
 
 const DIES_OF_OUTCOMES: MutantSituation = {
   title: "Order dies with outcomes in hand",
@@ -75,7 +75,7 @@ const WRITTEN_TWICE: MutantSituation = {
   mutants: [
     { without: "ledger", breaks: {}, heldBy: "idempotent-reserve" },
     { without: "idempotent-reserve", breaks: {}, heldBy: "ledger" },
-    { without: "ledger,idempotent-reserve", breaks: { unbalanced: SOME } },
+    { without: "ledger,idempotent-reserve", breaks: { unbalanced: ORDER_COUNT } },
     { without: "deduplication", breaks: { miscounted: 2 * COUNTS } },
   ],
 };
@@ -94,9 +94,9 @@ const SOLD_OUT_MEANWHILE: MutantSituation = {
     {
       without: "ledger,idempotent-reserve,forward-only",
       breaks: {
-        resurrected: SOME,
-        contradicted: SOME,
-        unbalanced: SOME,
+        resurrected: ORDER_COUNT,
+        contradicted: ORDER_COUNT,
+        unbalanced: ORDER_COUNT,
         // Those that failed also by their reason.
         miscounted: 2 * COUNTS + 1,
       },
@@ -104,7 +104,7 @@ const SOLD_OUT_MEANWHILE: MutantSituation = {
   ],
 };
 
-/** As a producer does that has missed the broker's word. */
+/** As after a lost acknowledgement of the broker. */
 async function writeAgain({ struck, trial }: Subject, topic: string): Promise<void> {
   const { address } = trial.broker;
   const records = await readTopic(address, topic);
@@ -136,7 +136,7 @@ const READ_TWICE: MutantSituation = {
 
 const REPLAYED_LATER: MutantSituation = {
   title: "the log is replayed in another minute, while orders come",
-  // Its services would only wait for that minute to pass.
+  // `happen` waits for the next minute: services that started earlier would only idle.
   ready: () =>
     eventually("the minute is nearly over", () => new Date().getUTCSeconds() >= 35, {
       timeoutMs: 61_000,
@@ -149,7 +149,7 @@ const REPLAYED_LATER: MutantSituation = {
     const before = minute();
     await eventually("the next minute", () => minute() !== before, { timeoutMs: 61_000 });
     await setFaults(subject, analytics, { throttle_ms: 20 });
-    // It is refused while Analytics has no place in its group, as on a machine that is out of breath.
+    // A replay is refused until Analytics is a member of its group, which takes longer on a busy machine.
     await eventually("a replay begins", () => beginReplay(analytics.url).then(() => true));
     await sendSome(subject);
     await eventually("the replay ends", async () => (await fetchReplay(analytics.url)).finished_at);
@@ -197,7 +197,7 @@ const CUT_BEFORE_REPLAY: MutantSituation = {
 
 const FAILS_FOR_EVER: MutantSituation = {
   title: "Inventory fails at every record",
-  dead: SOME,
+  dead: ORDER_COUNT,
   happen: alike(async (subject) => {
     const { trial } = subject;
     const { inventory } = trial.campus;
@@ -212,15 +212,15 @@ const FAILS_FOR_EVER: MutantSituation = {
     });
   }),
   mutants: [
-    { without: "delivery-limit", breaks: { lost: SOME, endless: "any" } },
-    { without: "dead-letter", breaks: { lost: SOME } },
+    { without: "delivery-limit", breaks: { lost: ORDER_COUNT, endless: "any" } },
+    { without: "dead-letter", breaks: { lost: ORDER_COUNT } },
   ],
 };
 
 const BROKER_KILLED: MutantSituation = {
   title: "Kafka is killed with records on their way, and Order as well",
   async happen(subjects, broker) {
-    // With the first orders the producer learns where the topic is.
+    // The first orders make the producer fetch the topic's metadata.
     await alike(publishSome)(subjects);
     // It reads nothing any more: the records wait in its socket.
     await broker.pause();
@@ -232,8 +232,8 @@ const BROKER_KILLED: MutantSituation = {
     await alike(({ trial }) => trial.campus.order.restart())(subjects);
   },
   mutants: [
-    { without: "outbox", breaks: { lost: SOME, miscounted: COUNTS } },
-    { without: "confirms", breaks: { lost: SOME, miscounted: COUNTS } },
+    { without: "outbox", breaks: { lost: ORDER_COUNT, miscounted: COUNTS } },
+    { without: "confirms", breaks: { lost: ORDER_COUNT, miscounted: COUNTS } },
   ],
 };
 

@@ -2,7 +2,7 @@
 import { experiment } from "@lab/lab/experiment/experiment";
 import { startProxiedKafka } from "@lab/lab/brokers/kafka";
 import { freePorts } from "@lab/lab/host/ports";
-import { faultsOfABrokersLine, goThrough, networkFaults } from "@lab/proof/faults/network-faults";
+import { brokerLinkFaults, runFaults, networkFaults } from "@lab/proof/faults/network-faults";
 import { startProxy } from "@lab/lab/proxy/proxy";
 import { trialOf } from "@lab/lab/experiment/trial";
 
@@ -15,13 +15,13 @@ experiment(
   async (run) => {
     const [listener] = (await freePorts(1)) as [number];
     await using proxy = await startProxy({ upstream: `127.0.0.1:${listener}` });
-    // Private: what a broker tells its clients is settled when it starts.
+    // A broker of its own: its advertised port, the proxy's, is fixed when it starts.
     const advertised = Number(proxy.listen.split(":")[1]);
     await using broker = await run.ownBroker("kafka", startProxiedKafka({ listener, advertised }));
     await using trial = await trialOf(run, "network", {
       broker,
       env: { KAFKA_BROKERS: proxy.listen },
     });
-    await goThrough(run, trial, faultsOfABrokersLine(proxy, 300));
+    await runFaults(run, trial, brokerLinkFaults(proxy, 300));
   },
 );

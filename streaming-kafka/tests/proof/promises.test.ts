@@ -8,7 +8,7 @@ import { topics } from "../../topics.ts";
 
 testPromises({
   model: "streaming-kafka",
-  async hands(trial) {
+  async actions(trial) {
     const { campus, namespace } = trial;
     const { address } = trial.broker;
     const { deadLetters, inventoryEvents, inventoryGroup, orderEvents } = topics(namespace);

@@ -14,6 +14,6 @@ testRebalances({
     // While a group rebalances nobody reads.
     return readers.length === PARTITIONS ? new Set(readers).size : 0;
   },
-  // Nothing keeps it from saying again, under the same ids, what others have said.
+  // It publishes again, under the same ids, what others have published; its ledger logs those as repeated.
   lateWork: async (_, { logFile }) => repeatsIn(logFile),
 });

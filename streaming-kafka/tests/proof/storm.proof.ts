@@ -8,7 +8,7 @@ import { trialOf } from "@lab/lab/experiment/trial";
 testStorm("streaming-kafka", async (run) => {
   const [listener] = (await freePorts(1)) as [number];
   const proxy = await startProxy({ upstream: `127.0.0.1:${listener}` });
-  // Private: what a broker tells its clients is settled when it starts.
+  // A broker of its own: its advertised port, the proxy's, is fixed when it starts.
   const advertised = Number(proxy.listen.split(":")[1]);
   const broker = await run.ownBroker("kafka", startProxiedKafka({ listener, advertised }));
   const trial = await trialOf(run, "storm", { broker, env: { KAFKA_BROKERS: proxy.listen } });

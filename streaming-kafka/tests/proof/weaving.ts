@@ -1,19 +1,19 @@
 /** Where the crash points and the protections of the streaming model are in its code. */
-import { type Gap, type Gaps, STOP_STEP } from "@lab/proof/weaving/gaps";
+import { type CrashSite, type CrashSites, STOP_STEP } from "@lab/proof/weaving/crash-sites";
 import { only, type Protections } from "@lab/proof/weaving/protections";
 
-const inStream = (at: string): Gap => ({ file: "kafka/stream.ts", at });
-const inPlacing = (at: string): Gap => ({ file: "placing.ts", at });
-const inReplay = (at: string): Gap => ({ file: "replay.ts", at });
+const inStream = (at: string): CrashSite => ({ file: "kafka/stream.ts", at });
+const inPlacing = (at: string): CrashSite => ({ file: "placing.ts", at });
+const inReplay = (at: string): CrashSite => ({ file: "replay.ts", at });
 
 /** Of every service. */
-const CLIENT: Gaps = {
+const CLIENT: CrashSites = {
   "declared-before-consuming": inStream("await this.#topology.declare(); <gap>"),
   "group-left": STOP_STEP,
   "kafka-left": STOP_STEP,
 };
 
-export const GAPS: Record<string, Gaps> = {
+export const CRASH_SITES: Record<string, CrashSites> = {
   "order-producer": {
     ...CLIENT,
     "placed-before-commit": inPlacing(
@@ -99,7 +99,7 @@ export const PROTECTIONS: Protections = {
         await work(payload);`,
     },
   ],
-  /** A record is tried so often, and not for ever. */
+  /** A record is dead-lettered after a limited number of attempts. */
   "delivery-limit": [
     {
       file: "streaming-kafka/inventory-consumer.ts",
@@ -107,7 +107,7 @@ export const PROTECTIONS: Protections = {
       instead: "if (false) {",
     },
   ],
-  /** What is given up is kept, where somebody can look at it. */
+  /** What is given up becomes a dead letter. */
   "dead-letter": [
     {
       file: "streaming-kafka/inventory-consumer.ts",
@@ -115,7 +115,7 @@ export const PROTECTIONS: Protections = {
       instead: "if (false) {",
     },
   ],
-  /** The fold reads on from its own offset, and ignores what lies before it: without it the group's offsets lead. */
+  /** Analytics continues from the offset in its own database and skips records before it. Without it the group's offsets decide. */
   "stored-offset": [
     {
       file: "streaming-kafka/log-watch.ts",

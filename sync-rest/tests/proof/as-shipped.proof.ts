@@ -1,4 +1,4 @@
-/** The order service with nothing around it but what the image gives it, and a shell that means no good. */
+/** The order service started as the image starts it, in an environment with a dead proxy and a low limit on concurrent requests. */
 import { experiment } from "@lab/lab/experiment/experiment";
 import { answersTable, judge } from "@lab/proof/common";
 import { flood } from "@lab/proof/input/overload";
@@ -9,10 +9,10 @@ const ORDERS = 600;
 const TIMEOUT_MS = 5_000;
 /** Two of these one after the other are longer than the timeout. */
 const SLOW_MS = 2_600;
-/** Until the last of so many has its 504. */
+/** A call that first waits for another's timeout takes two timeouts. */
 const MOST_MS = 2 * TIMEOUT_MS - 1;
 
-/** Whatever a shell has set, each call goes to its neighbour, and at once. */
+/** Would send calls to a dead proxy, and only 16 at once. */
 const SHELL = { HTTP_PROXY: "http://127.0.0.1:9", BUN_CONFIG_MAX_HTTP_REQUESTS: "16" };
 
 experiment(

@@ -10,7 +10,7 @@ import {
   SCARCE,
   sendSome,
   setFaults,
-  SOME,
+  ORDER_COUNT,
   testMutants,
 } from "@lab/proof/kills/mutants";
 import { freePorts } from "@lab/lab/host/ports";
@@ -31,8 +31,8 @@ const LATE_INVENTORY: MutantSituation = {
     await setFaults(subject, inventory, {});
   }),
   mutants: [
-    { without: "release", breaks: { leaked: SOME } },
-    { without: "tombstone", breaks: { leaked: SOME } },
+    { without: "release", breaks: { leaked: ORDER_COUNT } },
+    { without: "tombstone", breaks: { leaked: ORDER_COUNT } },
   ],
 };
 
@@ -45,7 +45,7 @@ const LATE_NOTIFICATION: MutantSituation = {
     await sendSome(subject);
     await setFaults(subject, notification, {});
   }),
-  mutants: [{ without: "idempotent-send", breaks: { doubled: SOME } }],
+  mutants: [{ without: "idempotent-send", breaks: { doubled: ORDER_COUNT } }],
 };
 
 const REPAIRED_MEANWHILE: MutantSituation = {
@@ -69,9 +69,12 @@ const REPAIRED_MEANWHILE: MutantSituation = {
   },
   happen: alike(async (subject) => void (await sendSome(subject))),
   mutants: [
-    { without: "in-flight", breaks: { contradicted: SOME } },
+    { without: "in-flight", breaks: { contradicted: ORDER_COUNT } },
     { without: "forward-only", breaks: {}, heldBy: "in-flight" },
-    { without: "in-flight,forward-only", breaks: { contradicted: SOME, resurrected: SOME } },
+    {
+      without: "in-flight,forward-only",
+      breaks: { contradicted: ORDER_COUNT, resurrected: ORDER_COUNT },
+    },
   ],
 };
 
@@ -82,13 +85,13 @@ const KILLED_BEFORE_RESERVE: MutantSituation = {
     const { inventory, order } = subject.trial.campus;
     await setFaults(subject, inventory, { hang: true });
     const outcomes = sendSome(subject);
-    await eventually("all are stored", () => count(order, ORDERS) === SOME);
+    await eventually("all are stored", () => count(order, ORDERS) === ORDER_COUNT);
     await kill(subject, order);
     await outcomes;
     await setFaults(subject, inventory, {});
     await order.restart();
   }),
-  mutants: [{ without: "recovery", breaks: { stuck: SOME } }],
+  mutants: [{ without: "recovery", breaks: { stuck: ORDER_COUNT } }],
 };
 
 const KILLED_AFTER_RESERVE: MutantSituation = {
@@ -98,13 +101,13 @@ const KILLED_AFTER_RESERVE: MutantSituation = {
     const { inventory, order, downstream: notification } = subject.trial.campus;
     await setFaults(subject, notification, { hang: true });
     const outcomes = sendSome(subject);
-    await eventually("all are decided", () => count(inventory, DECIDED) === SOME);
+    await eventually("all are decided", () => count(inventory, DECIDED) === ORDER_COUNT);
     await kill(subject, order);
     await outcomes;
     await setFaults(subject, notification, {});
     await order.restart();
   }),
-  mutants: [{ without: "idempotent-reserve", breaks: { unbalanced: SOME } }],
+  mutants: [{ without: "idempotent-reserve", breaks: { unbalanced: ORDER_COUNT } }],
 };
 
 const ORDERS = "SELECT count(*) FROM orders";

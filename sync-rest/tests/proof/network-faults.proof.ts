@@ -4,7 +4,7 @@ import { freePorts } from "@lab/lab/host/ports";
 import {
   type EachWay,
   eachWay,
-  goThrough,
+  runFaults,
   type NetworkFault,
   networkFaults,
 } from "@lab/proof/faults/network-faults";
@@ -35,7 +35,7 @@ experiment(
         NOTIFICATION_TIMEOUT_MS: String(TIMEOUT_MS),
       },
     });
-    await goThrough(run, trial, [
+    await runFaults(run, trial, [
       ...faultsOf(inventory, "inventory", { answers: [UNKNOWN] }),
       {
         name: "order - inventory: down",

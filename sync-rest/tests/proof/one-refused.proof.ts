@@ -55,8 +55,7 @@ experiment(
     run.progress("releases");
     await setFaults(inventory, { hang: true });
     inventoryFront.refuse = () => 500;
-    const hung = sendAll();
-    await hung;
+    await sendAll();
     await untilOwed("releases", ORDERS);
     const [first] = read<{ order_id: string }>(
       order,

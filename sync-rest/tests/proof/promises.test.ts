@@ -5,7 +5,7 @@ import { getJson } from "../campus.ts";
 
 testPromises({
   model: "sync-rest",
-  hands: async ({ campus: { inventory, order, downstream } }) => ({
+  actions: async ({ campus: { inventory, order, downstream } }) => ({
     async repeat(orderId) {
       const { items, kitchen, user_id } = await getJson(`${order.url}/orders/${orderId}`);
       const answers = [

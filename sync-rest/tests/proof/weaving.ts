@@ -1,10 +1,10 @@
 /** Where the crash points and the protections of the synchronous model are in its code. */
-import { type Gaps, STOP_STEP } from "@lab/proof/weaving/gaps";
+import { type CrashSites, STOP_STEP } from "@lab/proof/weaving/crash-sites";
 import { only, type Protections } from "@lab/proof/weaving/protections";
 
 const inEndings = (at: string) => ({ file: "endings.ts", at });
 
-export const GAPS: Record<string, Gaps> = {
+export const CRASH_SITES: Record<string, CrashSites> = {
   "order-service": {
     "placed-before-commit": "inFlight.add(placedId); <gap> return accepted;",
     "stored-before-reserve": "<gap> const trace = childTrace(traceparent);",
@@ -16,7 +16,9 @@ export const GAPS: Record<string, Gaps> = {
     "released-before-commit": inEndings("<gap> await store.commit(() => releases.done(orderId));"),
     "asked-again-before-commit": inEndings('<gap> if (reserved.kind === "reserved") {'),
     "told-again-before-commit": inEndings("<gap> await finish(shop, orderId, reserved.at, told);"),
-    "told-later-before-commit": inEndings("<gap> await finish(shop, orderId, now(), told);"),
+    "told-later-before-commit": inEndings(
+      "<gap> await finish(shop, orderId, new Date().toISOString(), told);",
+    ),
     "intake-ended": STOP_STEP,
     "repairs-ended": STOP_STEP,
   },

@@ -1,19 +1,19 @@
 import { type Edit, GAP, SENT } from "./weave.ts";
 
-/** Where a crash point lies: a passage of the service's own file with `<gap>` or `<sent>` in it, or as here. */
-export type Gap =
+/** Where a crash point lies: code of the service's own file with the mark `<gap>` or `<sent>`; an object where it is in another file or the code must be rewritten. */
+export type CrashSite =
   | string
   | {
       /** Beside the service's file. */
       file?: string;
-      /** Only where it can't be cut in two: what stands there. */
+      /** The code to replace; by default `at` without its mark. */
       passage?: string;
-      /** What is to stand there, with the mark in it. */
+      /** The new code, with the mark. */
       at: string;
     };
 
 /** By the point's name. */
-export type Gaps = Record<string, Gap>;
+export type CrashSites = Record<string, CrashSite>;
 
 /** The point at the end of a step of the stop has the step's name. */
 export const STOP_STEP = "a step of the stop";
@@ -21,14 +21,14 @@ export const STOP_STEP = "a step of the stop";
 const RUNTIME = "packages/runtime/service.ts";
 
 /** Points that every service has. */
-export const EVERYWHERE: Gaps = {
+export const EVERYWHERE: CrashSites = {
   "started-before-ready": `${GAP}own.info("ready"`,
   stopping: `own.info("stopping", { signal });${GAP}`,
   stopped: `${GAP}own.info("stopped");`,
 };
 
 /** Throws for a point that no service of a model has. */
-export function checkPoint(point: string, gaps: Record<string, Gaps>): void {
+export function checkPoint(point: string, gaps: Record<string, CrashSites>): void {
   const known = new Set([EVERYWHERE, ...Object.values(gaps)].flatMap(Object.keys));
   if (!known.has(point)) {
     throw new Error(`LAB_CRASH_AT: no ${point} among ${[...known].join(", ")}`);
@@ -36,7 +36,7 @@ export function checkPoint(point: string, gaps: Record<string, Gaps>): void {
 }
 
 /** The edit that puts a crash point into the code of a service, `model/service`; undefined where it has none of that name. */
-export function editOf(point: string, service: string, gaps: Gaps = {}): Edit | undefined {
+export function editOf(point: string, service: string, gaps: CrashSites = {}): Edit | undefined {
   const gap = EVERYWHERE[point] ?? gaps[point];
   if (gap === undefined) return undefined;
   if (gap === STOP_STEP) {
