@@ -4,7 +4,7 @@ import { type Log, reasonOf } from "@lab/runtime/log";
 import { Type } from "@sinclair/typebox";
 import type { Channel, ConsumeMessage } from "amqplib";
 import { type Death, isBrokerError, type Publisher } from "./publisher.ts";
-import { DELIVERY_LIMIT } from "./topology.ts";
+import { MAX_ATTEMPTS } from "./topology.ts";
 
 /** RabbitMQ's address, with user and password where it needs them. */
 export const AmqpUrl = Type.String({
@@ -78,7 +78,7 @@ export function requeueLater(
   if (failures.size > MAX_FAILURES) failures.delete([...failures.keys()][0]!);
   const reason = reasonOf(error);
   log.warn("message_retried", { order_id: event?.subject, attempt, reason });
-  if (attempt > DELIVERY_LIMIT) {
+  if (attempt >= MAX_ATTEMPTS) {
     failures.delete(id);
     const detail = `failed at each of ${attempt} attempts, at last with ${reason}`;
     void deadLetter(channel, message, { reason: "failed_too_often", detail }, attempt);

@@ -2,8 +2,8 @@
 import type { EventType } from "@lab/contracts/events";
 import type { Channel } from "amqplib";
 
-/** Processing of a message is retried this often, then the message is dead-lettered: six attempts in all. */
-export const DELIVERY_LIMIT = 5;
+/** A message that fails this often is dead-lettered. */
+export const MAX_ATTEMPTS = 6;
 
 /**
  * RabbitMQ's own limit, for a message that kills its consumer before that can count. RabbitMQ also

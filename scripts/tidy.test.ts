@@ -1,8 +1,10 @@
 // The code's own shape: what may import what, how long a file may be, which commands the READMEs may name.
+import { proofs } from "@lab/evidence/experiments";
 import { repoFolder } from "@lab/evidence/folders";
 import { expect, test } from "bun:test";
 import { globSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
+import { modelTests } from "./run/test-files.ts";
 
 const MODELS = ["sync-rest", "async-rabbitmq", "streaming-kafka"];
 
@@ -16,6 +18,12 @@ const readmes = [
   "packages/lab/README.md",
   ...MODELS.map((model) => `${model}/README.md`),
 ];
+
+test("every proof has its title in the catalogue, and every title its proof", () => {
+  const found = modelTests().filter(({ isProof }) => isProof);
+  const names = new Set(found.map(({ name }) => name));
+  expect([...names].toSorted()).toEqual(Object.keys(proofs).toSorted());
+});
 
 test("only a model's own folder and the harness know its broker's client", () => {
   const walls = [

@@ -34,13 +34,22 @@ test("every passage that a proof changes is in the code, once, whichever protect
 /** The problems when those edits are applied to their files. */
 function problemsOf(edits: readonly Edit[]): string[] {
   return [...Map.groupBy(edits, ({ file }) => file)].flatMap(([file, own]) => {
-    try {
-      new Bun.Transpiler({ loader: "ts" }).transformSync(weave(read(file), own));
-      return [];
-    } catch (error) {
-      return [`${file}: ${(error as Error).message}`];
-    }
+    const key = JSON.stringify(own);
+    if (!known.has(key)) known.set(key, problemOf(file, own));
+    return known.get(key)!;
   });
+}
+
+/** By the edits of one file: most come again with every protection. */
+const known = new Map<string, string[]>();
+
+function problemOf(file: string, own: readonly Edit[]): string[] {
+  try {
+    new Bun.Transpiler({ loader: "ts" }).transformSync(weave(read(file), own));
+    return [];
+  } catch (error) {
+    return [`${file}: ${(error as Error).message}`];
+  }
 }
 
 test("every protection of a model is taken away there, so that the checker has to find it", () => {
@@ -62,10 +71,6 @@ function takenAwayIn(model: string): string[] {
 }
 
 test("every crash point is visited, and every visited one is there, once", () => {
-  const everywhere = [
-    ...read("packages/proof/kills/crash-points.ts").matchAll(/\[service, "([\w-]+)"/g),
-  ].map(([, point]) => point!);
-  expect(everywhere.sort()).toEqual(Object.keys(EVERYWHERE).sort());
   for (const { CRASH_SITES, model } of MODELS) {
     const table = read(`${model}/tests/proof/crash-points.proof.ts`);
     const visited = [...table.matchAll(/[[(]\s*"([\w-]+)",\s*"([\w-]+)"/g)].map(

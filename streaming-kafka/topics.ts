@@ -10,7 +10,7 @@ import type { Troubles } from "./kafka/troubles.ts";
 /** Both topics have the same number, so a kitchen has the same partition number in both. */
 export const PARTITIONS = 6;
 
-/** A record that fails this often is dead-lettered. */
+/** A record that fails this often is dead-lettered; one that is invalid, at once. */
 export const MAX_ATTEMPTS = 5;
 
 /** Records sent at once. */

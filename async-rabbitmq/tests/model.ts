@@ -1,6 +1,6 @@
 /** What the lab has to know about the asynchronous model. */
 import type { ModelFacts, RabbitmqFacts } from "@lab/lab/brokers/model-facts";
-import { BROKERS_LIMIT, DELIVERY_LIMIT, deadQueue, subscriptions, topology } from "../topology.ts";
+import { BROKERS_LIMIT, MAX_ATTEMPTS, deadQueue, subscriptions, topology } from "../topology.ts";
 
 export const BROKER: RabbitmqFacts = {
   name: "rabbitmq",
@@ -19,6 +19,5 @@ export const MODEL: ModelFacts = {
   links: ["services - rabbitmq"],
   success: "confirmed",
   givenUp: [],
-  // The first attempt, and the retries that the limit allows.
-  maxAttempts: DELIVERY_LIMIT + 1,
+  maxAttempts: MAX_ATTEMPTS,
 };

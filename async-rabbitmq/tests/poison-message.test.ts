@@ -11,7 +11,7 @@ import { repoFolder } from "@lab/evidence/folders";
 import { placeOrder } from "@lab/lab/load/load";
 import type { ServiceProcess } from "@lab/lab/services/processes";
 import { eventually } from "@lab/lab/host/waiting";
-import { DELIVERY_LIMIT } from "../topology.ts";
+import { MAX_ATTEMPTS } from "../topology.ts";
 import { BROKER } from "./model.ts";
 import {
   deadCounts,
@@ -35,7 +35,7 @@ experiment(
     requirements: ["B6", "D4"],
     parameters: {
       kinds: POISONS.map(({ kind }) => kind).join(", "),
-      delivery_limit: DELIVERY_LIMIT,
+      max_attempts: MAX_ATTEMPTS,
     },
   },
   async (run) => {
@@ -228,8 +228,8 @@ async function failsTooOften(run: Run, lab: Lab, dead: DeadLetters): Promise<str
     { reason: letter.reason, attempts: letter.attempts, by_the_log: attempts },
     {
       reason: "failed_too_often",
-      attempts: DELIVERY_LIMIT + 1,
-      by_the_log: DELIVERY_LIMIT + 1,
+      attempts: MAX_ATTEMPTS,
+      by_the_log: MAX_ATTEMPTS,
     },
   );
   run.excerpt({

@@ -21,7 +21,7 @@ export const OUTBOX_SCHEMA: Migration[] = [
 export interface OutboxRow {
   seq: number;
   event_id: string;
-  /** Events with the same key keep their order: the record key in Kafka. */
+  /** Events with the same key keep their order, but for one that the broker refuses for a while: the record key in Kafka. */
   key: string;
   /** The event as JSON. */
   body: string;

@@ -21,7 +21,7 @@ import {
 import { QUEUE_SETTLES_S } from "@lab/lab/brokers/rabbitmq";
 import { openChannel, Rabbitmq } from "@lab/lab/probes/rabbitmq-tools";
 import { eventually, outage } from "@lab/lab/host/waiting";
-import { DELIVERY_LIMIT, topology } from "../../topology.ts";
+import { MAX_ATTEMPTS, topology } from "../../topology.ts";
 
 /** The longest pause before a message is put back, and some time to do it. */
 const LAST_PAUSE_S = 4;
@@ -172,7 +172,7 @@ const FAILS_FOR_EVER: MutantSituation = {
   happen: alike(async (subject) => {
     await setFaults(subject, subject.trial.campus.inventory, { fail_rate: 1 });
     await sendSome(subject);
-    await untilFailed(subject, ORDER_COUNT * (DELIVERY_LIMIT + 1));
+    await untilFailed(subject, ORDER_COUNT * MAX_ATTEMPTS);
     await outage(LAST_PAUSE_S);
   }),
   mutants: [

@@ -106,7 +106,7 @@ export const PROTECTIONS: Protections = {
   ],
   /** A message is dead-lettered after a limited number of attempts. */
   "delivery-limit": [
-    { file: CLIENT, passage: "if (attempt > DELIVERY_LIMIT) {", instead: "if (false) {" },
+    { file: CLIENT, passage: "if (attempt >= MAX_ATTEMPTS) {", instead: "if (false) {" },
     {
       file: TOPOLOGY,
       passage: '"x-delivery-limit": BROKERS_LIMIT,',

@@ -73,8 +73,6 @@ management.sample_retention_policies.detailed.minute = 1
       // With a name and a known port from the start, the node needs no epmd, which would be shared
       // with other nodes and outlive this one, and RabbitMQ doesn't start two more Erlang VMs to
       // look for one: up in 3 s instead of 17.
-      // Its schedulers sleep at once instead of spinning for work, which services beside it would miss.
-      RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: "+sbwt none +sbwtdcpu none +sbwtdio none",
       RABBITMQ_SERVER_START_ARGS: [
         "-noinput",
         `-sname ${node}`,

@@ -29,10 +29,7 @@ const QUIET_MS = 300;
 const QUIET_BY_FIGURES_MS = 2_300;
 /** Longer than the pause before a requeue, where RabbitMQ's counts are not available. */
 const QUIET_UNSEEN_MS = 4_000;
-/**
- * Longer than any pause between two attempts, and than the session timeout of a dead Kafka
- * consumer.
- */
+/** Longer than the pauses between two attempts at a message, and than the session timeout of a dead Kafka consumer. */
 const STUCK_MS = 12_000;
 
 /**

@@ -7,6 +7,7 @@ import type { ServiceProcess } from "@lab/lab/services/processes";
 import { type Trial, trialOf } from "@lab/lab/experiment/trial";
 import { eventually } from "@lab/lab/host/waiting";
 import { illegalAnswers } from "../answers.ts";
+import type { EVERYWHERE } from "../weaving/crash-sites.ts";
 import { keepOrdering, noteRepeated } from "../common.ts";
 import { repeatsIn } from "@lab/lab/services/logs";
 
@@ -70,12 +71,15 @@ export const stopping = (service: string, point: string): CrashPoint => [
   STOPPING,
 ];
 
-/** The points of packages/runtime/service.ts, which every service has. */
-const everywhere = (service: string): CrashPoint[] => [
-  [service, "started-before-ready", 1, STARTING],
-  [service, "stopping", 1, STOPPING],
-  [service, "stopped", 1, STOPPING],
-];
+/** What leads to the points that every service has. */
+const SITUATIONS: Record<keyof typeof EVERYWHERE, CrashSituation> = {
+  "started-before-ready": STARTING,
+  stopping: STOPPING,
+  stopped: STOPPING,
+};
+
+const everywhere = (service: string): CrashPoint[] =>
+  Object.entries(SITUATIONS).map(([point, situation]) => [service, point, 1, situation]);
 
 /** Has each service kill itself in each gap between two effects, under load, and holds the checker's verdict on each. */
 export function testCrashPoints(fullSuite: Suite): void {

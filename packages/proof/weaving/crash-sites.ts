@@ -21,11 +21,11 @@ export const STOP_STEP = "a step of the stop";
 const RUNTIME = "packages/runtime/service.ts";
 
 /** Points that every service has. */
-export const EVERYWHERE: CrashSites = {
+export const EVERYWHERE = {
   "started-before-ready": `${GAP}own.info("ready"`,
   stopping: `own.info("stopping", { signal });${GAP}`,
   stopped: `${GAP}own.info("stopped");`,
-};
+} satisfies CrashSites;
 
 /** Throws for a point that no service of a model has. */
 export function checkPoint(point: string, gaps: Record<string, CrashSites>): void {
@@ -37,7 +37,7 @@ export function checkPoint(point: string, gaps: Record<string, CrashSites>): voi
 
 /** The edit that puts a crash point into the code of a service, `model/service`; undefined where it has none of that name. */
 export function editOf(point: string, service: string, gaps: CrashSites = {}): Edit | undefined {
-  const gap = EVERYWHERE[point] ?? gaps[point];
+  const gap = (EVERYWHERE as CrashSites)[point] ?? gaps[point];
   if (gap === undefined) return undefined;
   if (gap === STOP_STEP) {
     const passage = "await step();";
