@@ -29,7 +29,7 @@ export async function freshFolder(name: string): Promise<string> {
   const parent = join(labFolder, "brokers");
   await mkdir(parent, { recursive: true });
   for (const entry of await readdir(parent)) {
-    const owner = Number(entry.split("-")[1]);
+    const owner = Number(/-(\d+)-[^-]+$/.exec(entry)?.[1]);
     if (!isAlive(owner)) await removeFolder(join(parent, entry));
   }
   const id = crypto.randomUUID().slice(0, 8);
