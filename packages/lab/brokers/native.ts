@@ -12,7 +12,7 @@ import {
 } from "../host/lifeline.ts";
 import { assertPortsFree } from "../host/ports.ts";
 import { moveManagement } from "./rabbitmq.ts";
-import { type Identity, identityOf, isPaused, runs } from "../host/process-id.ts";
+import { type Identity, identityOf, isPaused, pauseProcess, runs } from "../host/process-id.ts";
 import { eventually } from "../host/waiting.ts";
 
 const startTimeoutMs = 120_000;
@@ -187,12 +187,12 @@ class NativeBroker implements Broker {
     await killNative(this.#plan.folder);
   }
 
-  pause(): Promise<void> {
-    return this.#signal("SIGSTOP");
+  async pause(): Promise<void> {
+    await pauseProcess(await this.#pid());
   }
 
-  resume(): Promise<void> {
-    return this.#signal("SIGCONT");
+  async resume(): Promise<void> {
+    process.kill(await this.#pid(), "SIGCONT");
   }
 
   /** Makes `stop` end it. */
@@ -209,11 +209,11 @@ class NativeBroker implements Broker {
     return this.#stop();
   }
 
-  async #signal(signal: "SIGSTOP" | "SIGCONT"): Promise<void> {
+  /** Of the process alone, not its group: its watcher must not be paused. */
+  async #pid(): Promise<number> {
     const pid = await nativePid(this.#plan.folder);
     if (pid === undefined) throw new Error(`${this.name} doesn't run`);
-    // Only the process, not its group: its watcher must keep running.
-    process.kill(pid, signal);
+    return pid;
   }
 }
 

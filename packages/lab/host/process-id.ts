@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
+import { eventually } from "./waiting.ts";
 
 /** Whether a process of that id runs. A zombie, whose exit code wasn't collected yet, counts as ended. */
 export function isAlive(pid: number): boolean {
@@ -32,7 +33,14 @@ export function startStamp(pid: number): string | undefined {
   return fields[0] === "Z" ? undefined : fields[19];
 }
 
-/** Whether that process is stopped, as by SIGSTOP. */
+/** SIGSTOP; returns once every thread has stopped, or the process has ended: on a busy machine some threads go on for milliseconds. */
+export async function pauseProcess(pid: number): Promise<void> {
+  if (!isAlive(pid)) return;
+  process.kill(pid, "SIGSTOP");
+  await eventually(`process ${pid} stops`, () => isPaused(pid) || !isAlive(pid), { everyMs: 2 });
+}
+
+/** Whether that process, with all its threads, is stopped, as by SIGSTOP. */
 export function isPaused(pid: number): boolean {
   if (process.platform !== "linux") {
     return spawnSync("ps", ["-o", "stat=", "-p", String(pid)])
@@ -40,7 +48,9 @@ export function isPaused(pid: number): boolean {
       .startsWith("T");
   }
   try {
-    return /^State:\s+T/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+    return readdirSync(`/proc/${pid}/task`).every((thread) =>
+      /^State:\s+T/m.test(readFileSync(`/proc/${pid}/task/${thread}/status`, "utf8")),
+    );
   } catch {
     return false;
   }

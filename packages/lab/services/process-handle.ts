@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { atExit } from "../host/at-exit.ts";
 import type { Model } from "@lab/evidence/evidence";
 import { repoFolder } from "@lab/evidence/folders";
+import { pauseProcess } from "../host/process-id.ts";
 
 /** What a service runs as: a process, or a container. */
 export interface ProcessHandle {
@@ -119,9 +120,12 @@ export function spawnService(
     },
     async signal(name) {
       // A stopped process can't notice that its lifeline closes: the guard must wake it.
-      if (name === "SIGSTOP") guard ??= spawnGuard(child.pid);
+      if (name === "SIGSTOP") {
+        guard ??= spawnGuard(child.pid);
+        return pauseProcess(child.pid);
+      }
       child.kill(name);
-      if (name === "SIGSTOP" || guard === undefined) return;
+      if (guard === undefined) return;
       if (name === "SIGKILL") await child.exited;
       guard.kill("SIGKILL");
       await guard.exited;
