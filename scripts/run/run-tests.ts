@@ -35,8 +35,8 @@ export interface RunOptions {
 /**
  * Runs the files, each in a process of its own, live. Experiments go alone, model after model; the
  * others go several at once. The files of a model share a broker; one that hurts its broker starts
- * its own (`Run.ownBroker`). Throws when the signal is aborted, with all taken down, and at once when something is missing or a
- * proof is to go with services in containers.
+ * its own (`Run.ownBroker`). Throws when the signal is aborted, with all taken down, and at once
+ * when something is missing or a proof is to go with services in containers.
  */
 export async function runTests(
   files: readonly TestFile[],
@@ -57,7 +57,10 @@ export async function runTests(
     const own = files.filter((file) => file.model === model && goesAlone(file));
     // The model's broker is up only now: it would cost the other models' measurements.
     await using brokers = new Brokers(signal);
-    for (const file of own) results.push(await runFile(file, plan, say, brokers));
+    for (const file of own) {
+      results.push(await runFile(file, plan, say, brokers));
+      signal.throwIfAborted();
+    }
   }
   await using brokers = new Brokers(signal);
   const others = files.filter((file) => !goesAlone(file));
@@ -116,7 +119,7 @@ class Brokers implements AsyncDisposable {
   }
 }
 
-/** One lane is for those that are busy, as long as there are any. */
+/** In lanes. An interrupted one comes to the end of what it has begun. */
 async function runAtOnce(
   files: readonly TestFile[],
   plan: Plan,
@@ -161,7 +164,6 @@ async function runFile(
   try {
     shared = await brokers.env(file.model, onLine);
   } catch (error) {
-    signal.throwIfAborted();
     onLine((error as Error).message);
     return { file, passed: 0, failed: 1 };
   }
@@ -172,7 +174,6 @@ async function runFile(
     onLine,
     signal,
   });
-  signal.throwIfAborted();
   return { file, ...counts };
 }
 
