@@ -1,5 +1,5 @@
-import type { Broker, BrokerName } from "@lab/lab/brokers/broker";
-import { folderVariable, prepareBrokers, startBroker } from "@lab/lab/brokers/brokers";
+import { folderVariable, prepareBrokers } from "@lab/lab/brokers/brokers";
+import { sharedBroker, stopBrokers } from "@lab/lab/brokers/shared-brokers";
 import { refuseContainers, servicesKind } from "@lab/lab/services/compose-services";
 import type { Evidence, Model } from "@lab/evidence/evidence";
 import { repoFolder } from "@lab/evidence/folders";
@@ -56,15 +56,15 @@ export async function runTests(
   for (const model of modelsOf(files)) {
     const own = files.filter((file) => file.model === model && goesAlone(file));
     // The model's broker is up only now: it would cost the other models' measurements.
-    await using brokers = new Brokers(signal);
+    await using _ = { [Symbol.asyncDispose]: stopBrokers };
     for (const file of own) {
-      results.push(await runFile(file, plan, say, brokers));
+      results.push(await runFile(file, plan, say));
       signal.throwIfAborted();
     }
   }
-  await using brokers = new Brokers(signal);
+  await using _ = { [Symbol.asyncDispose]: stopBrokers };
   const others = files.filter((file) => !goesAlone(file));
-  return [...results, ...(await runAtOnce(others, plan, brokers))];
+  return [...results, ...(await runAtOnce(others, plan))];
 }
 
 function modelsOf(files: readonly TestFile[]): Model[] {
@@ -86,45 +86,29 @@ function servicesEnv(file: TestFile): Record<string, string> {
   return { LAB_SERVICES: "native" };
 }
 
-/** The brokers that files share, each started when the first of them needs it. */
-class Brokers implements AsyncDisposable {
-  readonly #started = new Map<BrokerName, Promise<Broker>>();
-  readonly #signal: AbortSignal;
-
-  constructor(signal: AbortSignal) {
-    this.#signal = signal;
-  }
-
-  /** The environment by which a file of that model finds its broker. Throws when that doesn't start. */
-  async env(model: Model, onLine: (line: string) => void): Promise<Record<string, string>> {
-    const name = brokerOf(model);
-    if (name === undefined) return {};
-    if (!this.#started.has(name)) this.#started.set(name, this.#start(name, onLine));
-    const { folder } = await this.#started.get(name)!;
-    return folder === undefined ? {} : { [folderVariable[name]]: folder };
-  }
-
-  async #start(name: BrokerName, onLine: (line: string) => void): Promise<Broker> {
+/** The environment by which a file of that model finds the broker that all of them share. Throws when that doesn't start. */
+async function brokerEnv(
+  model: Model,
+  onLine: (line: string) => void,
+  signal: AbortSignal,
+): Promise<Record<string, string>> {
+  const name = brokerOf(model);
+  if (name === undefined) return {};
+  let isStarted = false;
+  const starting = sharedBroker(name, () => {
+    isStarted = true;
     onLine(`starting ${name} …`);
-    const broker = await unlessAborted(this.#signal, startBroker(name));
-    const versions = Object.entries(broker.versions).map((one) => one.join(" "));
-    onLine(`${name} is up: ${broker.kind}, ${versions.join(", ")}`);
-    return broker;
+  });
+  const { folder, kind, versions } = await unlessAborted(signal, starting);
+  if (isStarted) {
+    const all = Object.entries(versions).map((one) => one.join(" "));
+    onLine(`${name} is up: ${kind}, ${all.join(", ")}`);
   }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const starting of this.#started.values()) {
-      await starting.then((broker) => broker.stop()).catch(() => {});
-    }
-  }
+  return folder === undefined ? {} : { [folderVariable[name]]: folder };
 }
 
 /** In lanes. An interrupted one comes to the end of what it has begun. */
-async function runAtOnce(
-  files: readonly TestFile[],
-  plan: Plan,
-  brokers: Brokers,
-): Promise<TestResult[]> {
+async function runAtOnce(files: readonly TestFile[], plan: Plan): Promise<TestResult[]> {
   const { signal } = plan;
   const lines = new LiveLines();
   const isBusy = ({ isProof, name }: TestFile) => isProof && BUSY.includes(name);
@@ -143,7 +127,7 @@ async function runAtOnce(
         if (file === undefined || signal.aborted) return;
         const name = `${file.model}/${file.name}`;
         const onLine = (line: string) => lines.say(name, line);
-        results.push(await runFile(file, plan, onLine, brokers, lines.env));
+        results.push(await runFile(file, plan, onLine, lines.env));
         lines.end(name);
       }
     }),
@@ -156,13 +140,12 @@ async function runFile(
   file: TestFile,
   { env, signal, title }: Plan,
   onLine: (line: string) => void,
-  brokers: Brokers,
   more: Record<string, string> = {},
 ): Promise<TestResult> {
   onLine(title(file));
   let shared: Record<string, string>;
   try {
-    shared = await brokers.env(file.model, onLine);
+    shared = await brokerEnv(file.model, onLine, signal);
   } catch (error) {
     onLine((error as Error).message);
     return { file, passed: 0, failed: 1 };

@@ -4,10 +4,11 @@ import { startBroker } from "./brokers.ts";
 // A broker takes seconds to start: the experiments of one process share it.
 const shared = new Map<BrokerName, Promise<Broker>>();
 
-/** The process's broker of that name, started at the first call. Throws as `startBroker` does. */
-export function sharedBroker(name: BrokerName): Promise<Broker> {
+/** The process's broker of that name, started at the first call, which `onStart` hears of. Throws as `startBroker` does. */
+export function sharedBroker(name: BrokerName, onStart = () => {}): Promise<Broker> {
   const known = shared.get(name);
   if (known !== undefined) return known;
+  onStart();
   const starting = startBroker(name);
   shared.set(name, starting);
   starting.catch(() => shared.delete(name));

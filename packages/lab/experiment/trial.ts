@@ -213,12 +213,10 @@ export class Trial implements AsyncDisposable {
           sinceUs = nowUs();
         }
         const { open, owed, queued, running } = waiting;
-        const quietMs = (nowUs() - sinceUs) / 1_000;
-        if (open + owed + queued + running === 0) {
-          if (quietMs >= this.#quietMs) return true;
-        } else if (quietMs >= (stuckMs ?? STUCK_MS)) {
-          if (stuckMs !== undefined || (await this.#areUp())) return true;
-        }
+        const atRest = open + owed + queued + running === 0;
+        const limitMs = atRest ? this.#quietMs : (stuckMs ?? STUCK_MS);
+        if ((nowUs() - sinceUs) / 1_000 < limitMs) throw new Error(state);
+        if (atRest || stuckMs !== undefined || (await this.#areUp())) return true;
         throw new Error(state);
       },
       // Polling a broker's groups and queues puts load on it.

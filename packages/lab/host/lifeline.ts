@@ -81,16 +81,26 @@ export function spawnUnderLifeline<Output extends "pipe" | number>(
   }
 }
 
-/** Runs a command when the folder's lifeline closes, ignoring its output, and then removes the folder; returns the waiting process. */
-export function spawnAtLifelineEnd(folder: string, command: string[]): Bun.Subprocess {
+/**
+ * Holds the folder's lifeline; when it closes, a command runs, its output ignored, and the folder is
+ * removed. Returns what closes it without the command, and removes the folder.
+ */
+export function guardFolder(folder: string, command: string[]): () => Promise<void> {
+  holdLifeline(folder);
   const stdin = openSync(pipeOf(folder), constants.O_RDONLY);
   try {
-    return Bun.spawn(["sh", join(import.meta.dir, "lifeline-end.sh"), folder, ...command], {
+    const guard = Bun.spawn(["sh", join(import.meta.dir, "lifeline-end.sh"), folder, ...command], {
       stdin,
       stdout: "ignore",
       stderr: "ignore",
       detached: true,
     });
+    guard.unref();
+    return async () => {
+      killGroup(guard.pid);
+      releaseLifeline(folder);
+      await removeFolder(folder);
+    };
   } finally {
     closeSync(stdin);
   }

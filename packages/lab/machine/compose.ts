@@ -5,14 +5,7 @@ import { basename, join } from "node:path";
 import { runQuietly } from "../host/run.ts";
 import type { Model } from "@lab/evidence/evidence";
 import { labFolder, repoFolder } from "@lab/evidence/folders";
-import {
-  freshFolder,
-  holdLifeline,
-  killGroup,
-  releaseLifeline,
-  removeFolder,
-  spawnAtLifelineEnd,
-} from "../host/lifeline.ts";
+import { freshFolder, guardFolder, removeFolder } from "../host/lifeline.ts";
 import { isAlive } from "../host/process-id.ts";
 import { eventually } from "../host/waiting.ts";
 
@@ -32,8 +25,8 @@ export interface ComposeProject {
   lasting: boolean;
 }
 
-/** The processes that take a project down when this process has died, by folder. */
-const guards = new Map<string, Bun.Subprocess>();
+/** By folder: what ends the guard that takes a project down when this process has died, and removes the folder. */
+const unguard = new Map<string, () => Promise<void>>();
 
 /** An empty project. Unless it is lasting, it ends with this process, however that ends. */
 export async function openProject(
@@ -49,10 +42,7 @@ export async function openProject(
   }
   const folder = await freshFolder(kind);
   const name = `campus-lab-${ownerId()}-${basename(folder)}`;
-  holdLifeline(folder);
-  const guard = spawnAtLifelineEnd(folder, downCommand(name));
-  guard.unref();
-  guards.set(folder, guard);
+  unguard.set(folder, guardFolder(folder, downCommand(name)));
   return { name, model, folder, env, lasting: false };
 }
 
@@ -62,14 +52,10 @@ export async function openProject(
  */
 export function endsWithUs(project: ComposeProject, lifeline: string): () => Promise<void> {
   const killing = ["docker", "compose", "-p", project.name, "kill"];
-  holdLifeline(lifeline);
-  const guard = spawnAtLifelineEnd(lifeline, killing);
-  guard.unref();
+  const close = guardFolder(lifeline, killing);
   return async () => {
     await runQuietly(killing);
-    killGroup(guard.pid);
-    releaseLifeline(lifeline);
-    await removeFolder(lifeline);
+    await close();
   };
 }
 
@@ -164,11 +150,10 @@ export async function provideImage(image: string): Promise<void> {
 export async function endProject({ folder, lasting, name }: ComposeProject): Promise<void> {
   await runQuietly(downCommand(name));
   if (lasting) return;
-  const guard = guards.get(folder);
-  guards.delete(folder);
-  if (guard !== undefined) killGroup(guard.pid);
-  releaseLifeline(folder);
-  await removeFolder(folder);
+  // Another process may have opened it.
+  const close = unguard.get(folder) ?? (() => removeFolder(folder));
+  unguard.delete(folder);
+  await close();
 }
 
 /** Removes the remains of a project whose folder no longer exists; returns whether there was a container. */

@@ -2,14 +2,7 @@ import { cp, mkdir, readdir, symlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { repoFolder } from "@lab/evidence/folders";
 import { hasKafkaJars, kafkaFolder } from "@lab/lab/brokers/kafka/kafka-jars";
-import {
-  freshFolder,
-  holdLifeline,
-  killGroup,
-  releaseLifeline,
-  removeFolder,
-  spawnAtLifelineEnd,
-} from "@lab/lab/host/lifeline";
+import { freshFolder, guardFolder } from "@lab/lab/host/lifeline";
 import { freePorts } from "@lab/lab/host/ports";
 import { models } from "@lab/evidence/experiments";
 
@@ -48,9 +41,9 @@ interface OwnLab extends AsyncDisposable {
 /** Makes one; its end, or that of this process, takes down what is up there, and removes it. */
 export async function ownLab(): Promise<OwnLab> {
   const lifeline = await freshFolder("own-lab");
-  holdLifeline(lifeline);
   // As a home folder may be called.
   const folder = join(lifeline, "campus lab ü");
+  const close = guardFolder(lifeline, [process.execPath, join(folder, "scripts/lab.ts"), "down"]);
   await mkdir(folder);
   const copy = (name: string) =>
     cp(join(repoFolder, name), join(folder, name), { recursive: true, verbatimSymlinks: true });
@@ -65,9 +58,6 @@ export async function ownLab(): Promise<OwnLab> {
   }
   await mkdir(join(folder, ".lab"));
   if (hasKafkaJars()) await symlink(kafkaFolder, join(folder, ".lab", basename(kafkaFolder)));
-  const down = [process.execPath, join(folder, "scripts/lab.ts"), "down"];
-  const guard = spawnAtLifelineEnd(lifeline, down);
-  guard.unref();
   const own = { ...environment(), ...(await ownPorts()) };
   const spawn: OwnLab["spawn"] = (words, env = {}) =>
     Bun.spawn([process.execPath, ...words], {
@@ -90,9 +80,7 @@ export async function ownLab(): Promise<OwnLab> {
     status: async () => JSON.parse((await run(["status", "--json"])).output) as Status,
     async [Symbol.asyncDispose]() {
       await run(["down"]);
-      killGroup(guard.pid);
-      releaseLifeline(lifeline);
-      await removeFolder(lifeline);
+      await close();
     },
   };
 }
