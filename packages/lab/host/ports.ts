@@ -6,26 +6,35 @@ import { eventually } from "./waiting.ts";
 const lowest = 20_000;
 const highest = 32_000;
 
-/** Ports given out by this process: their services may be down for a moment. */
-const given = new Set<number>();
+/** Of the ports given out by this process: until it ends, their services may be down for a moment. */
+const claims: Bun.udp.Socket<"buffer">[] = [];
 
-/** That many different TCP ports of 127.0.0.1 on which nobody listens now, and that this process hasn't given out before. */
+/**
+ * That many different TCP ports of 127.0.0.1 on which nobody listens now, and that no process of a
+ * lab on this machine has been given. They belong to this process until it ends.
+ */
 export async function freePorts(count: number): Promise<number[]> {
-  const held: Server[] = [];
+  const ports: number[] = [];
+  while (ports.length < count) {
+    const port = lowest + Math.floor(Math.random() * (highest - lowest));
+    if ((await claim(port)) && (await isFree(port))) ports.push(port);
+  }
+  return ports;
+}
+
+/**
+ * Whether nobody had claimed it. The claim is the UDP port of the same number, which the lab has no
+ * other use for: the system gives one to a single process, and takes it back at that one's end.
+ */
+async function claim(port: number): Promise<boolean> {
   try {
-    const ports: number[] = [];
-    while (ports.length < count) {
-      const port = lowest + Math.floor(Math.random() * (highest - lowest));
-      if (given.has(port)) continue;
-      const server = await listen(port);
-      if (server === undefined) continue;
-      held.push(server);
-      ports.push(port);
-      given.add(port);
-    }
-    return ports;
-  } finally {
-    await Promise.all(held.map((server) => new Promise((done) => server.close(done))));
+    const socket = await Bun.udpSocket({ port, hostname: "127.0.0.1" });
+    socket.unref();
+    claims.push(socket);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EADDRINUSE") return false;
+    throw error;
   }
 }
 

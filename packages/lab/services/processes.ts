@@ -237,13 +237,13 @@ export class ServiceProcess implements AsyncDisposable {
   async #untilReady(body: ProcessHandle, logStart: number): Promise<string> {
     const outcome = await eventually(
       `${this.name} is ready`,
-      () => {
+      async () => {
         // Checked first, so that the log is complete when it has ended.
         const ended = body.hasEnded;
-        const ready = readyLine(readFileSync(this.logFile), logStart);
+        const ready = readyLine(await Bun.file(this.logFile).slice(logStart).text());
         return ready ?? (ended && { url: undefined });
       },
-      { everyMs: 2 },
+      { everyMs: 5 },
     );
     if (outcome.url !== undefined) return outcome.url;
     this.#endWanted = true;
@@ -390,9 +390,9 @@ function problemsIn(health: string): string[] {
   return (JSON.parse(health) as Partial<ShownHealth>).problems ?? [];
 }
 
-/** The url of the `ready` line after that byte of the log; undefined when there is none yet. */
-function readyLine(log: Buffer, from: number): { url: string } | undefined {
-  for (const line of log.subarray(from).toString().split("\n")) {
+/** The url of the log's `ready` line; undefined when there is none yet. */
+function readyLine(log: string): { url: string } | undefined {
+  for (const line of log.split("\n")) {
     if (!line.includes('"ready"')) continue;
     try {
       const { event, url } = JSON.parse(line) as Record<string, unknown>;
