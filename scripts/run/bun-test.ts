@@ -26,6 +26,8 @@ export interface TestRun {
   files: readonly string[];
   cwd: string;
   env?: Record<string, string>;
+  /** So many files at once, for tests that mostly wait; one after the other unless it is given. */
+  atOnce?: number;
   /** Called with each line of its output except headings and totals. */
   onLine: (line: string) => void;
   signal: AbortSignal;
@@ -59,9 +61,12 @@ export async function bunTest(run: TestRun): Promise<Counts> {
   return countTests(lines, exitCode);
 }
 
-function spawnTests({ cwd, env, files }: TestRun, folder: string, output: string) {
-  const timeout = ["--timeout", String(TEST_TIMEOUT_MS)];
-  const command = [process.execPath, "--no-env-file", "test", ...timeout, ...files];
+function spawnTests({ atOnce, cwd, env, files }: TestRun, folder: string, output: string) {
+  const options = [
+    `--timeout=${TEST_TIMEOUT_MS}`,
+    ...(atOnce === undefined ? [] : [`--parallel=${atOnce}`, "--no-isolate"]),
+  ];
+  const command = [process.execPath, "--no-env-file", "test", ...options, ...files];
   const log = openSync(output, "w");
   // Files of an interrupted test are removed with the folder.
   const TMPDIR = join(folder, "tmp");
