@@ -7,6 +7,9 @@ import type { Operation } from "@lab/lab/load/history";
 import { answerOf } from "@lab/lab/load/history";
 import { factsOf } from "@lab/lab/brokers/model-facts";
 
+/** The answer to an order that the order service can't store. */
+export const REFUSED = "failed 503 store_unavailable";
+
 /** What the client of an order is told while all is well: an order for what isn't on the menu is among them. */
 export function goodAnswers(model: Model): string[] {
   const { answer } = PROMISES[model];

@@ -2,6 +2,7 @@ import type { Static, TObject, TProperties } from "@sinclair/typebox";
 import type { Elysia } from "elysia";
 import { ConfigError, hostInUrl, readEnv } from "./env.ts";
 import type { Faults } from "./faults.ts";
+import { STOP_GRACE_MS } from "./limits.ts";
 import { createLog, reasonOf } from "./log.ts";
 
 /** A step of a service's stop: `["intake-ended", () => app.stop()]`. */
@@ -20,9 +21,6 @@ export interface Service {
    */
   stop: readonly StopStep[];
 }
-
-/** How long a stop may take before the process gives up on it. */
-const STOP_GRACE_MS = 10_000;
 
 /**
  * How long a stop waits for requests in progress: longer than any of them takes. A client that has

@@ -9,7 +9,7 @@ import { factsOf } from "@lab/lab/brokers/model-facts";
 import { killGroup } from "@lab/lab/host/lifeline";
 import { withLock } from "@lab/lab/host/lock";
 import { type Identity, identityOf, isPaused, runs } from "@lab/lab/host/process-id";
-import { startModel } from "@lab/lab/services/processes";
+import { startModel, STOP_TIMEOUT_MS } from "@lab/lab/services/processes";
 import { changeState, readState, serviceRuns, type UpService } from "@lab/lab/brokers/state";
 import { eventually } from "@lab/lab/host/waiting";
 import { existsSync } from "node:fs";
@@ -23,8 +23,6 @@ import { downMark, emptyFolder, ownerIf, upFolder } from "./folders.ts";
 import type { Start, UpOptions } from "./start.ts";
 import { portIn, refusePorts, urlOf } from "./ports.ts";
 
-/** A service ends its own stop after 10 s. */
-const STOP_TIMEOUT_MS = 12_000;
 /** A service reconnects to its broker within 10 s. */
 const HEALTHY_TIMEOUT_MS = 20_000;
 

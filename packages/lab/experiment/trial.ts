@@ -1,5 +1,4 @@
 import type { PlaceOrder } from "@lab/contracts/order";
-import { bulkOrder } from "@lab/workflow/bulk";
 import { OPENING_STOCK } from "@lab/workflow/menu";
 import type { Metrics } from "@lab/workflow/metrics";
 import type { Broker } from "../brokers/broker.ts";
@@ -14,15 +13,13 @@ import { eventsOf, readTopic, withAdmin } from "../probes/kafka-tools.ts";
 import { describeGroup, totalLag } from "../probes/lag.ts";
 import { attemptsIn } from "../services/logs.ts";
 import { factsOf, type ModelFacts } from "../brokers/model-facts.ts";
-import { type LoadResult, openLoop, placeOrder } from "../load/load.ts";
+import { type LoadResult, openLoop, placeOrder, seededOrder } from "../load/load.ts";
 import { type Campus, startModel } from "../services/processes.ts";
 import { Rabbitmq } from "../probes/rabbitmq-tools.ts";
 import { fetchMetrics, fetchReplay } from "../probes/replay.ts";
 import { eventually, nowUs } from "../host/waiting.ts";
 import type { History, Outcome } from "../load/history.ts";
 
-/** The share of a trial's orders that ask for an item that isn't on the menu. */
-const FAIL_RATE = 0.05;
 /** Unchanged for this long counts as idle: all work takes milliseconds. */
 const QUIET_MS = 300;
 /** RabbitMQ's count of unacknowledged messages is up to 2 s old. */
@@ -146,7 +143,7 @@ export class Trial implements AsyncDisposable {
   /** Places the next order of the seeded stream; recorded in the history. */
   send(): Promise<Outcome> {
     const { seed } = this.#options;
-    return this.place(bulkOrder({ seed, kitchens: 25, failRate: FAIL_RATE }, this.#sent++));
+    return this.place(seededOrder(seed, this.#sent++));
   }
 
   /** Places that order, under a client's key if there is one; recorded in the history. */

@@ -1,4 +1,5 @@
 import type { PlaceOrder } from "@lab/contracts/order";
+import { bulkOrder } from "@lab/workflow/bulk";
 import autocannon from "autocannon";
 import { build, type Histogram } from "hdr-histogram-js";
 import type { Table } from "@lab/evidence/evidence";
@@ -185,6 +186,14 @@ export async function post(
     ...(typeof order_id === "string" ? { order_id } : {}),
     body: answer,
   };
+}
+
+/** The share of them that ask for an item that isn't on the menu. */
+const FAIL_RATE = 0.05;
+
+/** The n-th of the orders that follow from a seed. */
+export function seededOrder(seed: number, n: number): PlaceOrder {
+  return bulkOrder({ seed, kitchens: 25, failRate: FAIL_RATE }, n);
 }
 
 /** `POST <url>/order`, see `post`; recorded in the history if there is one. */

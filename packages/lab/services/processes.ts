@@ -5,13 +5,14 @@ import { addressVariable, type Broker } from "../brokers/broker.ts";
 import { openContainers } from "./compose-services.ts";
 import type { Model } from "@lab/evidence/evidence";
 import type { ShownHealth } from "./health.ts";
+import { STOP_GRACE_MS } from "@lab/runtime/limits";
 import { factsOf } from "../brokers/model-facts.ts";
 import { freePorts } from "../host/ports.ts";
 import { type ProcessHandle, spawnService } from "./process-handle.ts";
 import { eventually } from "../host/waiting.ts";
 
-/** The runtime gives up a stop after 10 s; a process that still runs then hangs. */
-const STOP_TIMEOUT_MS = 12_000;
+/** A process that still runs when the runtime has given up its stop hangs. */
+export const STOP_TIMEOUT_MS = STOP_GRACE_MS + 2_000;
 
 export interface ServiceOptions {
   model: Model;

@@ -1,3 +1,4 @@
+import { STOP_GRACE_MS } from "@lab/runtime/limits";
 import type { Broker, BrokerName } from "@lab/lab/brokers/broker";
 import type { Model } from "@lab/evidence/evidence";
 import { experiment, type Run } from "@lab/lab/experiment/experiment";
@@ -11,7 +12,6 @@ import { answersTable, judge, keepOrdering, type Ordering, RATE_PER_S, timed } f
 const DEAD_S = 3;
 /** Longer than two of amqplib's heartbeats, than Kafka's sessions and than its clients' timeouts. */
 const PAUSED_S = 20;
-const GRACE_MS = 10_000;
 /** What may be said to an order; where the services stop, also what nobody said. */
 const CLEAR = ["ok 202"];
 const CLEAR_WITHOUT = [...CLEAR, "failed connection_refused", "unknown connection_reset"];
@@ -87,7 +87,7 @@ export function testBrokerFaults({ model, broker: name, own, ownMethod }: Broker
 async function stopAll({ campus }: Trial): Promise<void> {
   const stops = await Promise.all(campus.services.map((service) => timed(() => service.stop())));
   const bad = stops.flatMap(({ tookMs, value }, n) =>
-    value === 0 && tookMs < GRACE_MS
+    value === 0 && tookMs < STOP_GRACE_MS
       ? []
       : [`${campus.services[n]?.name}: exit code ${value} after ${tookMs} ms`],
   );

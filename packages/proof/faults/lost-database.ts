@@ -1,3 +1,4 @@
+import { REFUSED } from "../answers.ts";
 import { mkdirSync, renameSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
 import type { Model } from "@lab/evidence/evidence";
@@ -12,7 +13,6 @@ import { answersTable, judge, keepOrdering, timed } from "../common.ts";
 const RATE_PER_S = 50;
 /** Orders that are answered while a database is away, and refused where it is the order service's. */
 const MEANWHILE = 30;
-const REFUSED = "failed 503 store_unavailable";
 
 /** Somebody takes a service's database away while it runs. */
 export function testLostDatabase(model: Model): void {

@@ -8,7 +8,7 @@ import { DOWNSTREAM_EFFECTS, type Trial, trialOf } from "@lab/lab/experiment/tri
 import { eventually, nowUs, outage } from "@lab/lab/host/waiting";
 import { setFaults } from "@lab/lab/services/set-faults";
 import { answerOf } from "@lab/lab/load/history";
-import { goodAnswers } from "../answers.ts";
+import { goodAnswers, REFUSED } from "../answers.ts";
 import { answersTable, judge, keepOrdering, type Ordering, timed } from "../common.ts";
 import { SMALL_MIB, type SmallDisk, smallDisk } from "./small-disk.ts";
 
@@ -22,7 +22,6 @@ const READ_ONLY_S = 1;
 /** Only Linux has a way to limit the files of a process that runs already. */
 const CAN_FILL = Bun.which("prlimit") !== null;
 
-const REFUSED = "failed 503 store_unavailable";
 /**
  * Orders that must be refused before a fault is lifted. A locked database refuses one at first: the
  * others wait for that one's busy_timeout, and then share the next.

@@ -3,9 +3,8 @@
  * One process of Bun sends only so many requests at once, as it was told when it started. What was
  * asked and answered goes into the file as a history.
  */
-import { bulkOrder } from "@lab/workflow/bulk";
 import { History } from "@lab/lab/load/history";
-import { openLoop, placeOrder } from "@lab/lab/load/load";
+import { openLoop, placeOrder, seededOrder } from "@lab/lab/load/load";
 
 const [url = "", ratePerS, durationS, seed, file = ""] = process.argv.slice(2);
 await using history = new History(file);
@@ -13,7 +12,7 @@ const result = await openLoop({
   ratePerS: Number(ratePerS),
   durationS: Number(durationS),
   send: (n) =>
-    placeOrder(url, bulkOrder({ seed: Number(seed), kitchens: 25, failRate: 0.05 }, n), {
+    placeOrder(url, seededOrder(Number(seed), n), {
       history,
       timeoutMs: 30_000,
     }),

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import type { Model } from "@lab/evidence/evidence";
 import { byLength } from "@lab/evidence/settings";
+import { STOP_GRACE_MS } from "@lab/runtime/limits";
 import { experiment, type Run } from "@lab/lab/experiment/experiment";
 import type { ServiceProcess } from "@lab/lab/services/processes";
 import { type Trial, trialOf } from "@lab/lab/experiment/trial";
@@ -10,8 +11,6 @@ import { answersTable, judge, keepOrdering, type Ordering, RATE_PER_S, timed } f
 
 /** In each of them every service stops once. */
 const ROUNDS = byLength({ short: 3, full: 20, long: 60 });
-/** What the runtime allows a stop; see packages/runtime/service.ts. */
-const GRACE_MS = 10_000;
 const AT_ONCE_MS = 1_000;
 
 /** What a model has to show that a stop made nobody do work again. */
@@ -49,7 +48,7 @@ export function testStop({
       method: `${RATE_PER_S} orders/s all along; ${ROUNDS} rounds of SIGTERM and a new start for each service in turn; then two signals for each, while a client that has sent half a request keeps its stop waiting${slowClient ? ", and one signal for the first" : ""}. ${repetition}`,
       disproof: `An exit code other than 0, a stop over its grace, an order lost, ${repeats}, a second signal that has to wait.`,
       requirements: [],
-      parameters: { rate_per_s: RATE_PER_S, rounds: ROUNDS, grace_ms: GRACE_MS },
+      parameters: { rate_per_s: RATE_PER_S, rounds: ROUNDS, grace_ms: STOP_GRACE_MS },
       timeoutS: byLength({ short: 180, full: 180, long: 600 }),
     },
     async (run) => {
@@ -85,7 +84,8 @@ export function testStop({
       run.holds(
         "every stop ended with 0 in its grace, with nothing half-done",
         stops.filter(
-          ({ code, left, tookMs }) => code !== 0 || tookMs > GRACE_MS || (left ?? []).length > 0,
+          ({ code, left, tookMs }) =>
+            code !== 0 || tookMs > STOP_GRACE_MS || (left ?? []).length > 0,
         ),
         [],
       );
@@ -97,7 +97,7 @@ export function testStop({
       );
       run.holds(
         "half a request doesn't keep a stop over its grace",
-        patient.filter(({ code, tookMs }) => code !== 0 || tookMs > GRACE_MS),
+        patient.filter(({ code, tookMs }) => code !== 0 || tookMs > STOP_GRACE_MS),
         [],
       );
       run.holds(

@@ -1,11 +1,10 @@
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
-import { bulkOrder } from "@lab/workflow/bulk";
 import type { Broker } from "@lab/lab/brokers/broker";
 import type { Model } from "@lab/evidence/evidence";
 import { experiment, type Run } from "@lab/lab/experiment/experiment";
 import type { Outcome } from "@lab/lab/load/history";
-import { openLoop } from "@lab/lab/load/load";
+import { openLoop, seededOrder } from "@lab/lab/load/load";
 import type { ServiceProcess } from "@lab/lab/services/processes";
 import type { FaultProxy } from "@lab/lab/proxy/proxy";
 import { settings, stormMinutes } from "@lab/evidence/settings";
@@ -218,7 +217,7 @@ function whatOf({ kind, target }: Strike): string {
 
 /** A client's order: one with a key asks again until it knows. */
 async function placeOne(run: Run, trial: Trial, n: number): Promise<Outcome> {
-  const order = bulkOrder({ seed: run.seed, kitchens: 25, failRate: 0.05 }, n);
+  const order = seededOrder(run.seed, n);
   if (n % KEYED !== 0) return trial.place(order, { timeoutMs: TIMEOUT_MS });
   let outcome: Outcome = { kind: "unknown" };
   for (let tries = 0; tries < TRIES && outcome.kind === "unknown"; tries += 1) {

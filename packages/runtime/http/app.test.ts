@@ -2,6 +2,7 @@ import { expect, test } from "bun:test";
 import { OrderPage, PlaceOrder } from "@lab/contracts/order";
 import { Faults } from "../faults.ts";
 import { createApp } from "./app.ts";
+import { MAX_IN_FLIGHT } from "../limits.ts";
 import { OrderQuery } from "./requests.ts";
 import { createLog } from "../log.ts";
 import { retryTransient, TransientError } from "../transient.ts";
@@ -26,7 +27,7 @@ test("beyond a thousand requests at once it refuses, and looking is free", async
     await open.promise;
     return "done";
   });
-  const running = Array.from({ length: 1_000 }, () => app.handle(post("/wait")));
+  const running = Array.from({ length: MAX_IN_FLIGHT }, () => app.handle(post("/wait")));
   const refused = await app.handle(post("/wait"));
   expect([refused.status, refused.headers.get("retry-after")]).toEqual([503, "1"]);
   expect(await refused.json()).toMatchObject({ code: "overloaded", instance: "/wait" });
@@ -54,7 +55,7 @@ test("of more bodies than may be on their way the oldest give way, and one that 
       },
     });
   const refused: Response[] = [];
-  for (let n = 0; n < 1_000; n += 1) {
+  for (let n = 0; n < MAX_IN_FLIGHT; n += 1) {
     void app.handle(json(stalled())).then((response) => refused.push(response));
   }
   expect((await app.handle(json("{}"))).status).toBe(200);

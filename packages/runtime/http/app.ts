@@ -11,14 +11,9 @@ import { type AnyElysia, Elysia } from "elysia";
 import { Bodies } from "./bodies.ts";
 import { type Faults, FaultSettings } from "../faults.ts";
 import { type Health, healthAnswer } from "../health.ts";
+import { MAX_IN_FLIGHT } from "../limits.ts";
 import { type Log, reasonOf } from "../log.ts";
 import { isTransient } from "../transient.ts";
-
-/**
- * Requests that may be in progress at once. Each holds its body and waits for a commit: without a
- * limit memory would grow with the load. A limit above the size of a group commit gains nothing.
- */
-const MAX_IN_FLIGHT = 1000;
 
 /** A request must have arrived within this time: an incomplete one is held no longer. */
 const ARRIVAL_S = 10;

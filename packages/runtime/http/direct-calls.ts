@@ -1,7 +1,7 @@
 /** Variables that Bun reads once, at process start. */
 const ENVIRONMENT = {
-  // More than a service ever has outstanding: it handles 1000 requests at once. By default Bun
-  // silently queues all beyond 256, and those time out unsent.
+  // More than a service ever has outstanding (`MAX_IN_FLIGHT`). By default Bun silently queues all
+  // beyond 256, and those time out unsent.
   BUN_CONFIG_MAX_HTTP_REQUESTS: "4096",
   // A restarted neighbour may have another address. Bun would call the old one for 30 s.
   BUN_CONFIG_DNS_TIME_TO_LIVE_SECONDS: "1",
