@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { readdir, rm } from "node:fs/promises";
 import { join, posix } from "node:path";
 import { chartFile } from "../render/chart.ts";
+import { picturesOf } from "../text/picture.ts";
 import { composePart, inOrder, isProof, type Layout } from "../render/compose.ts";
 import { models } from "@lab/evidence/experiments";
 import { toMarkdown } from "../render/markdown.ts";
@@ -59,8 +60,8 @@ export async function publish(
     const results = `${model}/results`;
     await rm(join(root, results, "charts"), { recursive: true, force: true });
     for (const one of part) {
-      for (const series of one.series) {
-        await write(chartPath(one, series.id), chartFile(series));
+      for (const picture of picturesOf(one)) {
+        await write(chartPath(one, picture.id), chartFile(picture));
       }
     }
     const blocks = composePart(model, part, layoutFrom(results));
@@ -135,8 +136,8 @@ function evidenceFile(one: Evidence): string {
   return `${one.model}/results/${one.experiment}.json`;
 }
 
-function chartPath(one: Evidence, seriesId: string): string {
-  return `${one.model}/results/charts/${chartName(one, seriesId)}`;
+function chartPath(one: Evidence, pictureId: string): string {
+  return `${one.model}/results/charts/${chartName(one, pictureId)}`;
 }
 
 /** Links to the results from a document in that folder of the repository. */

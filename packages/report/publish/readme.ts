@@ -7,6 +7,7 @@ import type { ExperimentName } from "@lab/evidence/figures";
 import { Figures } from "../text/figure-reader.ts";
 import { formatFigure } from "../text/format.ts";
 import { chartToMarkdown, tableToMarkdown } from "../render/markdown.ts";
+import { picturesOf } from "../text/picture.ts";
 import { proofTotals } from "../render/proof.ts";
 
 /** Published results, and their paths relative to a README's folder. */
@@ -14,7 +15,7 @@ export interface Published {
   evidence: Evidence[];
   /** Relative link to the report. */
   report: string;
-  chart: (evidence: Evidence, seriesId: string) => string;
+  chart: (evidence: Evidence, pictureId: string) => string;
 }
 
 const block = /(<!-- results:(?<name>\S+) -->)(?<body>[^]*?)(<!-- \/results -->)/g;
@@ -30,7 +31,7 @@ const inline = /^(figure\/|totals$)/;
  * - `latency`: the latency tables of baseline-latency and slow-inventory
  * - `<experiment>` or `<model>/<experiment>`: all its figures
  * - `<model>/<experiment>/<table id>`: one table
- * - `<model>/<experiment>/chart/<series id>`: one chart
+ * - `<model>/<experiment>/chart/<chart id>`: one chart
  * - `figure/<experiment>/<figure>`: one figure, within a sentence (not at the start of a line)
  * - `totals`: what all proofs did and found, within a sentence as well
  *
@@ -110,9 +111,10 @@ function resultsFor(name: string, published: Published): string {
   if (first === "figure") return figureOf(found, part);
   if (part === undefined) return tableToMarkdown(figuresTable(found));
   if (part !== "chart") return tableOf(found, part);
-  const series = found.series.find((one) => one.id === id);
-  if (!series) throw unknown("series", id, found.series);
-  return chartToMarkdown(series, published.chart(found, series.id));
+  const pictures = picturesOf(found);
+  const picture = pictures.find((one) => one.id === id);
+  if (!picture) throw unknown("chart", id, pictures);
+  return chartToMarkdown(picture, published.chart(found, picture.id));
 }
 
 /** The latency tables of baseline-latency and slow-inventory, one under the other. */

@@ -1,6 +1,9 @@
 import type { Series } from "@lab/evidence/evidence";
 import { expect, test } from "bun:test";
-import { chart, chartFile, describeSeries, linearAxis, logAxis, percentileAxis } from "./chart.ts";
+import { describe, type Picture, picturesOf } from "../text/picture.ts";
+import { inventEvidence } from "../fixture.ts";
+import { linearAxis, logAxis, percentileAxis } from "./axes.ts";
+import { chart, chartFile } from "./chart.ts";
 
 const series: Series = {
   id: "depth",
@@ -19,6 +22,14 @@ const series: Series = {
   ],
   shaded: [{ label: "Inventory dead", from: 2, to: 10 }],
 };
+
+const pictureOf = (shown: Series): Picture => ({
+  id: shown.id,
+  finding: "3 <b> waited",
+  about: shown.title,
+  plot: { kind: "lines", series: shown },
+});
+const picture = pictureOf(series);
 
 test("linear ticks are round, and a tight axis ends where its values do", () => {
   expect(linearAxis(0, 1_500, 5).ticks).toEqual([0, 500, 1_000, 1_500]);
@@ -60,13 +71,14 @@ test("each further nine of a percentile gets the same room, and the slowest stan
 });
 
 test("a chart names its axes, shades its window and escapes its texts", () => {
-  const svg = chart(series, "c1");
+  const svg = chart(picture, "c1");
   expect(svg).toContain("Depth (messages)");
   expect(svg).toContain("Time (s)");
   expect(svg).toContain(">Inventory dead</text>");
   expect(svg).toContain('class="shade"');
   expect(svg).toContain('aria-labelledby="c1-title c1-desc"');
-  expect(svg).not.toContain("<a>");
+  expect(svg).toContain(">1,500</text>");
+  expect(svg).not.toMatch(/<[ab]>/);
 });
 
 test("points that a log scale can't show leave no NaN behind", () => {
@@ -74,26 +86,76 @@ test("points that a log scale can't show leave no NaN behind", () => {
     ...series,
     y: { ...series.y, log: true },
   };
-  expect(chart(log, "c")).not.toMatch(/NaN|Infinity/);
-  expect(chart({ ...log, lines: [], shaded: [] }, "c")).not.toMatch(/NaN|Infinity/);
+  expect(chart(pictureOf(log), "c")).not.toMatch(/NaN|Infinity/);
+  expect(chart(pictureOf({ ...log, lines: [], shaded: [] }), "c")).not.toMatch(/NaN|Infinity/);
 });
 
 test("a line that a later one covers exactly is drawn broad", () => {
   const [queue] = series.lines;
   if (!queue) throw new Error("the series has a line");
   const twice = { ...series, lines: [queue, { ...queue, name: "again" }] };
-  expect(chart(twice, "c")).toContain('class="l0" stroke-width="7"');
-  expect(chart(series, "c")).not.toContain('stroke-width="7"');
+  expect(chart(pictureOf(twice), "c")).toContain('class="l0" stroke-width="7"');
+  expect(chart(picture, "c")).not.toContain('stroke-width="7"');
 });
 
 test("a chart's file carries its own style and needs no network", () => {
-  const file = chartFile(series);
+  const file = chartFile(picture);
   expect(file).toContain("prefers-color-scheme:dark");
   expect(file.replace("http://www.w3.org/2000/svg", "")).not.toContain("http");
 });
 
 test("the description says what can be seen", () => {
-  expect(describeSeries(series)).toBe(
+  expect(describe(picture)).toBe(
     "queue: from 0 at 0 s to 0 at 20 s, highest 1,500 messages at 10 s. Shaded: Inventory dead, 2 to 10 s.",
+  );
+});
+
+test("names of lines that end at one place stand apart, and none is below the plot", () => {
+  const lines = ["a", "b", "c", "d"].map((name) => ({ name, points: series.lines[0]!.points }));
+  const svg = chart(pictureOf({ ...series, lines }), "c");
+  const at = lines.map(({ name }) => Number(new RegExp(`y="([\\d.]+)">${name}<`).exec(svg)?.[1]));
+  const apart = at.slice(1).map((y, i) => y - at[i]!);
+  expect(apart).toEqual([16, 16, 16]);
+  expect(Math.max(...at)).toBeLessThan(330);
+});
+
+const answered = {
+  ...inventEvidence("dead-inventory"),
+  series: [],
+  tables: [
+    {
+      id: "answers",
+      title: "Told",
+      columns: [{ name: "phase" }, { name: "answer" }, { name: "orders" }],
+      rows: [
+        ["alive", "ok 201", 200],
+        ["dead", "failed 503 inventory_unreachable", 190],
+        ["dead", "unknown timeout", 10],
+      ],
+    },
+    {
+      id: "latency",
+      title: "Latency",
+      columns: [{ name: "load" }, { name: "p50", unit: "ms" }],
+      rows: [["dead", 4.887]],
+    },
+  ],
+};
+
+test("what clients were told is a bar for each phase, and what is too narrow for its words has them above", () => {
+  const [told] = picturesOf(answered);
+  expect(told?.finding).toStartWith("Inventory dead: 101 of 100 orders refused");
+  const svg = chart(told!, "c");
+  expect(svg.match(/class="(ok|failed|unknown)"/g)).toEqual([
+    'class="ok"',
+    'class="failed"',
+    'class="unknown"',
+  ]);
+  expect(svg).toContain(">190 × 503 inventory_unreachable</text>");
+  expect(svg).toContain(">10 × no answer: timeout, median 4.89 ms</text>");
+  // The phase in which customers were not served.
+  expect(svg.match(/class="shade"/g)).toHaveLength(1);
+  expect(describe(told!)).toBe(
+    "alive: 200 orders 201. dead: 190 orders 503 inventory_unreachable, 10 orders no answer: timeout, median 4.89 ms.",
   );
 });

@@ -1,11 +1,13 @@
 import type { Check, Evidence, Model } from "@lab/evidence/evidence";
-import { comparisonTable, keyFigures } from "../text/comparison.ts";
+import { conclusion, conclusionReasons, glancePanels } from "../text/at-a-glance.ts";
+import { comparisonTable } from "../text/comparison.ts";
 import { type Block, type ShownTable, showTable, slug } from "../text/document.ts";
 import { experiments, models, proofs, requirements } from "@lab/evidence/experiments";
 import type { ExperimentName } from "@lab/evidence/figures";
 import { Figures, NOT_RUN } from "../text/figure-reader.ts";
 import { escapeMarkdown, formatDuration, formatFigure, formatScalar } from "../text/format.ts";
 import { headlines } from "../text/headlines.ts";
+import { picturesOf } from "../text/picture.ts";
 import {
   reasonAboutMessages,
   reasonAboutReplay,
@@ -15,7 +17,7 @@ import {
 
 /** The paths of a report's charts and evidence, relative to the report. */
 export interface Layout {
-  chart: (evidence: Evidence, seriesId: string) => string;
+  chart: (evidence: Evidence, pictureId: string) => string;
   evidence: (evidence: Evidence) => string;
 }
 
@@ -76,11 +78,13 @@ export function composeReport(evidence: Evidence[], layout: Layout): Block[] {
   const ordered = inOrder(evidence).filter((one) => !isProof(one));
   const figures = new Figures(ordered);
   const shortfalls = findShortfalls(inOrder(evidence));
+  const panels = glancePanels(ordered, figures, layout.chart);
   return withoutNotRun([
-    heading(2, "at-a-glance", "At a glance"),
-    ...notRunBlocks(findNotRun(evidence)),
-    keyFigures(figures),
+    heading(2, "at-a-glance", "The same order, while Inventory is away"),
     ...shortfallBlocks(shortfalls),
+    ...(panels.length > 0 ? [{ kind: "panels", panels } as const] : []),
+    paragraph(conclusion(figures)),
+    ...notRunBlocks(findNotRun(evidence)),
     { kind: "table", table: summaryTable(ordered, figures, "") },
     ...(evidence.some(isProof)
       ? [
@@ -89,13 +93,15 @@ export function composeReport(evidence: Evidence[], layout: Layout): Block[] {
           ),
         ]
       : []),
+    ...models.flatMap(({ model }) => composeModel(model, ordered, figures, layout)),
+    heading(2, "comparison", "D5: the three models compared"),
+    paragraph(conclusion(figures)),
+    ...conclusionReasons(figures).map(paragraph),
+    { kind: "table", table: comparisonTable(figures) },
     heading(2, "requirements", "Where each line of the assignment is answered"),
     { kind: "table", table: requirementsTable(evidence, { report: "", proof: "proof.md" }) },
     heading(2, "setting", "What was run, and on what"),
     ...settingBlocks(ordered),
-    ...models.flatMap(({ model }) => composeModel(model, ordered, figures, layout)),
-    heading(2, "comparison", "D5: the three models compared"),
-    { kind: "table", table: comparisonTable(figures) },
     ...understanding(figures),
   ]);
 }
@@ -202,7 +208,9 @@ function settingTable(evidence: Evidence[]): ShownTable {
         [
           settings.size === 1
             ? `all ${group.length}`
-            : group.map(({ experiment }) => experiment).join(", "),
+            : group.length > MOST_LINES
+              ? `${group.length} of ${evidence.length}`
+              : [...new Set(group.map(({ experiment }) => experiment))].join(", "),
           escapeMarkdown(cpu),
           String(cores),
           `${formatScalar(memory_gib)} GiB`,
@@ -272,49 +280,75 @@ function composeModel(
   if (!ordered.some((one) => one.model === model)) return [];
   return [
     heading(2, model, `${part}. ${title}`),
+    ...reasoning[model](figures),
     ...ordered
       .filter((one) => one.model === model)
       .flatMap((one) => composeExperiment(one, layout)),
-    ...reasoning[model](figures),
   ];
 }
 
+/** A table or an excerpt of more lines is folded. */
+const MOST_LINES = 12;
+
 /** One experiment with all its evidence; under its own name unless `title` gives another. */
 export function composeExperiment(one: Evidence, layout: Layout, title = one.experiment): Block[] {
-  const parameters = Object.entries({ ...one.parameters, seed: one.seed }).map(
-    ([name, value]) => `\`${name}\` ${escapeMarkdown(formatScalar(value))}`,
-  );
-  const held = one.checks.filter((check) => check.held).length;
   const verdict =
-    `${held} of ${one.checks.length} checks held, in ${formatDuration(one.duration_s)}.` +
+    `${checksHeld(one.checks)}, in ${formatDuration(one.duration_s)}.` +
     (one.failure ? ` ${escapeMarkdown(firstLine(one.failure))}` : "");
-  const answers = one.requirements.length > 0 ? `**Answers** ${one.requirements.join(", ")}. ` : "";
   return [
     heading(3, anchorOf(one), title),
     paragraph(`**Question.** ${escapeMarkdown(one.question)}`),
     { kind: "verdict", held: one.held, text: verdict },
+    ...picturesOf(one).map((picture): Block => ({
+      kind: "chart",
+      picture,
+      id: `chart-${anchorOf(one)}-${slug(picture.id)}`,
+      file: layout.chart(one, picture.id),
+    })),
+    fold("Method, and what would disprove it", methodBlocks(one, layout)),
+    ...one.tables.map((table): Block => {
+      const { rows, title: name } = table;
+      const block: Block = { kind: "table", table: showTable(table) };
+      return rows.length > MOST_LINES ? fold(`${name} (${rows.length} rows)`, [block]) : block;
+    }),
+    ...one.excerpts.map(({ text, title: name }): Block => {
+      const lines = text.trimEnd().split("\n").length;
+      const block: Block = {
+        kind: "preformatted",
+        title: escapeMarkdown(name),
+        text: shorten(text),
+      };
+      return lines > MOST_LINES ? fold(`${name} (${lines} lines)`, [block]) : block;
+    }),
+    ...checksBlocks(one.checks),
+  ];
+}
+
+function methodBlocks(one: Evidence, layout: Layout): Block[] {
+  // A seed names a sequence and is no amount: it has no thousands separators.
+  const parameters = Object.entries({ ...one.parameters, seed: String(one.seed) }).map(
+    ([name, value]) => `\`${name}\` ${escapeMarkdown(formatScalar(value))}`,
+  );
+  const answers = one.requirements.length > 0 ? `**Answers** ${one.requirements.join(", ")}. ` : "";
+  return [
     paragraph(`**Method.** ${escapeMarkdown(one.method)}`),
     paragraph(`**What would disprove it.** ${escapeMarkdown(one.disproof)}`),
     paragraph(
       `${answers}**Parameters:** ${parameters.join(" · ")}. [Raw evidence](${layout.evidence(one)}) (JSON).`,
     ),
-    ...one.series.map((series): Block => ({
-      kind: "chart",
-      series,
-      id: `chart-${anchorOf(one)}-${slug(series.id)}`,
-      file: layout.chart(one, series.id),
-    })),
-    ...one.tables.map((table): Block => ({
-      kind: "table",
-      table: showTable(table),
-    })),
-    ...one.excerpts.map(({ title, text }): Block => ({
-      kind: "preformatted",
-      title: escapeMarkdown(title),
-      text: shorten(text),
-    })),
-    ...(one.checks.length > 0 ? [{ kind: "table", table: checksTable(one.checks) } as const] : []),
   ];
+}
+
+/** Folded where all of them held. */
+function checksBlocks(checks: Check[]): Block[] {
+  if (checks.length === 0) return [];
+  const table: Block = { kind: "table", table: checksTable(checks) };
+  return [checks.every(({ held }) => held) ? fold(checksHeld(checks), [table]) : table];
+}
+
+/** "12 of 12 checks held" */
+function checksHeld(checks: Check[]): string {
+  return `${checks.filter(({ held }) => held).length} of ${checks.length} checks held`;
 }
 
 function checksTable(checks: Check[]): ShownTable {
@@ -335,6 +369,9 @@ function checksTable(checks: Check[]): ShownTable {
 
 /** A checked value as code; one that held is truncated sooner than one that didn't. */
 function code(value: unknown, held: boolean): string {
+  if (held && Array.isArray(value) && value.length > MOST_LINES) {
+    return `${formatScalar(value.length)} values, \`${json(value.slice(0, 3)).slice(0, -1)}, …]\``;
+  }
   const text = json(value).replaceAll("`", "'");
   const limit = held ? 160 : 800;
   return `\`${text.length > limit ? `${text.slice(0, limit)} …` : text}\``;
@@ -368,6 +405,10 @@ function minute(time = ""): string {
 
 function heading(level: 2 | 3 | 4, id: string, text: string): Block {
   return { kind: "heading", level, id, text };
+}
+
+function fold(title: string, blocks: Block[]): Block {
+  return { kind: "fold", title, blocks };
 }
 
 function paragraph(text: string): Block {

@@ -1,7 +1,9 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { chart, chartStyle, describeShaded, escape } from "./chart.ts";
-import type { Block, ShownTable } from "../text/document.ts";
+import { chart } from "./chart.ts";
+import { chartStyle, escape } from "./chart-parts.ts";
+import { describeShaded } from "../text/picture.ts";
+import type { Block, Panel, ShownTable } from "../text/document.ts";
 
 /**
  * The blocks as one self-contained HTML page: styles and charts are inline, no scripts. It follows
@@ -26,7 +28,7 @@ export function toHtml(title: string, lead: string, blocks: Block[]): string {
     `<style>\n${readFileSync(join(import.meta.dir, "page.css"), "utf8")}${chartStyle()}\n</style>\n</head>\n<body>`,
     '<a class="skip" href="#content">Skip to the report</a>',
     `<header><h1>${escape(title)}</h1><p>${inline(lead)}</p></header>`,
-    `<div class="columns">\n<nav aria-label="Contents"><ul>\n${contents.join("\n")}\n</ul></nav>`,
+    `<div class="columns">\n<nav aria-label="Contents"><details><summary>Contents</summary><ul>\n${contents.join("\n")}\n</ul></details></nav>`,
     `<main id="content">\n${blocks.map(blockToHtml).join("\n")}\n</main>\n</div>`,
     "</body>\n</html>\n",
   ].join("\n");
@@ -40,27 +42,31 @@ function blockToHtml(block: Block): string {
       return `<p>${inline(block.text)}</p>`;
     case "list":
       return `<ul>${block.items.map((item) => `<li>${inline(item)}</li>`).join("")}</ul>`;
-    case "cards":
-      return `<ul class="cards">${block.cards
-        .map(
-          ({ title, value, text }) =>
-            `<li><h3>${inline(title)}</h3><strong>${inline(value)}</strong><p>${inline(text)}</p></li>`,
-        )
-        .join("")}</ul>`;
+    case "panels":
+      return `<ul class="panels">${block.panels.map(panelToHtml).join("")}</ul>`;
     case "verdict":
       return `<p class="verdict">${badge(block.held)} ${inline(block.text)}</p>`;
     case "table":
       return tableToHtml(block.table);
     case "chart": {
-      const { series, id } = block;
-      const caption = `<strong>${escape(series.title)}.</strong> ${escape(describeShaded(series).join(" "))}`;
-      return `<figure>${scrolling(series.title, chart(series, id))}<figcaption>${caption}</figcaption></figure>`;
+      const { id, picture } = block;
+      const { about, finding, plot } = picture;
+      const shaded = plot.kind === "lines" ? describeShaded(plot.series) : [];
+      const shown = about === finding ? shaded : [`${about}.`, ...shaded];
+      const note = shown.length > 0 ? `<p class="note">${escape(shown.join(" "))}</p>` : "";
+      return `<figure><figcaption>${escape(finding)}</figcaption>${scrolling(finding, chart(picture, id))}${note}</figure>`;
     }
     case "preformatted":
-      return `<figure><figcaption><strong>${inline(block.title)}</strong></figcaption><pre tabindex="0">${escape(block.text.trimEnd())}</pre></figure>`;
+      return `<figure><figcaption>${inline(block.title)}</figcaption><pre tabindex="0">${escape(block.text.trimEnd())}</pre></figure>`;
+    case "fold":
+      return `<details><summary>${escape(block.title)}</summary>\n${block.blocks.map(blockToHtml).join("\n")}\n</details>`;
     default:
       return block satisfies never;
   }
+}
+
+function panelToHtml({ id, picture, text, title }: Panel): string {
+  return `<li><h3>${inline(title)}</h3>${chart(picture, id, "small")}<p>${inline(text)}</p></li>`;
 }
 
 function tableToHtml(table: ShownTable): string {
@@ -76,9 +82,9 @@ function tableToHtml(table: ShownTable): string {
     );
     return `<tr>${cells.join("")}</tr>`;
   });
-  const body = `<table><caption>${inline(table.title)}</caption><thead><tr>${head.join("")}</tr></thead><tbody>\n${rows.join("\n")}\n</tbody></table>`;
+  const body = `<table${table.columns.length > MANY_COLUMNS ? ' class="narrow"' : ""}><caption>${inline(table.title)}</caption><thead><tr>${head.join("")}</tr></thead><tbody>\n${rows.join("\n")}\n</tbody></table>`;
   const note = table.note ? `<p class="note">${inline(table.note)}</p>` : "";
-  return scrolling(table.title, body) + note;
+  return scrolling(table.title, body, table.rows.length <= WHOLE_ROWS ? " whole" : "") + note;
 }
 
 function cellToHtml(cell: string): string {
@@ -90,9 +96,15 @@ function badge(held: boolean): string {
   return `<span class="badge ${held ? "held" : "fell-short"}">${held ? "held" : "not held"}</span>`;
 }
 
+/** A table of more columns is set narrower, so that a laptop shows all of them. */
+const MANY_COLUMNS = 9;
+
+/** A table of so many rows isn't divided between two printed pages. */
+const WHOLE_ROWS = 12;
+
 /** Wide things scroll in a box of their own on a small screen, reachable by keyboard. */
-function scrolling(label: string, html: string): string {
-  return `<div class="scrolling" role="region" tabindex="0" aria-label="${escape(label)}">${html}</div>`;
+function scrolling(label: string, html: string, more = ""): string {
+  return `<div class="scrolling${more}" role="region" tabindex="0" aria-label="${escape(label)}">${html}</div>`;
 }
 
 /** Inline Markdown as HTML. Text without markup is only escaped, so that "1. x" doesn't become a list. */

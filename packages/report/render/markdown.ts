@@ -1,5 +1,5 @@
-import type { Series } from "@lab/evidence/evidence";
-import { describeSeries } from "./chart.ts";
+import { escape } from "./chart-parts.ts";
+import { describe, type Picture } from "../text/picture.ts";
 import type { Block, ShownTable } from "../text/document.ts";
 
 /** The blocks as a Markdown text (GitHub's flavour), charts as images. */
@@ -15,10 +15,13 @@ function blockToMarkdown(block: Block): string {
       return block.text;
     case "list":
       return block.items.map((item) => `- ${item}`).join("\n");
-    case "cards":
-      return block.cards
-        .map(({ title, value, text }) => `- **${title}: ${value}.** ${text}`)
-        .join("\n");
+    case "panels":
+      return block.panels
+        .map(
+          ({ file, picture, text, title }) =>
+            `**${title}.** ${text}\n\n${chartToMarkdown(picture, file)}`,
+        )
+        .join("\n\n");
     case "verdict":
       return `**${block.held ? "Held" : "Did not hold"}.** ${block.text}`;
     case "table":
@@ -28,20 +31,22 @@ function blockToMarkdown(block: Block): string {
         ...(block.table.note ? [block.table.note] : []),
       ].join("\n\n");
     case "chart":
-      return chartToMarkdown(block.series, block.file);
+      return chartToMarkdown(block.picture, block.file);
     case "preformatted": {
       const longest = block.text.match(/`+/g)?.map((run) => run.length) ?? [];
       const fence = "`".repeat(Math.max(3, ...longest.map((n) => n + 1)));
       return `**${block.title}**\n\n${fence}text\n${block.text.trimEnd()}\n${fence}`;
     }
+    case "fold":
+      return `<details>\n<summary>${escape(block.title)}</summary>\n\n${block.blocks.map(blockToMarkdown).join("\n\n")}\n\n</details>`;
     default:
       return block satisfies never;
   }
 }
 
 /** A chart's file as an image, with a text alternative. */
-export function chartToMarkdown(series: Series, file: string): string {
-  const alt = `${series.title}. ${describeSeries(series)}`;
+export function chartToMarkdown(picture: Picture, file: string): string {
+  const alt = `${picture.finding}. ${describe(picture)}`;
   return `![${alt.replace(/[[\]\\]/g, "\\$&")}](${file})`;
 }
 

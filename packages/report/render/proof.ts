@@ -1,4 +1,4 @@
-import type { Evidence } from "@lab/evidence/evidence";
+import type { Evidence, Scalar } from "@lab/evidence/evidence";
 import { composeExperiment, isProof, type Layout, settingBlocks } from "./compose.ts";
 import type { Block, ShownTable } from "../text/document.ts";
 import { models, proofs } from "@lab/evidence/experiments";
@@ -27,14 +27,15 @@ export function composeProof(evidence: Evidence[], layout: Layout): Block[] {
 
 /** What every proof counts: the figure, and its heading. */
 export const COUNTS: Record<string, string> = {
+  violations: "violations",
   orders: "orders",
   acknowledged: "acknowledged",
+  refused: "refused",
   unknown: "unknown",
   recovered: "recovered",
   repeated: "repeated",
   kills: "kills",
   faults: "faults",
-  violations: "violations",
 };
 
 /**
@@ -45,24 +46,24 @@ function totalsTable(evidence: Evidence[]): ShownTable {
   const names = Object.keys(COUNTS);
   const rows = evidence.map((one) => [
     `[${one.experiment}](#${one.experiment})`,
-    one.model,
-    ...names.map((name) => shown(one.figures[name])),
     one.held ? "held" : "**not held**",
+    one.model,
+    ...names.map((name) => shown(countOf(one, name))),
   ]);
   const sums = models.flatMap(({ model }) => {
     const own = evidence.filter((one) => one.model === model);
-    return own.length === 0 ? [] : [["**all**", model, ...sumsOf(own), heldOf(own)]];
+    return own.length === 0 ? [] : [["**all**", heldOf(own), model, ...sumsOf(own)]];
   });
   return {
     title: "What was done, and what was found",
     columns: [
       { name: "Proof", numeric: false },
+      { name: "Result", numeric: false },
       { name: "Model", numeric: false },
       ...Object.values(COUNTS).map((name) => ({ name, numeric: true })),
-      { name: "Result", numeric: false },
     ],
-    rows: [...rows, ...sums, ["**all**", "", ...sumsOf(evidence), heldOf(evidence)]],
-    note: "Faults are those beside the kills. The violations of `mutants` are those that were not expected; the expected ones are in its own table.",
+    rows: [...rows, ...sums, ["**all**", heldOf(evidence), "", ...sumsOf(evidence)]],
+    note: "Orders are those acknowledged, refused and unknown. Faults are those beside the kills. The violations of `mutants` are those that were not expected; the expected ones are in its own table.",
   };
 }
 
@@ -87,7 +88,15 @@ function heldOf(evidence: Evidence[]): string {
 }
 
 function countsOf(evidence: Evidence[], name: string): number[] {
-  return evidence.flatMap(({ figures }) => figures[name] ?? []).map(Number);
+  return evidence.flatMap((one) => countOf(one, name) ?? []).map(Number);
+}
+
+/** Every order was acknowledged, refused, or left without an answer. */
+function countOf({ figures }: Evidence, name: string): Scalar | undefined {
+  const { acknowledged, orders, unknown } = figures;
+  if (name !== "refused") return figures[name];
+  const counted = [orders, acknowledged, unknown].every((one) => typeof one === "number");
+  return counted ? Number(orders) - Number(acknowledged) - Number(unknown) : undefined;
 }
 
 function sum(values: number[]): number {
@@ -100,7 +109,7 @@ function shown(value: unknown): string {
 
 const UNDERSTANDING = [
   "**Acknowledged** is what the client was told: 201 (synchronous) or 202. From then on the order must reach its end: confirmed or failed, in Kafka's model reserved or failed.",
-  "**Unknown** is an operation without an answer: a timeout, a connection that broke. It may have happened or not, and both are legal. **Recovered** are the stored orders among them: they too must reach their end, and hold stock only if they stand.",
+  "**Unknown** is an operation without an answer: a timeout, a connection that broke. It may have happened or not, and both are legal. **Refused** is every other answer: the customer knows that there is no order. **Recovered** are the stored orders among them: they too must reach their end, and hold stock only if they stand.",
   "**Repeated** are messages that came again after they had been processed: the ledger knew them, and said the stored answer again. In the situations of `mutants` most of them are written twice on purpose.",
   "**Lost**: acknowledged, without an end; or one stored order for two that were answered. **Stuck**: stored, not acknowledged, without an end. **Dead**: a message of it lies in a dead queue, where it can be looked at and put back; seen, and not lost.",
   "**Doubled**: a customer told twice, or two orders under one Idempotency-Key. **Unbalanced**: opening stock is not what is left plus what is reserved, to the unit, which is how a doubled reservation shows. **Oversold**: more reserved than there was. **Leaked**: stock held for an order that failed or was never stored.",

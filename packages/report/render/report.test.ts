@@ -50,7 +50,7 @@ test("proofs have a page of their own, with the sums over all of them", async ()
     experiment: "crash-points",
     requirements: [],
     model,
-    figures: { orders: 100, kills, violations: 0 },
+    figures: { orders: 100, acknowledged: 90, unknown: 4, kills, violations: 0 },
   });
   const lostReply = {
     ...inventEvidence("hanging-inventory"),
@@ -66,10 +66,10 @@ test("proofs have a page of their own, with the sums over all of them", async ()
   expect(report).not.toContain("crash-points");
   const page = await Bun.file(join(folder, "with-proof", "proof.md")).text();
   expect(page).toMatch(
-    /\*\*all\*\* +\| +\| +200 \| +– \| +– \| +– \| +– \| +7 \| +– \| +0 \| +3 of 3 +\|/,
+    /\*\*all\*\* +\| 3 of 3 \| +\| +0 \| +200 \| +180 \| +12 \| +8 \| +– \| +– \| +7 \| +– \|/,
   );
   expect(page).toMatch(
-    /\*\*all\*\* +\| streaming-kafka +\| +100 \| +– .* +4 \| +– \| +0 \| +1 of 1 +\|/,
+    /\*\*all\*\* +\| 1 of 1 \| streaming-kafka +\| +0 \| +100 \| +90 .* +4 \| +– \|/,
   );
   expect(page).toContain("SIGKILL at every point: C. A stream: Kafka");
   expect(page).toContain('<a id="sync-rest-lost-reply"></a>');

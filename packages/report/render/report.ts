@@ -2,6 +2,7 @@ import { type Evidence, readRun } from "@lab/evidence/evidence";
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { chartFile } from "./chart.ts";
+import { picturesOf } from "../text/picture.ts";
 import { composeReport, findNotRun, findShortfalls, isProof, type Layout } from "./compose.ts";
 import { type Block, slug } from "../text/document.ts";
 import { toHtml } from "./html.ts";
@@ -9,8 +10,8 @@ import { toMarkdown } from "./markdown.ts";
 import { composeProof } from "./proof.ts";
 
 /** The name of a chart's file among those of its model. */
-export function chartName(evidence: Evidence, seriesId: string): string {
-  return `${slug(evidence.experiment)}-${slug(seriesId)}.svg`;
+export function chartName(evidence: Evidence, pictureId: string): string {
+  return `${slug(evidence.experiment)}-${slug(pictureId)}.svg`;
 }
 
 /** The contents of a report, and what a reader has to know about it. */
@@ -50,8 +51,8 @@ export async function writeReport(
   }
   for (const [name, { one, file }] of found) {
     await Bun.write(join(outFolder, "evidence", name), Bun.file(file));
-    for (const series of one.series) {
-      await Bun.write(join(outFolder, layout.chart(one, series.id)), chartFile(series));
+    for (const picture of picturesOf(one)) {
+      await Bun.write(join(outFolder, layout.chart(one, picture.id)), chartFile(picture));
     }
   }
   const reports = await writeReports(outFolder, evidence, layout);

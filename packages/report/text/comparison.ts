@@ -1,6 +1,6 @@
 // oxlint-disable typescript/restrict-template-expressions -- a Figure is made for templates: its text has the unit
 import { DIFFERENCES, PROMISES } from "@lab/evidence/promises";
-import type { Block, ShownTable } from "./document.ts";
+import type { ShownTable } from "./document.ts";
 import type { Figures } from "./figure-reader.ts";
 
 /** The promises in which the models differ: the proof "promises" checks this table. */
@@ -160,46 +160,5 @@ export function comparisonTable(figures: Figures): ShownTable {
       ],
     ],
     note: "Each figure is the median or the count of the experiment that it comes from, under that experiment's load; the loads differ between the models, so compare magnitudes, not milliseconds.",
-  };
-}
-
-/** The three numbers to remember, one for each model. */
-export function keyFigures(figures: Figures): Block {
-  return {
-    kind: "cards",
-    cards: [
-      {
-        title: "REST, slow Inventory",
-        value: String(figures.find("slow-inventory/slow_p50_ms") ?? "–"),
-        text: figures.tell(
-          ["slow-inventory/baseline_p50_ms", "slow-inventory/delay_ms"],
-          (before, delay) =>
-            `The client waits for Inventory's delay of ${delay}; without it ${before}.`,
-        ),
-      },
-      {
-        title: "RabbitMQ, dead Inventory",
-        value: String(figures.find("backlog-drain/answer_p50_ms") ?? "–"),
-        text: figures.tell(
-          [
-            "backlog-drain/outage_s",
-            "backlog-drain/accepted_during_outage",
-            "backlog-drain/lost",
-            "backlog-drain/drain_s",
-          ],
-          (outage, accepted, lost, drain) =>
-            `The client waits that long while Inventory is dead for ${outage}: ${accepted} orders accepted meanwhile, ${lost} lost, backlog gone in ${drain}.`,
-        ),
-      },
-      {
-        title: "Kafka, replay",
-        value: String(figures.find("replay/replay_s") ?? "–"),
-        text: figures.tell(
-          ["replay/events_replayed", "replay/digest_before", "replay/digest_after"],
-          (events, before, after) =>
-            `To compute the metrics of ${events} records again, ${before.value === after.value ? "with the same digest" : "**with another digest**"}.`,
-        ),
-      },
-    ],
   };
 }

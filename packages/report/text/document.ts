@@ -1,4 +1,5 @@
-import type { Series, Table } from "@lab/evidence/evidence";
+import type { Table } from "@lab/evidence/evidence";
+import type { Picture } from "./picture.ts";
 import { columnDecimals, escapeMarkdown, formatScalar, withDecimals } from "./format.ts";
 
 /** A table for display: its cells are inline Markdown. The first column names the row. */
@@ -17,11 +18,22 @@ export type Block =
   | { kind: "heading"; level: 2 | 3 | 4; id: string; text: string }
   | { kind: "paragraph"; text: string }
   | { kind: "list"; items: string[] }
-  | { kind: "cards"; cards: { title: string; value: string; text: string }[] }
+  | { kind: "panels"; panels: Panel[] }
   | { kind: "verdict"; held: boolean; text: string }
   | { kind: "table"; table: ShownTable }
-  | { kind: "chart"; series: Series; id: string; file: string }
-  | { kind: "preformatted"; title: string; text: string };
+  | { kind: "chart"; picture: Picture; id: string; file: string }
+  | { kind: "preformatted"; title: string; text: string }
+  /** What is one click away; the title is plain text. */
+  | { kind: "fold"; title: string; blocks: Block[] };
+
+/** One of the pictures that stand side by side, with what it says. */
+export interface Panel {
+  title: string;
+  text: string;
+  picture: Picture;
+  id: string;
+  file: string;
+}
 
 /**
  * A table of evidence, prepared for display: units in the headings, the same number of decimals

@@ -54,16 +54,20 @@ export class Figures {
     return fits ? new Figure(name, value) : undefined;
   }
 
+  /** The text made of these figures; undefined where one is missing. */
+  say(keys: FigureKey[], text: (...figures: Figure[]) => string): string | undefined {
+    const found = keys.map((key) => this.find(key)).filter((figure) => figure !== undefined);
+    return found.length === keys.length ? text(...found) : undefined;
+  }
+
   /**
    * The text made of these figures; a note where some are missing; `NOT_RUN` where their experiment
    * is missing.
    */
   tell(keys: FigureKey[], text: (...figures: Figure[]) => string): string {
-    const found = keys.map((key) => this.find(key));
-    const missing = keys.filter((_, i) => !found[i]);
+    const missing = keys.filter((key) => !this.find(key));
     if (missing.some((key) => !this.#evidence.has(key.split("/")[0] ?? ""))) return NOT_RUN;
-    if (missing.length > 0) return `_Not measured: ${listFigures(missing)}._`;
-    return text(...found.filter((figure) => figure !== undefined));
+    return this.say(keys, text) ?? `_Not measured: ${listFigures(missing)}._`;
   }
 
   /**
@@ -78,6 +82,14 @@ export class Figures {
       return names.length > 0 ? [`${experiment}: no figure ${names.join(", ")}`] : [];
     });
   }
+}
+
+/** `Figures.say` of these figures, to be asked later. */
+export function said(
+  keys: FigureKey[],
+  text: (...figures: Figure[]) => string,
+): (figures: Figures) => string | undefined {
+  return (figures) => figures.say(keys, text);
 }
 
 function listFigures(keys: FigureKey[]): string {
