@@ -1,4 +1,5 @@
 import { newestRun } from "@lab/evidence/evidence";
+import { experiments } from "@lab/evidence/experiments";
 import { runsFolder } from "@lab/evidence/run-folder";
 import { existsSync, readdirSync } from "node:fs";
 import { join, resolve } from "node:path";
@@ -12,6 +13,20 @@ export async function chosenRuns(words: readonly string[]): Promise<string[]> {
   const newest = await newestRun(runsFolder);
   if (newest !== undefined) return [newest];
   throw new Error("there is no run yet: scripts/lab does one");
+}
+
+/** The newest run in which every experiment left its evidence. Throws when there is none. */
+export async function completeRun(): Promise<string> {
+  const names = existsSync(runsFolder) ? readdirSync(runsFolder).toSorted().toReversed() : [];
+  const folder = names
+    .map((name) => join(runsFolder, name))
+    .find((run) =>
+      Object.entries(experiments).every(([name, model]) =>
+        existsSync(join(run, model, `${name}.json`)),
+      ),
+    );
+  if (folder !== undefined) return folder;
+  throw new Error("no run has every experiment: scripts/lab does one, or name a run");
 }
 
 /** The run's folder: a folder, or a name in .lab/runs. Throws when there is none. */

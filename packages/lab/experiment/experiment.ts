@@ -241,6 +241,12 @@ export class Run {
     this.evidence.excerpts.push(validated(`excerpt ${excerpt.id}`, Excerpt, excerpt));
   }
 
+  /** Keeps a picture (PNG) beside the evidence: `<experiment>.<name>.png`. */
+  async picture(name: string, png: Uint8Array): Promise<void> {
+    const { experiment: of, model } = this.evidence;
+    await Bun.write(join(this.#into, model, `${of}.${name}.png`), png);
+  }
+
   /**
    * Records a named number for the report, its unit last: `p50_ms`. Throws for NaN and infinity.
    */

@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, globSync, realpathSync } from "node:fs";
+import { findChromium } from "./chromium.ts";
 import { type Look, lookForDocker } from "./compose-engine.ts";
 import { runQuietly } from "../host/run.ts";
 import { settings } from "@lab/evidence/settings";
@@ -204,10 +205,8 @@ export function examine(jars: string | undefined): Finding[] {
     dockerFinding("Docker Compose", docker.compose),
     {
       title: "Chromium",
-      found: ["chromium", "chromium-browser", "google-chrome"]
-        .flatMap((name) => Bun.which(name) ?? [])
-        .at(0),
-      otherwise: "not needed to run the lab",
+      found: findChromium(),
+      otherwise: "not needed to run the lab; prints PDFs and takes the hand-in's screenshots",
       needed: false,
     },
   ];

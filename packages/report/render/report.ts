@@ -5,6 +5,7 @@ import { chartFile } from "./chart.ts";
 import { picturesOf } from "../text/picture.ts";
 import { composeReport, findNotRun, findShortfalls, isProof, type Layout } from "./compose.ts";
 import { type Block, slug } from "../text/document.ts";
+import { escapeMarkdown } from "../text/format.ts";
 import { toHtml } from "./html.ts";
 import { toMarkdown } from "./markdown.ts";
 import { composeProof } from "./proof.ts";
@@ -28,11 +29,12 @@ export interface WrittenReport {
  * Writes the report of a run, or of several put together, into a folder: report.md with
  * charts/*.svg, report.html (all in one file) and the evidence as it is. An experiment in several
  * runs is taken from the last of them. An earlier report in the folder is replaced. Throws when a
- * run has no readable evidence.
+ * run has no readable evidence. `author` is named at the top, where given.
  */
 export async function writeReport(
   runFolders: readonly string[],
   outFolder: string,
+  author?: string,
 ): Promise<WrittenReport> {
   const found = new Map<string, { one: Evidence; file: string }>();
   for (const folder of runFolders) {
@@ -55,7 +57,7 @@ export async function writeReport(
       await Bun.write(join(outFolder, layout.chart(one, picture.id)), chartFile(picture));
     }
   }
-  const reports = await writeReports(outFolder, evidence, layout);
+  const reports = await writeReports(outFolder, evidence, layout, author);
   return { ...reports, shortfalls: findShortfalls(evidence), notRun: findNotRun(evidence) };
 }
 
@@ -64,9 +66,12 @@ export async function writeReports(
   outFolder: string,
   evidence: Evidence[],
   layout: Layout,
+  author?: string,
 ): Promise<{ markdown: string; html: string }> {
   await mkdir(outFolder, { recursive: true });
-  const write = async (name: string, title: string, lead: string, blocks: Block[]) => {
+  const by = author === undefined ? "" : ` Handed in by **${escapeMarkdown(author)}**.`;
+  const write = async (name: string, title: string, about: string, blocks: Block[]) => {
+    const lead = `${about}${by}`;
     const markdown = join(outFolder, `${name}.md`);
     const html = join(outFolder, `${name}.html`);
     await Bun.write(markdown, `# ${title}\n\n${lead}\n\n${toMarkdown(blocks)}`);

@@ -145,45 +145,7 @@ export function reasonAboutRest(figures: Figures): Block[] {
 export function reasonAboutMessages(figures: Figures): Block[] {
   return [
     heading("reasoning-b5", "B5: why twice is once"),
-    paragraph(
-      figures.tell(
-        [
-          "duplicate-delivery/deliveries",
-          "duplicate-delivery/orders",
-          "duplicate-delivery/reservations",
-          "duplicate-delivery/stock_before_units",
-          "duplicate-delivery/stock_after_units",
-          "duplicate-delivery/ordered_units",
-        ],
-        (deliveries, orders, reservations, before, after, ordered) => {
-          const gone = before.number - after.number;
-          const once = reservations.number === orders.number && gone === ordered.number;
-          return (
-            `**Measured.** ${deliveries} deliveries for ${orders} different orders, which ask for ${ordered}. Afterwards: ${reservations} reservations, stock from ${before} to ${after}, so ${formatNumber(gone)} gone. ` +
-            (once
-              ? "Each order was reserved exactly once."
-              : "**That is not once for each order.**")
-          );
-        },
-      ),
-    ),
-    paragraph(
-      "**Why there are duplicates at all.** RabbitMQ delivers at least once. A consumer that dies between its commit and its `ack` gets the message again, and a publisher that loses the connection before the confirm has to send again. The `redelivered` flag doesn't help: it is a hint, and a message that was published twice doesn't carry it. Doing without duplicates would mean acknowledging first, which loses messages instead.",
-    ),
-    paragraph(
-      "**The strategy.** Inventory keeps a _ledger_ `(consumer, event_id, outcome)` in the same SQLite file as the stock. Ledger row, reservation, change of stock and outgoing event commit in _one_ transaction; only then does the `ack` go out. Killed before the commit, nothing happened and the redelivery does it. Killed after it, the redelivery finds the ledger row. A set in memory would forget at a restart; a row written before the reservation would lose the order in a crash.",
-    ),
-    paragraph(
-      figures.tell(
-        [
-          "duplicate-delivery/answers_repeated",
-          "duplicate-delivery/confirmations",
-          "duplicate-delivery/orders",
-        ],
-        (repeated, confirmations, orders) =>
-          `**Three guards, not one.** The event id is the first. The order id is the second: a reservation has it as its key, so the same order under a new event id finds its reservation. The third looks downstream: a duplicate gets the stored outcome said _again_ (${repeated} times here), because the first answer may be what was lost, and its event id is derived from the cause, so the next service recognises it. ${confirmations} confirmations for ${orders} orders.`,
-      ),
-    ),
+    ...explainIdempotency(figures),
     paragraph(
       figures.tell(
         [
@@ -253,6 +215,51 @@ export function reasonAboutMessages(figures: Figures): Block[] {
         ],
         (poison, dead, good, processed, replayed, effects) =>
           `**What can never succeed must not be repeated.** ${dead} of ${poison} poisonous messages went to the dead-letter queue, with their reasons, and ${processed} of ${good} good orders among them were processed: ${processed.value === good.value ? "nothing stood behind a message that would have failed for ever" : "**some stood behind a message that fails for ever**"}. ${replayed} were repaired and put back, with ${effects} effects.`,
+      ),
+    ),
+  ];
+}
+
+/** What was delivered twice and measured once, and the strategy behind it. */
+export function explainIdempotency(figures: Figures): Block[] {
+  return [
+    paragraph(
+      figures.tell(
+        [
+          "duplicate-delivery/deliveries",
+          "duplicate-delivery/orders",
+          "duplicate-delivery/reservations",
+          "duplicate-delivery/stock_before_units",
+          "duplicate-delivery/stock_after_units",
+          "duplicate-delivery/ordered_units",
+        ],
+        (deliveries, orders, reservations, before, after, ordered) => {
+          const gone = before.number - after.number;
+          const once = reservations.number === orders.number && gone === ordered.number;
+          return (
+            `**Measured.** ${deliveries} deliveries for ${orders} different orders, which ask for ${ordered}. Afterwards: ${reservations} reservations, stock from ${before} to ${after}, so ${formatNumber(gone)} gone. ` +
+            (once
+              ? "Each order was reserved exactly once."
+              : "**That is not once for each order.**")
+          );
+        },
+      ),
+    ),
+    paragraph(
+      "**Why there are duplicates at all.** RabbitMQ delivers at least once. A consumer that dies between its commit and its `ack` gets the message again, and a publisher that loses the connection before the confirm has to send again. The `redelivered` flag doesn't help: it is a hint, and a message that was published twice doesn't carry it. Doing without duplicates would mean acknowledging first, which loses messages instead.",
+    ),
+    paragraph(
+      "**The strategy.** Inventory keeps a _ledger_ `(consumer, event_id, outcome)` in the same SQLite file as the stock. Ledger row, reservation, change of stock and outgoing event commit in _one_ transaction; only then does the `ack` go out. Killed before the commit, nothing happened and the redelivery does it. Killed after it, the redelivery finds the ledger row. A set in memory would forget at a restart; a row written before the reservation would lose the order in a crash.",
+    ),
+    paragraph(
+      figures.tell(
+        [
+          "duplicate-delivery/answers_repeated",
+          "duplicate-delivery/confirmations",
+          "duplicate-delivery/orders",
+        ],
+        (repeated, confirmations, orders) =>
+          `**Three guards, not one.** The event id is the first. The order id is the second: a reservation has it as its key, so the same order under a new event id finds its reservation. The third looks downstream: a duplicate gets the stored outcome said _again_ (${repeated} times here), because the first answer may be what was lost, and its event id is derived from the cause, so the next service recognises it. ${confirmations} confirmations for ${orders} orders.`,
       ),
     ),
   ];

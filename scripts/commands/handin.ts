@@ -1,0 +1,126 @@
+import { type Evidence, readRun, type RunInfo } from "@lab/evidence/evidence";
+import { labFolder } from "@lab/evidence/folders";
+import { CHROMIUM_MISSING, findChromium, printPdf, withPage } from "@lab/lab/machine/chromium";
+import { handinFiles } from "@lab/report/handin/files";
+import { type Entry, indexPage } from "@lab/report/handin/index-page";
+import { screenshotPages } from "@lab/report/handin/screenshots";
+import { findNotRun, isProof } from "@lab/report/render/compose";
+import { writeReport } from "@lab/report/render/report";
+import { zipSync } from "fflate";
+import { mkdir, readdir, rm } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import { type Command, UsageError } from "../command.ts";
+import { AUTHOR_OPTIONS, authorOf } from "../run/author.ts";
+import { completeRun, namedRun } from "../run/runs.ts";
+import { say } from "../say.ts";
+
+/** RabbitMQ's management page, which poison-message takes while it runs. */
+const MANAGEMENT_PAGE = "async-rabbitmq/poison-message.rabbitmq-ui.png";
+
+export const command: Command = {
+  summary: "put together what the assignment asks for: a folder and a zip",
+  usage: "[RUN] [--name NAME] [--team TEAM]",
+  details: `RUN is a folder, or its name in .lab/runs; without it, the newest run that has every experiment.
+Report, latency tables, backlog log, idempotency, dead letters, metrics, lag; as PDF and with
+screenshots where there is a Chromium. It goes into .lab/handin.`,
+  options: AUTHOR_OPTIONS,
+  async run({ options, words }) {
+    if (words.length > 1) throw new UsageError("one run at a time");
+    const [word] = words;
+    const run = word === undefined ? await completeRun() : namedRun(word);
+    const folder = join(labFolder, "handin", basename(resolve(run)));
+    await rm(folder, { recursive: true, force: true });
+    const { info, evidence } = await readRun(run);
+    const experiments = evidence.filter((one) => !isProof(one));
+    const author = authorOf(options);
+    const report = await writeReport([run], folder, author);
+    const { files, missing } = handinFiles(experiments);
+    for (const { path, text } of files) await Bun.write(join(folder, path), text);
+    const pictures = await takePictures(run, folder, report.html, experiments);
+    const leftOut = [
+      ...findNotRun(evidence).map((name) => `${name} was not run`),
+      ...missing,
+      ...pictures.leftOut,
+    ];
+    const entries: Entry[] = [
+      { path: "report.html", title: "Everything, with charts and reasoning", answers: "all" },
+      { path: "report.md", title: "The same as text", answers: "all" },
+      ...files,
+      ...pictures.entries,
+      { path: "evidence", title: "What each experiment recorded, as JSON", answers: "all" },
+    ];
+    await writeIndex(folder, info, experiments, { author, entries, leftOut });
+    const zip = `${folder}.zip`;
+    await Bun.write(zip, zipSync(await contents(folder), { level: 9 }));
+    console.log(`${folder}\n${zip}`);
+    for (const why of leftOut) say(`left out: ${why}`);
+    return 0;
+  },
+};
+
+async function writeIndex(
+  folder: string,
+  info: RunInfo,
+  evidence: Evidence[],
+  more: Parameters<typeof indexPage>[2],
+): Promise<void> {
+  await Bun.write(join(folder, "README.md"), indexPage(info, evidence, more));
+}
+
+/** The report as PDF, and the screenshots; what can't be made, with the reason. */
+async function takePictures(
+  run: string,
+  folder: string,
+  html: string,
+  evidence: Evidence[],
+): Promise<{ entries: Entry[]; leftOut: string[] }> {
+  const entries: Entry[] = [];
+  const leftOut: string[] = [];
+  if (findChromium() === undefined) {
+    leftOut.push(`report.pdf and the screenshots of the report's pages: ${CHROMIUM_MISSING}`);
+  } else {
+    await printPdf(html, join(folder, "report.pdf"));
+    entries.push({ path: "report.pdf", title: "The report on paper", answers: "all" });
+    const pages = screenshotPages(evidence);
+    await shoot(pages, join(folder, "screenshots"));
+    entries.push(...pages.map(({ answers, name }) => screenshot(name, answers)));
+  }
+  const management = Bun.file(join(run, MANAGEMENT_PAGE));
+  if (await management.exists()) {
+    await Bun.write(join(folder, "screenshots/rabbitmq-ui.png"), management);
+    entries.push(screenshot("rabbitmq-ui", "B6, D4"));
+  } else {
+    leftOut.push(
+      "screenshots/rabbitmq-ui.png: poison-message takes it while it runs at full length, where there is a Chromium",
+    );
+  }
+  return { entries, leftOut };
+}
+
+function screenshot(name: string, answers: string): Entry {
+  return { path: `screenshots/${name}.png`, title: `Screenshot: ${name}`, answers };
+}
+
+/** Each page whole, with its folds open. */
+async function shoot(pages: { name: string; html: string }[], folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await withPage(async (page) => {
+    for (const { html, name } of pages) {
+      await page.setContent(html);
+      await page.evaluate(
+        "for (const fold of document.querySelectorAll('main details')) fold.open = true",
+      );
+      await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
+    }
+  });
+}
+
+async function contents(folder: string): Promise<Record<string, Uint8Array>> {
+  const found = await readdir(folder, { recursive: true, withFileTypes: true });
+  const files = found.filter((one) => one.isFile()).map((one) => join(one.parentPath, one.name));
+  const read = files.map(async (path): Promise<[string, Uint8Array]> => [
+    join(basename(folder), path.slice(folder.length + 1)),
+    await Bun.file(path).bytes(),
+  ]);
+  return Object.fromEntries(await Promise.all(read));
+}
