@@ -9,7 +9,15 @@ import {
   openLoop,
   saturate,
 } from "@lab/lab/load/load";
-import { holdsClean, nothingOpen, percentileSeries, sendOrder, startCampus } from "./campus.ts";
+import {
+  holdsClean,
+  nothingOpen,
+  percentileSeries,
+  sendOrder,
+  startCampus,
+  WARM_UP_ORDERS,
+  warmUp,
+} from "./campus.ts";
 
 const ORDERS = byLength({ short: 200, full: 1_000 });
 const OPEN_S = byLength({ short: 3, full: 10 });
@@ -25,12 +33,12 @@ experiment(
     method: `After a warm-up: ${MANY} orders one after another, ${MANY} at 20 connections (closed loop), and ${OPEN_S} s at ${RATE_PER_S} orders/s (open loop, latency from the intended start). Then ${SATURATED_S} s at 50 connections, as fast as it goes.`,
     disproof: "An answer that is not 201, or an order that is not confirmed.",
     requirements: ["A1", "A2"],
-    parameters: { warm_up_orders: 300, orders: ORDERS, rate_per_s: RATE_PER_S },
+    parameters: { warm_up_orders: WARM_UP_ORDERS, orders: ORDERS, rate_per_s: RATE_PER_S },
   },
   async (run) => {
     await using campus = await startCampus(run);
     const send = sendOrder(run, campus);
-    await closedLoop({ count: 300, connections: 20, send });
+    await warmUp(send);
 
     run.progress(`${MANY} orders one after another`);
     const sequential = await closedLoop({

@@ -2,7 +2,7 @@ import { checkOrders, type Verdict, violations } from "@lab/lab/check/checker";
 import type { Run } from "@lab/lab/experiment/experiment";
 import { owedOf } from "@lab/lab/services/health";
 import type { Outcome } from "@lab/lab/load/history";
-import { type LoadResult, percentileLine, placeOrder } from "@lab/lab/load/load";
+import { closedLoop, type LoadResult, percentileLine, placeOrder } from "@lab/lab/load/load";
 import { type Campus, startModel } from "@lab/lab/services/processes";
 import { eventually } from "@lab/lab/host/waiting";
 
@@ -19,6 +19,14 @@ export function sendOrder(run: Run, campus: Campus) {
       { user_id: `u${n}`, items: [{ sku: "burger", qty: 1 }] },
       { history: run.history },
     );
+}
+
+/** Orders before the first measured phase. */
+export const WARM_UP_ORDERS = 300;
+
+/** Sends them, at 20 connections: at first a process takes several times as long, which says nothing about the fault. */
+export async function warmUp(send: (n: number) => Promise<Outcome>): Promise<void> {
+  await closedLoop({ count: WARM_UP_ORDERS, connections: 20, send });
 }
 
 /** Waits until no release and no confirmation is pending. */

@@ -2,7 +2,15 @@
 import { experiment } from "@lab/lab/experiment/experiment";
 import type { Outcome } from "@lab/lab/load/history";
 import { closedLoop, LATENCY_COLUMNS, latencies, latencyRow } from "@lab/lab/load/load";
-import { answersTable, holdsClean, nothingOpen, sendOrder, startCampus } from "./campus.ts";
+import {
+  answersTable,
+  holdsClean,
+  nothingOpen,
+  sendOrder,
+  startCampus,
+  WARM_UP_ORDERS,
+  warmUp,
+} from "./campus.ts";
 
 const ORDERS = 200;
 
@@ -16,7 +24,7 @@ experiment(
     disproof:
       "An answer other than 201 with a pending notification, or a confirmation that is not sent exactly once in the end.",
     requirements: ["A4"],
-    parameters: { orders: ORDERS, connections: 20 },
+    parameters: { orders: ORDERS, connections: 20, warm_up_orders: WARM_UP_ORDERS },
   },
   async (run) => {
     await using campus = await startCampus(run, { RETRY_EVERY_MS: "100" });
@@ -32,6 +40,7 @@ experiment(
       },
     };
 
+    await warmUp(send);
     const alive = await closedLoop(load);
     run.holds("alive: every confirmation is sent", count(notices), {
       sent: ORDERS,
@@ -55,7 +64,7 @@ experiment(
     await nothingOpen(campus);
     const catchUpS = run.elapsedS() - sinceS;
     const verdict = holdsClean(run, campus);
-    run.holds("every order is confirmed", verdict.confirmed, 2 * ORDERS);
+    run.holds("every order is confirmed", verdict.confirmed, WARM_UP_ORDERS + 2 * ORDERS);
 
     const loads = { alive, "Notification dead": dead };
     run.table({
@@ -69,7 +78,7 @@ experiment(
     run.figure("accepted", dead.outcomes.ok);
     run.figure("pending", pending["pending"] ?? 0);
     run.figure("answer_p50_ms", latencies(dead).p50_ms);
-    run.figure("sent_after", verdict.confirmed - alive.outcomes.ok);
+    run.figure("sent_after", verdict.confirmed - WARM_UP_ORDERS - alive.outcomes.ok);
     run.figure("sent_twice", verdict.doubled.length);
     run.figure("catch_up_s", Math.round(catchUpS * 1000) / 1000);
   },

@@ -13,6 +13,8 @@ import {
   nothingOpen,
   sendOrder,
   startCampus,
+  WARM_UP_ORDERS,
+  warmUp,
 } from "./campus.ts";
 
 const ALL_FAIL = 200;
@@ -33,6 +35,7 @@ experiment(
       all_fail_orders: ALL_FAIL,
       orders: ORDERS,
       fail_rate: FAIL_RATE,
+      warm_up_orders: WARM_UP_ORDERS,
     },
   },
   async (run) => {
@@ -42,6 +45,7 @@ experiment(
     });
     const send = sendOrder(run, campus);
 
+    await warmUp(send);
     run.progress("200 orders while every reservation fails");
     const failing = await closedLoop({
       count: ALL_FAIL,

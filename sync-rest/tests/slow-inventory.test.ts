@@ -2,7 +2,15 @@
 import { setFaults } from "@lab/lab/services/set-faults";
 import { experiment } from "@lab/lab/experiment/experiment";
 import { closedLoop, LATENCY_COLUMNS, latencies, latencyRow } from "@lab/lab/load/load";
-import { holdsClean, nothingOpen, percentileSeries, sendOrder, startCampus } from "./campus.ts";
+import {
+  holdsClean,
+  nothingOpen,
+  percentileSeries,
+  sendOrder,
+  startCampus,
+  WARM_UP_ORDERS,
+  warmUp,
+} from "./campus.ts";
 
 const ORDERS = 100;
 const CONNECTIONS = 20;
@@ -21,13 +29,14 @@ experiment(
       delay_ms: DELAY_MS,
       orders: ORDERS,
       connections: CONNECTIONS,
+      warm_up_orders: WARM_UP_ORDERS,
     },
   },
   async (run) => {
     await using campus = await startCampus(run);
     const send = sendOrder(run, campus);
     const load = { count: ORDERS, connections: CONNECTIONS, send };
-    await closedLoop(load);
+    await warmUp(send);
 
     run.progress("100 orders without the delay");
     const baseline = await closedLoop(load);
