@@ -80,14 +80,25 @@ function grid({ bottom, left, right, toX, toY, top }: Area, { x, y }: Axes): str
         `<path class="grid" d="M${left} ${toY(tick)}H${right}"/>` +
         `<text x="${left - 8}" y="${toY(tick) + 4}" text-anchor="end">${y.label(tick)}</text>`,
     ),
-    ...x.ticks.map(
+    ...x.ticks.map((tick) => `<path class="grid" d="M${toX(tick)} ${top}V${bottom}"/>`),
+    ...apart(x.ticks, toX).map(
       (tick) =>
-        `<path class="grid" d="M${toX(tick)} ${top}V${bottom}"/>` +
         `<text x="${toX(tick)}" y="${bottom + 18}" text-anchor="middle">${x.label(tick)}</text>`,
     ),
     `<path class="axis" d="M${left} ${top}V${bottom}H${right}"/>`,
   ];
 }
+
+/** The ticks that have room for their labels; of those that would meet, the last. */
+function apart(ticks: number[], toX: (tick: number) => number): number[] {
+  return ticks.reduceRight<number[]>((kept, tick) => {
+    const [next] = kept;
+    return next === undefined || toX(next) - toX(tick) >= TICK_PX ? [tick, ...kept] : kept;
+  }, []);
+}
+
+/** The room of a tick's label: "1,000", and a space. */
+const TICK_PX = 34;
 
 function band(
   { from, label, to }: Series["shaded"][0],
