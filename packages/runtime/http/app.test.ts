@@ -152,6 +152,29 @@ test("faults are set by a body alone, and /openapi says what may be in it", asyn
   });
 });
 
+test("/openapi shows every route with its curl line, and needs nothing from the net", async () => {
+  const faults = new Faults(true, OFF);
+  const app = createApp("test", { model: "<m>", faults, log, health: () => ({ needs: {} }) }).post(
+    "/order",
+    ({ body }) => body,
+    { body: PlaceOrder },
+  );
+  const answered = await app.handle(new Request("http://localhost:8001/openapi"));
+  const page = await answered.text();
+  expect(answered.headers.get("content-type")).toStartWith("text/html");
+  for (const route of ["GET", "/health", "PUT", "/faults", "POST", "/order"]) {
+    expect(page).toContain(`<code>${route}</code>`);
+  }
+  expect(page).not.toContain("<code>/openapi</code>");
+  expect(page).toContain("curl -i -X POST &#39;http://localhost:8001/order&#39;");
+  expect(page).toContain("&#34;sku&#34;:&#34;burger&#34;");
+  expect(page).not.toMatch(/<script|<m>| src=|@import|url\(/);
+  expect([...page.matchAll(/href="([^"]*)"/g)].map(([, to]) => to)).toEqual([
+    "data:,",
+    "/openapi/json",
+  ]);
+});
+
 const names = startApp().post("/order", ({ body }) => body.user_id, { body: PlaceOrder });
 
 test.each([
