@@ -92,5 +92,6 @@ Environment:
   LAB_LENGTH               short, full or long rounds (full; lab test: short)
   LAB_OUTAGE_S             how long Inventory is away in backlog-drain (60; short: 10)
   LAB_STORM_MINUTES        how long a storm rages (2; short: 0.5)
+  NO_COLOR                 no colours
   LAB_RUN_DIR              where a run's evidence goes (.lab/runs/<time>)`;
 }

@@ -102,7 +102,7 @@ async function shootQueues(run: Run, broker: Broker, queue: string): Promise<voi
   if (!WITH_PICTURE) return;
   try {
     const png = await shootManagementPage(broker, queue);
-    if (png !== undefined) await run.picture("rabbitmq-ui", png);
+    if (png !== undefined) await Bun.write(run.fileBeside("rabbitmq-ui.png"), png);
   } catch (error) {
     run.progress(`no picture of the management page: ${String(error)}`);
   }

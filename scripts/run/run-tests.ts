@@ -2,17 +2,25 @@ import { folderVariable, prepareBrokers } from "@lab/lab/brokers/brokers";
 import { sharedBroker, stopBrokers } from "@lab/lab/brokers/shared-brokers";
 import { refuseContainers, servicesKind } from "@lab/lab/services/compose-services";
 import type { Evidence, Model } from "@lab/evidence/evidence";
+import type { ExperimentName } from "@lab/evidence/figures";
+import { textTable } from "@lab/lab/host/text-table";
+import { Figures } from "@lab/report/text/figure-reader";
+import { headlines } from "@lab/report/text/headlines";
+import { printable } from "@lab/runtime/printable";
 import { repoFolder } from "@lab/evidence/folders";
 import { join } from "node:path";
+import { Board } from "./board.ts";
 import { bunTest, type Counts } from "./bun-test.ts";
 import { unlessAborted } from "../interrupt.ts";
-import { LiveLines } from "./live-lines.ts";
 import { brokerOf, MODELS } from "../models.ts";
 import { say } from "../say.ts";
+import { paintResult } from "./paint.ts";
 import { holdsInContainers, proxiesKafka, type TestFile } from "./test-files.ts";
+import { TimeLeft } from "./time-left.ts";
 
 export interface TestResult extends Counts {
   file: TestFile;
+  seconds: number;
 }
 
 /** So many files at once. */
@@ -46,19 +54,24 @@ export async function runTests(
   const needed = modelsOf(files).flatMap((model) => brokerOf(model) ?? []);
   await unlessAborted(signal, prepareBrokers(needed, { proxiedKafka: files.some(proxiesKafka) }));
   let begun = 0;
-  const plan: Plan = {
-    env: (file) => ({ LAB_RUN_DIR: runFolder, ...servicesEnv(file), ...envOf(file) }),
-    title: ({ model, name }) => `\n── ${(begun += 1)} of ${files.length}: ${model}/${name}`,
-    signal,
-  };
   const goesAlone = ({ isExperiment }: TestFile) => isExperiment && !experimentsBeside;
+  const timeLeft = new TimeLeft(files.filter(goesAlone));
+  const isOnlyAlone = files.every(goesAlone);
+  const board = new Board(() => (isOnlyAlone ? timeLeft.seconds() : undefined));
+  const plan: Plan = {
+    env: (file) => ({ LAB_RUN_DIR: runFolder, ...servicesEnv(file), ...envOf(file), ...board.env }),
+    title: () => `${(begun += 1)} of ${files.length}`,
+    signal,
+    board,
+    timeLeft,
+  };
   const results: TestResult[] = [];
   for (const model of modelsOf(files)) {
     const own = files.filter((file) => file.model === model && goesAlone(file));
     // The model's broker is up only now: it would cost the other models' measurements.
     await using _ = { [Symbol.asyncDispose]: stopBrokers };
     for (const file of own) {
-      results.push(await runFile(file, plan, say));
+      results.push(await runFile(file, plan));
       signal.throwIfAborted();
     }
   }
@@ -75,8 +88,10 @@ function modelsOf(files: readonly TestFile[]): Model[] {
 
 interface Plan {
   env: (file: TestFile) => Record<string, string>;
-  title: (file: TestFile) => string;
+  title: () => string;
   signal: AbortSignal;
+  board: Board;
+  timeLeft: TimeLeft;
 }
 
 /** Where LAB_SERVICES wants containers: processes all the same for what doesn't hold in them. */
@@ -110,7 +125,6 @@ async function brokerEnv(
 /** In lanes. An interrupted one comes to the end of what it has begun. */
 async function runAtOnce(files: readonly TestFile[], plan: Plan): Promise<TestResult[]> {
   const { signal } = plan;
-  const lines = new LiveLines();
   const isBusy = ({ isProof, name }: TestFile) => isProof && BUSY.includes(name);
   // The later models' take longest: they start first, beside the others' short files.
   const busy = files.filter(isBusy).toReversed();
@@ -125,10 +139,7 @@ async function runAtOnce(files: readonly TestFile[], plan: Plan): Promise<TestRe
       for (;;) {
         const file = first.shift() ?? then.shift();
         if (file === undefined || signal.aborted) return;
-        const name = `${file.model}/${file.name}`;
-        const onLine = (line: string) => lines.say(name, line);
-        results.push(await runFile(file, plan, onLine, lines.env));
-        lines.end(name);
+        results.push(await runFile(file, plan));
       }
     }),
   );
@@ -136,28 +147,39 @@ async function runAtOnce(files: readonly TestFile[], plan: Plan): Promise<TestRe
   return results.toSorted((a, b) => files.indexOf(a.file) - files.indexOf(b.file));
 }
 
-async function runFile(
-  file: TestFile,
-  { env, signal, title }: Plan,
-  onLine: (line: string) => void,
-  more: Record<string, string> = {},
-): Promise<TestResult> {
-  onLine(title(file));
+async function runFile(file: TestFile, plan: Plan): Promise<TestResult> {
+  const { board, timeLeft, title } = plan;
+  const name = nameOf(file);
+  const sinceMs = Date.now();
+  board.begin(name, title());
+  timeLeft.begin(file);
+  const counts = await countFile(file, plan);
+  timeLeft.end(file);
+  const seconds = (Date.now() - sinceMs) / 1_000;
+  board.end(name, `${paintResult(counts.failed === 0, process.stderr)}  ${name}`);
+  return { file, seconds, ...counts };
+}
+
+async function countFile(file: TestFile, { board, env, signal }: Plan): Promise<Counts> {
+  const name = nameOf(file);
   let shared: Record<string, string>;
   try {
-    shared = await brokerEnv(file.model, onLine, signal);
+    shared = await brokerEnv(file.model, (text) => board.phase(name, text), signal);
   } catch (error) {
-    onLine((error as Error).message);
-    return { file, passed: 0, failed: 1 };
+    board.line(name, (error as Error).message);
+    return { passed: 0, failed: 1 };
   }
-  const counts = await bunTest({
+  return bunTest({
     files: [file.path],
     cwd: join(repoFolder, file.model),
-    env: { ...more, ...shared, ...env(file) },
-    onLine,
+    env: { ...shared, ...env(file) },
+    onLine: (line) => board.line(name, line),
     signal,
   });
-  return { file, ...counts };
+}
+
+function nameOf({ model, name }: TestFile): string {
+  return `${model}/${name}`;
 }
 
 function isStorm({ name }: TestFile): boolean {
@@ -175,22 +197,35 @@ export function total(results: readonly Counts[]): Counts {
 /** Of why a file fell short; the rest is in its evidence. */
 const MOST_LINES = 12;
 
-/** Says what came of each file, and why one fell short, by its evidence in that folder; returns the sums. */
+/** Prints what came of each file as a table, and why one fell short, by its evidence in that folder; returns the sums. */
 export async function sayResults(
   results: readonly TestResult[],
   runFolder: string,
 ): Promise<Counts> {
+  const evidence = await Promise.all(results.map(({ file }) => evidenceOf(runFolder, file)));
+  const rows = results.map(({ file, seconds }, i) => [
+    nameOf(file),
+    `${seconds.toFixed(1)} s`,
+    headlineOf(evidence[i]),
+  ]);
   console.log();
-  for (const { failed, file } of results) {
-    const word = failed === 0 ? "held" : "FELL SHORT";
-    console.log(`${word.padEnd(10)}  ${file.model}/${file.name}`);
-    if (failed === 0) continue;
-    const failure = (await evidenceOf(runFolder, file))?.failure ?? "";
+  for (const [i, line] of textTable(rows).entries()) {
+    const failed = results[i]!.failed > 0;
+    console.log(`${paintResult(!failed, process.stdout)}  ${line}`);
+    if (!failed) continue;
+    const failure = evidence[i]?.failure ?? "";
     const why = failure.split("\n").filter(Boolean);
-    for (const line of why.slice(0, MOST_LINES)) console.log(`            ${line}`);
+    for (const one of why.slice(0, MOST_LINES)) console.log(`            ${one}`);
     if (why.length > MOST_LINES) console.log("            … more in its evidence");
   }
   return total(results);
+}
+
+/** What an experiment measured, in one line; empty for another file, and for one that left nothing. */
+function headlineOf(one: Evidence | undefined): string {
+  if (!one || !Object.hasOwn(headlines, one.experiment)) return "";
+  const headline = headlines[one.experiment as ExperimentName](new Figures([one]));
+  return printable(headline.replaceAll("`", ""));
 }
 
 /** What the file left of itself; undefined where it left nothing. */

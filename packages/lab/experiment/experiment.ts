@@ -75,6 +75,7 @@ export async function runExperiment(
   await mkdir(run.folder, { recursive: true });
   const forget = atExit(() => run.removeFolder());
   run.progress(definition.question);
+  const live = showLive(run);
   let failure: unknown;
   try {
     await inTime(run, definition.timeoutS ?? DEFAULT_TIMEOUT_S, body);
@@ -84,6 +85,7 @@ export async function runExperiment(
   } catch (error) {
     failure = error ?? new Error("the experiment threw nothing");
   }
+  clearInterval(live);
   const left = killServices();
   if (left.length > 0) {
     failure ??= new Error(`it left services running: ${left.join(", ")}`);
@@ -91,6 +93,16 @@ export async function runExperiment(
   forget();
   await run.finish(failure);
   if (failure !== undefined) throw failure;
+}
+
+/** On a terminal that shows progress in place: how many orders were answered so far. A proof answers to no line of the assignment, and shows its own figures. */
+function showLive(run: Run): Timer | undefined {
+  const { labLiveS } = settings();
+  if (labLiveS === undefined || run.evidence.requirements.length === 0) return undefined;
+  return setInterval(() => {
+    const { length } = run.history.operations;
+    if (length > 0) run.progress(`live: ${length.toLocaleString("en")} orders answered`);
+  }, labLiveS * 1_000);
 }
 
 async function inTime(
@@ -239,12 +251,6 @@ export class Run {
   /** Adds preformatted text. */
   excerpt(excerpt: Excerpt): void {
     this.evidence.excerpts.push(validated(`excerpt ${excerpt.id}`, Excerpt, excerpt));
-  }
-
-  /** Keeps a picture (PNG) beside the evidence: `<experiment>.<name>.png`. */
-  async picture(name: string, png: Uint8Array): Promise<void> {
-    const { experiment: of, model } = this.evidence;
-    await Bun.write(join(this.#into, model, `${of}.${name}.png`), png);
   }
 
   /**
