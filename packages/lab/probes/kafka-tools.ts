@@ -1,4 +1,5 @@
 import { decodeEvent, type LabEvent } from "@lab/contracts/events";
+import { eventually } from "../host/waiting.ts";
 import { type Admin, Kafka, logLevel, Partitioners } from "kafkajs";
 
 // kafkajs sets a timer with a negative delay (tulios/kafkajs#1751), and Bun would print a warning
@@ -53,7 +54,10 @@ export interface TopicRecord {
 export async function readTopic(brokers: string, topic: string): Promise<TopicRecord[]> {
   const kafka = kafkaClient(brokers);
   const records = new Map<string, TopicRecord>();
-  const missing = await withAdmin(brokers, (admin) => endsOf(admin, topic));
+  // A busy broker may lose a partition's leadership to itself for a moment.
+  const missing = await eventually(`the end of ${topic} is known`, () =>
+    withAdmin(brokers, (admin) => endsOf(admin, topic)),
+  );
   if (missing.size === 0) return [];
   const groupId = `lab-reader-${crypto.randomUUID()}`;
   const consumer = kafka.consumer({ groupId, maxWaitTimeInMs: 100 });

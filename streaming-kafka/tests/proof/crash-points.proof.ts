@@ -7,6 +7,7 @@ import {
   testCrashPoints,
 } from "@lab/proof/kills/crash-points";
 import { beginReplay } from "@lab/lab/probes/replay";
+import { eventually } from "@lab/lab/host/waiting";
 import { topics } from "../../topics.ts";
 
 const BULK: CrashSituation = {
@@ -24,9 +25,15 @@ const BULK: CrashSituation = {
 const REPLAY: CrashSituation = {
   title: "a replay",
   async happen(_, service) {
-    await service.healthy();
-    // It may die before it answers.
-    await beginReplay(service.url).catch(() => {});
+    let hasEnded = false;
+    void service.exited.then(() => (hasEnded = true));
+    // Refused until it is a member of its group, which takes long on a busy machine. It may die before it answers.
+    await eventually("a replay begins, or its service ends", () =>
+      beginReplay(service.url).then(
+        () => true,
+        () => hasEnded,
+      ),
+    );
   },
 };
 
