@@ -1,10 +1,14 @@
-/** How a client of RabbitMQ settles deliveries: acknowledges, requeues or dead-letters them. */
-import type { LabEvent } from "@lab/contracts/events";
+/**
+ * How a client of RabbitMQ reads deliveries and settles them: acknowledges, requeues or
+ * dead-letters.
+ */
+import { type Decoded, decodeEvent, type EventType, type LabEvent } from "@lab/contracts/events";
 import { type Log, reasonOf } from "@lab/runtime/log";
+import { beginProcessing, endSpan, errorAttributes, noteOnSpan } from "@lab/runtime/trace";
 import { Type } from "@sinclair/typebox";
 import type { Channel, ConsumeMessage } from "amqplib";
 import { type Death, isBrokerError, type Publisher } from "./publisher.ts";
-import { MAX_ATTEMPTS } from "./topology.ts";
+import { MAX_ATTEMPTS, REDRIVEN } from "./topology.ts";
 
 /** RabbitMQ's address, with user and password where it needs them. */
 export const AmqpUrl = Type.String({
@@ -20,6 +24,40 @@ export interface Delivery<E extends LabEvent> {
   event: E;
 }
 
+/** The span in which a delivery is processed: from its reading until it is settled. */
+const spans = new WeakMap<ConsumeMessage, string>();
+
+/**
+ * The event of a delivery; what it causes belongs to the span of its processing, which begins here.
+ */
+export function readEvent<T extends EventType>(
+  channel: Channel,
+  message: ConsumeMessage,
+  types: readonly T[],
+  log: Log,
+): Decoded<T> {
+  const { fields, properties } = message;
+  const { [REDRIVEN]: redriven, traceparent }: Record<string, unknown> = properties.headers ?? {};
+  const decoded = decodeEvent(message.content, types);
+  const event: LabEvent | undefined = decoded.kind === "event" ? decoded.event : undefined;
+  const sender = typeof traceparent === "string" ? traceparent : event?.traceparent;
+  const span = beginProcessing(log, sender, redriven === true, () => {
+    const { queue } = deadLetterRoutes.get(channel)!;
+    const attributes = {
+      "messaging.system": "rabbitmq",
+      "messaging.operation.type": "process",
+      "messaging.destination.name": `${fields.exchange}:${fields.routingKey}:${queue}`,
+      "messaging.rabbitmq.destination.routing_key": fields.routingKey,
+      redelivered: fields.redelivered,
+    };
+    return { name: `process ${queue}`, orderId: event?.subject, attributes };
+  });
+  spans.set(message, span);
+  if (event) event.traceparent = span;
+  if (decoded.kind === "invalid") noteOnSpan(span, { "error.type": decoded.reason });
+  return decoded;
+}
+
 /**
  * Acknowledges a batch's work, with one multiple-ack unless other deliveries of the channel wait to
  * be requeued. RabbitMQ's channel buffers single acks once a quorum queue has 32 still to apply
@@ -31,6 +69,7 @@ export function acknowledge(channel: Channel, work: readonly Delivery<LabEvent>[
   // A multiple-ack would include the deliveries that wait to be requeued.
   if (hasPendingRequeues(channel)) for (const { message } of work) channel.ack(message);
   else channel.ack(work.at(-1)!.message, true);
+  for (const { message } of work) endSpan(spans.get(message), { settle: "ack" });
 }
 
 /** How many deliveries of a channel wait to be requeued or dead-lettered. */
@@ -70,6 +109,7 @@ export function requeueLater(
   error: unknown,
   log: Log,
 ): void {
+  endSpan(spans.get(message), { ...errorAttributes(error), settle: "requeue" });
   // The channel is closed, and the broker has requeued the message: that is no failure of the message.
   if (isBrokerError(error)) return;
   const id = event?.id ?? String(message.properties.messageId);
@@ -106,6 +146,7 @@ export async function giveUp(channel: Channel, message: ConsumeMessage): Promise
   const { headers = {} } = message.properties;
   if ("x-death" in headers) await deadLetter(channel, message);
   else channel.reject(message, false);
+  endSpan(spans.get(message), { settle: "dead-letter" });
 }
 
 /**
@@ -120,6 +161,7 @@ export function refuseReusedId(
 ): Promise<void> {
   const { publisher, queue } = deadLetterRoutes.get(channel)!;
   log.warn("message_refused", { reason: "id_reused", detail });
+  noteOnSpan(spans.get(message), { "error.type": "id_reused" });
   return publisher.publishDeadLetter(queue, message, { reason: "id_reused", detail });
 }
 

@@ -10,7 +10,7 @@
  * queue. Killed between commit and answer, it is delivered the order again,
  * finds it in the ledger, and publishes the stored answer under the same id.
  */
-import { decodeEvent, encodeEvent, type OrderPlaced } from "@lab/contracts/events";
+import { encodeEvent, type OrderPlaced } from "@lab/contracts/events";
 import { Reservation, StockRow } from "@lab/contracts/order";
 import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs, type Faults } from "@lab/runtime/faults";
@@ -32,6 +32,7 @@ import {
   AmqpUrl,
   type Delivery,
   giveUp,
+  readEvent,
   refuseReusedId,
   requeueLater,
 } from "./client.ts";
@@ -132,7 +133,7 @@ async function onOrderPlaced(
   const work: Delivery<OrderPlaced>[] = [];
   try {
     for (const message of batch) {
-      const decoded = decodeEvent(message.content, ["OrderPlaced"]);
+      const decoded = readEvent(channel, message, ["OrderPlaced"], log);
       if (decoded.kind === "invalid") {
         // It can never be valid: to the dead queue at once.
         log.warn("message_refused", decoded);
@@ -152,7 +153,7 @@ async function onOrderPlaced(
     );
     const publishing = answers.map((answer, n) =>
       answer.kind === "done"
-        ? publisher.publishUntilStored(answer.outcome)
+        ? publisher.publishUntilStored(answer.outcome, work[n]!.event)
         : refuseReusedId(channel, work[n]!.message, answer.detail, log),
     );
     await Promise.all(publishing);

@@ -8,12 +8,7 @@
  * Notice: it knows neither the order service nor Inventory, only an event. Down
  * for a while it delays confirmations; no other service is affected.
  */
-import {
-  causedEvent,
-  decodeEvent,
-  encodeEvent,
-  type InventoryReserved,
-} from "@lab/contracts/events";
+import { causedEvent, encodeEvent, type InventoryReserved } from "@lab/contracts/events";
 import { NotificationPage } from "@lab/contracts/order";
 import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs, type Faults } from "@lab/runtime/faults";
@@ -33,6 +28,7 @@ import {
   AmqpUrl,
   type Delivery,
   giveUp,
+  readEvent,
   refuseReusedId,
   requeueLater,
 } from "./client.ts";
@@ -125,7 +121,7 @@ async function onInventoryReserved(
   const work: Delivery<InventoryReserved>[] = [];
   try {
     for (const message of batch) {
-      const decoded = decodeEvent(message.content, ["InventoryReserved"]);
+      const decoded = readEvent(channel, message, ["InventoryReserved"], log);
       if (decoded.kind === "invalid") {
         // It can never be valid: to the dead queue at once.
         log.warn("message_refused", decoded);
@@ -145,7 +141,7 @@ async function onInventoryReserved(
     );
     const publishing = sent.map((confirmation, n) =>
       confirmation.kind === "done"
-        ? publisher.publishUntilStored(confirmation.outcome)
+        ? publisher.publishUntilStored(confirmation.outcome, work[n]!.event)
         : refuseReusedId(channel, work[n]!.message, confirmation.detail, log),
     );
     await Promise.all(publishing);

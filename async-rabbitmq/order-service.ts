@@ -9,7 +9,7 @@
  * Notice: Inventory down, or RabbitMQ down, is not the customer's problem here:
  * the order is stored and answered 202, and goes out when they are back.
  */
-import { decodeEvent, type EventOf, newEvent } from "@lab/contracts/events";
+import { type EventOf, newEvent } from "@lab/contracts/events";
 import { Order, OrderAccepted, OrderPage, PlaceOrder } from "@lab/contracts/order";
 import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs, type Faults } from "@lab/runtime/faults";
@@ -19,14 +19,13 @@ import { retryTransient } from "@lab/runtime/transient";
 import { OrderHeaders, OrderParams, OrderQuery } from "@lab/runtime/http/requests";
 import { Repeater } from "@lab/runtime/work/repeater";
 import { listen, runService, type Service } from "@lab/runtime/service";
-import { childTrace } from "@lab/runtime/trace";
 import { Attempts, ATTEMPTS_SCHEMA } from "@lab/store/attempts";
 import { Orders, ORDERS_SCHEMA } from "@lab/store/orders";
 import { Outbox, OUTBOX_SCHEMA } from "@lab/store/outbox";
 import { Store } from "@lab/store/store";
 import { type Static, Type } from "@sinclair/typebox";
 import type { ConfirmChannel, ConsumeMessage } from "amqplib";
-import { acknowledge, AmqpUrl, type Delivery, giveUp, requeueLater } from "./client.ts";
+import { acknowledge, AmqpUrl, type Delivery, giveUp, readEvent, requeueLater } from "./client.ts";
 import { connectBroker } from "./connection.ts";
 import { consumeBatches, type Consumer } from "./consumer.ts";
 import { isBug, Pace, type Publisher } from "./publisher.ts";
@@ -160,7 +159,7 @@ async function onOrder(
           "OrderPlaced",
           "order-service",
           { order_id, user_id, kitchen, items },
-          childTrace(traceparent),
+          traceparent,
         ),
       );
     }
@@ -203,7 +202,7 @@ async function onOutcomes(
   const work: Delivery<Outcome>[] = [];
   try {
     for (const message of batch) {
-      const decoded = decodeEvent(message.content, OUTCOMES);
+      const decoded = readEvent(channel, message, OUTCOMES, log);
       if (decoded.kind === "event") work.push({ message, event: decoded.event });
       else {
         log.warn("message_refused", decoded);

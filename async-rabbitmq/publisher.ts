@@ -5,6 +5,7 @@
 import { CONTENT_TYPE, type LabEvent } from "@lab/contracts/events";
 import { type Owed, owed } from "@lab/runtime/health";
 import type { Log } from "@lab/runtime/log";
+import { inSpan } from "@lab/runtime/trace";
 import { isTransient } from "@lab/runtime/transient";
 import { Backoff } from "@lab/runtime/work/backoff";
 import type { Outbox, OutboxRow } from "@lab/store/outbox";
@@ -75,12 +76,39 @@ export class Publisher {
 
   /**
    * Publishes an encoded event. Resolves once the broker has stored it in a queue. Rejects when it
-   * was returned, refused, or the channel closed: then it may be stored or not.
+   * was returned, refused, or the channel closed: then it may be stored or not. `cause` is the event
+   * that it answers, of which it may be a repeated answer.
    */
-  publish(body: string): Promise<void> {
-    const { id, type } = JSON.parse(body) as LabEvent;
-    const properties = { messageId: id, contentType: CONTENT_TYPE };
-    return this.#send(this.#exchange, ROUTING_KEYS[type], Buffer.from(body), properties);
+  publish(body: string, cause?: LabEvent): Promise<void> {
+    const { id, subject, traceparent: created, type } = JSON.parse(body) as LabEvent;
+    const key = ROUTING_KEYS[type];
+    const describe = () => {
+      const destination = `${this.#exchange}:${key}`;
+      const attributes = {
+        "messaging.system": "rabbitmq",
+        "messaging.operation.type": "send",
+        "messaging.destination.name": destination,
+        "messaging.rabbitmq.destination.routing_key": key,
+        "messaging.message.id": id,
+      };
+      return {
+        kind: "producer",
+        name: `send ${destination}`,
+        orderId: subject,
+        attributes,
+      } as const;
+    };
+    return inSpan(
+      this.#log,
+      (cause ?? { traceparent: created }).traceparent,
+      describe,
+      (traceparent) =>
+        this.#send(this.#exchange, key, Buffer.from(body), {
+          messageId: id,
+          contentType: CONTENT_TYPE,
+          headers: { traceparent },
+        }),
+    );
   }
 
   /**
@@ -88,8 +116,8 @@ export class Publisher {
    * consumer, whose messages wait in the queue meanwhile: if such failures counted as attempts,
    * healthy messages would be dead-lettered.
    */
-  publishUntilStored(body: string): Promise<void> {
-    return this.#untilStored(() => this.publish(body));
+  publishUntilStored(body: string, cause: LabEvent): Promise<void> {
+    return this.#untilStored(() => this.publish(body, cause));
   }
 
   /**

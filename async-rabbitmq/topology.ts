@@ -11,6 +11,9 @@ export const MAX_ATTEMPTS = 6;
  */
 export const BROKERS_LIMIT = 100;
 
+/** The header of a letter that was put back from a dead queue. */
+export const REDRIVEN = "redriven";
+
 /** How each event is addressed on the topic exchange. */
 export const ROUTING_KEYS: Record<EventType, string> = {
   OrderPlaced: "order.placed",

@@ -10,18 +10,17 @@
  * alone, the metrics can be computed again, and are the same. What depends on
  * the clock of the reader is not: see `processing_time`.
  */
-import { decodeEvent } from "@lab/contracts/events";
 import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs } from "@lab/runtime/faults";
 import { createApp } from "@lab/runtime/http/app";
-import { createLog, type Log } from "@lab/runtime/log";
+import { createLog } from "@lab/runtime/log";
 import { listen, runService, type Service } from "@lab/runtime/service";
 import { Analytics, ANALYTICS_SCHEMA } from "@lab/store/analytics";
 import { recordsIn } from "@lab/store/gaps";
 import { Store } from "@lab/store/store";
 import { canonicalJson, digestOf, prometheusText } from "@lab/workflow/metrics";
 import { type Static, Type } from "@sinclair/typebox";
-import type { EachBatchPayload, KafkaMessage } from "kafkajs";
+import type { Batch, EachBatchPayload, KafkaMessage } from "kafkajs";
 import { LogWatch, readFrom } from "./log-watch.ts";
 import { ONE_BY_ONE_SCHEMA } from "./kafka/one-by-one.ts";
 import { slicesOf } from "./kafka/partitions.ts";
@@ -154,11 +153,11 @@ async function onEvents(fold: Fold, payload: EachBatchPayload): Promise<void> {
     }
     const slice = read.slice.filter(({ offset }) => Number(offset) < target);
     const next = Math.min(read.next, target);
+    const records = slice.map((record) => readRecord(fold, batch, record, replay !== undefined));
     for (const _ of slice) await faults.strike(heartbeat);
-    const reused = await store.commit(() => {
-      const records = slice.map((record) => readRecord(log, record));
-      return analytics.fold(generation, topic, partition, { expected, next, records });
-    });
+    const reused = await store.commit(() =>
+      analytics.fold(generation, topic, partition, { expected, next, records }),
+    );
     if (reused === undefined) break;
     for (const offset of reused) {
       log.warn("message_refused", { topic, partition, offset, reason: "id_reused" });
@@ -172,12 +171,19 @@ async function onEvents(fold: Fold, payload: EachBatchPayload): Promise<void> {
   }
 }
 
-function readRecord(log: Log, { value, offset }: KafkaMessage) {
-  const decoded = decodeEvent(value ?? new Uint8Array(), [
-    "OrderPlaced",
-    "InventoryReserved",
-    "InventoryFailed",
-  ]);
+function readRecord(
+  { log, stream }: Fold,
+  batch: Batch,
+  record: KafkaMessage,
+  isReplayed: boolean,
+) {
+  const { offset } = record;
+  const decoded = stream.read(
+    batch,
+    record,
+    ["OrderPlaced", "InventoryReserved", "InventoryFailed"],
+    isReplayed,
+  );
   if (decoded.kind === "event") {
     return { offset: Number(offset), event: decoded.event };
   }

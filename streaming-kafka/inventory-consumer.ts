@@ -11,7 +11,7 @@
  * Killed anywhere in between, it reads again from its last committed offset,
  * and the ledger makes "again" harmless.
  */
-import { CONTENT_TYPE, decodeEvent, encodeEvent, type OrderPlaced } from "@lab/contracts/events";
+import { encodeEvent, type OrderPlaced } from "@lab/contracts/events";
 import { Reservation, StockRow } from "@lab/contracts/order";
 import { serviceKnobs } from "@lab/runtime/env";
 import { createFaults, faultKnobs, type Faults, InjectedFailure } from "@lab/runtime/faults";
@@ -28,6 +28,7 @@ import { type Static, Type } from "@sinclair/typebox";
 import type { Batch, EachBatchPayload, KafkaMessage, Message } from "kafkajs";
 import { deadLetter, ONE_BY_ONE_SCHEMA } from "./kafka/one-by-one.ts";
 import { slicesOf } from "./kafka/partitions.ts";
+import { recordOf } from "./kafka/spans.ts";
 import { Stream } from "./kafka/stream.ts";
 import {
   KafkaBrokers,
@@ -127,7 +128,7 @@ async function onOrderPlaced(stock: Stock, payload: EachBatchPayload): Promise<v
     const valid: { record: KafkaMessage; event: OrderPlaced }[] = [];
     const dead: Message[] = [];
     for (const record of slice) {
-      const read = await readRecord(stock, record, heartbeat);
+      const read = await readRecord(stock, batch, record, heartbeat);
       if (read.kind === "event") valid.push({ record, event: read.event });
       else dead.push(refuse(stock, batch, record, read));
     }
@@ -138,8 +139,7 @@ async function onOrderPlaced(stock: Stock, payload: EachBatchPayload): Promise<v
     for (const [n, { record, event }] of valid.entries()) {
       const result = processed[n]!;
       if (result.kind === "done") {
-        const headers = { "content-type": CONTENT_TYPE };
-        answers.push({ key: event.data.kitchen, value: result.outcome, headers });
+        answers.push(recordOf(event.data.kitchen, result.outcome, event));
       } else dead.push(refuse(stock, batch, record, { ...result, reason: "id_reused" }));
     }
     await producer.send({ topic: names.inventoryEvents, acks: -1, messages: answers });
@@ -156,11 +156,12 @@ async function onOrderPlaced(stock: Stock, payload: EachBatchPayload): Promise<v
 
 /** The event of a record; `invalid` when it can never be one, or has failed too often. */
 async function readRecord(
-  { faults, log }: Stock,
+  { faults, log, stream }: Stock,
+  batch: Batch,
   record: KafkaMessage,
   heartbeat: () => Promise<void>,
 ) {
-  const decoded = decodeEvent(record.value ?? new Uint8Array(), ["OrderPlaced"]);
+  const decoded = stream.read(batch, record, ["OrderPlaced"]);
   if (decoded.kind === "invalid") return decoded;
   for (let attempt = 1; ; attempt++) {
     try {

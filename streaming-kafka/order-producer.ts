@@ -11,7 +11,7 @@
  * Notice: Inventory down, or Kafka down, is not the customer's problem here:
  * the order is stored and answered 202, and goes out when they are back.
  */
-import { CONTENT_TYPE, decodeEvent, type EventOf } from "@lab/contracts/events";
+import type { EventOf } from "@lab/contracts/events";
 import { OrderId } from "@lab/contracts/ids";
 import { Order, OrderAccepted, OrderPage, PlaceOrder } from "@lab/contracts/order";
 import { serviceKnobs } from "@lab/runtime/env";
@@ -33,6 +33,7 @@ import { isBug } from "./kafka/errors.ts";
 import { ONE_BY_ONE_SCHEMA } from "./kafka/one-by-one.ts";
 import { placeBulks, placeOrder, type Shop } from "./placing.ts";
 import { sendApart } from "./kafka/producer.ts";
+import { recordOf } from "./kafka/spans.ts";
 import { Stream } from "./kafka/stream.ts";
 import { KafkaBrokers, Namespace, SEND_BATCH, topics } from "./topics.ts";
 
@@ -185,11 +186,7 @@ async function sendOutbox(shop: Shop, stopped: () => boolean): Promise<void> {
         producer.send({
           topic: names.orderEvents,
           acks: -1,
-          messages: some.map(({ key, body }) => ({
-            key,
-            value: body,
-            headers: { "content-type": CONTENT_TYPE },
-          })),
+          messages: some.map(({ key, body }) => recordOf(key, body)),
         }),
       );
       for (const { record, error } of apart) {
@@ -217,10 +214,10 @@ async function onOutcomes(
 ): Promise<void> {
   const { batch, resolveOffset, heartbeat } = payload;
   const events: Outcome[] = [];
-  for (const { value, offset } of batch.messages) {
-    const decoded = decodeEvent(value ?? new Uint8Array(), OUTCOMES);
+  for (const record of batch.messages) {
+    const decoded = stream.read(batch, record, OUTCOMES);
     if (decoded.kind === "event") events.push(decoded.event);
-    else log.warn("message_refused", { offset, ...decoded });
+    else log.warn("message_refused", { offset: record.offset, ...decoded });
   }
   await store.commit(() => {
     for (const event of events) {

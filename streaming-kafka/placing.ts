@@ -4,7 +4,7 @@ import type { Order, PlaceOrder } from "@lab/contracts/order";
 import type { Backoff } from "@lab/runtime/work/backoff";
 import type { Faults } from "@lab/runtime/faults";
 import type { Log } from "@lab/runtime/log";
-import { childTrace } from "@lab/runtime/trace";
+import { beginSpan, endSpan } from "@lab/runtime/trace";
 import type { Bulks } from "@lab/store/bulks";
 import type { Orders } from "@lab/store/orders";
 import type { Outbox } from "@lab/store/outbox";
@@ -43,8 +43,7 @@ export function placeOrder(
   if (kind === "placed") {
     const { order_id, user_id, kitchen, items } = order;
     const data = { order_id, user_id, kitchen, items };
-    const trace = childTrace(traceparent);
-    outbox.add(kitchen, newEvent("OrderPlaced", "order-producer", data, trace));
+    outbox.add(kitchen, newEvent("OrderPlaced", "order-producer", data, traceparent));
   }
   return order;
 }
@@ -62,7 +61,14 @@ export async function placeBulks(shop: Shop, stopped: () => boolean): Promise<vo
       if (stopped()) return;
       if (due.length === 0) continue;
       const bulk = await store.commit(() => {
-        for (const n of due) placeOrder(shop, bulkOrder(plan, n));
+        for (const n of due) {
+          const trace = beginSpan(log, undefined, () => ({
+            kind: "internal",
+            name: "place order",
+          }));
+          const { order_id } = placeOrder(shop, bulkOrder(plan, n), undefined, trace);
+          endSpan(trace, { order_id });
+        }
         return bulks.advance(bulk_id, due.length);
       });
       shop.wake();

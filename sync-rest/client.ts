@@ -2,6 +2,7 @@
 import { type Order, RejectReason } from "@lab/contracts/order";
 import type { ProblemCode } from "@lab/contracts/problem";
 import { type Log, reasonOf } from "@lab/runtime/log";
+import { inSpan, noteOnSpan, statusAttributes } from "@lab/runtime/trace";
 import type { Attempt } from "@lab/runtime/work/repair";
 import { Value } from "@sinclair/typebox/value";
 
@@ -32,13 +33,12 @@ export class Client {
   }
 
   /** POST /reserve, whose answer may be yes, no, an error, or missing. */
-  async reserve({ order_id, kitchen, items }: Order, trace: string): Promise<ReserveResult> {
+  async reserve({ order_id, kitchen, items }: Order, trace?: string): Promise<ReserveResult> {
     const { inventoryTimeoutMs, inventoryUrl } = this.#neighbours;
     try {
-      const response = await fetch(
-        `${inventoryUrl}/reserve`,
-        posted({ order_id, kitchen, items }, trace, inventoryTimeoutMs),
-      );
+      const url = `${inventoryUrl}/reserve`;
+      const body = { order_id, kitchen, items };
+      const response = await this.#post(url, body, trace, inventoryTimeoutMs);
       const answer = (await response.json()) as { code: ProblemCode; detail: string };
       if (response.ok) return { kind: "reserved", at: new Date().toISOString() };
       if (response.status === 409 && Value.Check(RejectReason, answer.code)) {
@@ -60,25 +60,47 @@ export class Client {
   }
 
   /** POST /release: idempotent, so an unknown outcome is resolved by a retry. */
-  async release(orderId: string, trace: string): Promise<Attempt> {
+  async release(orderId: string, trace?: string): Promise<Attempt> {
     const { inventoryTimeoutMs, inventoryUrl } = this.#neighbours;
-    const answer = await fetch(
-      `${inventoryUrl}/release`,
-      posted({ order_id: orderId }, trace, inventoryTimeoutMs),
-    ).catch((error: unknown) => error);
+    const url = `${inventoryUrl}/release`;
+    const body = { order_id: orderId };
+    const answer = await this.#post(url, body, trace, inventoryTimeoutMs).catch(
+      (error: unknown) => error,
+    );
     return answer instanceof Response && answer.ok ? "done" : this.#failed(answer, orderId);
   }
 
   /** POST /send: idempotent by order id, so an unknown outcome is resolved by a retry. */
-  async send({ order_id, user_id, kitchen }: Order, trace: string): Promise<SendResult> {
+  async send({ order_id, user_id, kitchen }: Order, trace?: string): Promise<SendResult> {
     const { notificationTimeoutMs, notificationUrl } = this.#neighbours;
-    const answer = await fetch(
-      `${notificationUrl}/send`,
-      posted({ order_id, user_id, kitchen }, trace, notificationTimeoutMs),
-    ).catch((error: unknown) => error);
+    const url = `${notificationUrl}/send`;
+    const body = { order_id, user_id, kitchen };
+    const answer = await this.#post(url, body, trace, notificationTimeoutMs).catch(
+      (error: unknown) => error,
+    );
     if (answer instanceof Response && answer.ok)
       return { kind: "told", at: new Date().toISOString() };
     return { kind: "pending", attempt: this.#failed(answer, order_id) };
+  }
+
+  /** POSTs JSON in a span of its own, as the next hop of `trace`; aborted after that time. */
+  #post(url: string, body: { order_id: string }, trace: string | undefined, timeoutMs: number) {
+    const describe = () => ({
+      kind: "client" as const,
+      name: `POST ${new URL(url).pathname}`,
+      orderId: body.order_id,
+      attributes: { "http.request.method": "POST", "url.full": url },
+    });
+    return inSpan(this.#log, trace, describe, async (traceparent) => {
+      const response = await fetch(url, {
+        method: "POST",
+        headers: { "content-type": "application/json", traceparent },
+        body: JSON.stringify(body),
+        signal: AbortSignal.timeout(timeoutMs),
+      });
+      noteOnSpan(traceparent, statusAttributes(response.status));
+      return response;
+    });
   }
 
   /** The result of an attempt whose call failed with that answer or error. */
@@ -90,16 +112,6 @@ export class Client {
     if (answer) return answer.status === 503 ? "no_answer" : "refused";
     return neverArrived(cause) ? "unreachable" : "no_answer";
   }
-}
-
-/** The options of `fetch` for a POST of JSON that is aborted after that time. */
-function posted(body: unknown, traceparent: string, timeoutMs: number) {
-  return {
-    method: "POST",
-    headers: { "content-type": "application/json", traceparent },
-    body: JSON.stringify(body),
-    signal: AbortSignal.timeout(timeoutMs),
-  };
 }
 
 /** Why it is unknown whether a call was carried out, for the customer. */

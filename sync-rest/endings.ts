@@ -3,7 +3,7 @@ import type { Order, OrderStatus } from "@lab/contracts/order";
 import type { Faults } from "@lab/runtime/faults";
 import type { Log } from "@lab/runtime/log";
 import { type Attempt, Repair } from "@lab/runtime/work/repair";
-import { childTrace } from "@lab/runtime/trace";
+import { inSpan } from "@lab/runtime/trace";
 import type { Orders } from "@lab/store/orders";
 import type { Releases } from "@lab/store/releases";
 import type { Store } from "@lab/store/store";
@@ -83,7 +83,7 @@ export function startRepairs(shop: Shop, retryEveryMs: number) {
 
 /** POST /release, until Inventory has answered. */
 async function release({ client, log, releases, store }: Shop, orderId: string): Promise<Attempt> {
-  const attempt = await client.release(orderId, childTrace(undefined));
+  const attempt = await client.release(orderId);
   if (attempt !== "done") return attempt;
   await store.commit(() => releases.done(orderId));
   log.debug("stock_released", { order_id: orderId });
@@ -94,21 +94,23 @@ async function release({ client, log, releases, store }: Shop, orderId: string):
 async function askAgain(shop: Shop, orderId: string): Promise<Attempt> {
   const order = shop.orders.get(orderId);
   if (!isOrphaned(shop, order, "placed")) return "done";
-  const trace = childTrace(undefined);
-  const reserved = await shop.client.reserve(order, trace);
-  if (reserved.kind === "reserved") {
-    const told = await shop.client.send(order, trace);
-    await finish(shop, orderId, reserved.at, told);
-  } else if (reserved.kind === "rejected") await giveUp(shop, orderId, reserved);
-  else return reserved.attempt;
-  return "done";
+  const describe = () => ({ kind: "internal" as const, name: "ask again", orderId });
+  return inSpan(shop.log, undefined, describe, async (trace) => {
+    const reserved = await shop.client.reserve(order, trace);
+    if (reserved.kind === "reserved") {
+      const told = await shop.client.send(order, trace);
+      await finish(shop, orderId, reserved.at, told);
+    } else if (reserved.kind === "rejected") await giveUp(shop, orderId, reserved);
+    else return reserved.attempt;
+    return "done";
+  });
 }
 
 /** Sends the confirmation of an order that is `reserved`. */
 async function tellLater(shop: Shop, orderId: string): Promise<Attempt> {
   const order = shop.orders.get(orderId);
   if (!isOrphaned(shop, order, "reserved")) return "done";
-  const told = await shop.client.send(order, childTrace(undefined));
+  const told = await shop.client.send(order);
   if (told.kind === "pending") return told.attempt;
   await finish(shop, orderId, new Date().toISOString(), told);
   return "done";

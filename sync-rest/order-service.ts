@@ -19,7 +19,6 @@ import { createLog, reasonOf } from "@lab/runtime/log";
 import { isTransient } from "@lab/runtime/transient";
 import { OrderHeaders, OrderParams, OrderQuery } from "@lab/runtime/http/requests";
 import { listen, runService, type Service } from "@lab/runtime/service";
-import { childTrace } from "@lab/runtime/trace";
 import { Orders, ORDERS_SCHEMA } from "@lab/store/orders";
 import { Releases, RELEASES_SCHEMA } from "@lab/store/releases";
 import { DatabaseLost, Store } from "@lab/store/store";
@@ -124,10 +123,8 @@ async function onOrder(
   if (kind === "known") return answerAgain(order);
   const { order_id } = order;
   try {
-    const trace = childTrace(traceparent);
-
     // 2. Reserve stock: yes, no and unknown are three different results.
-    const reserved = await client.reserve(order, trace);
+    const reserved = await client.reserve(order, traceparent);
     if (reserved.kind !== "reserved") {
       await giveUp(shop, order_id, reserved);
       throw new Problem(reserved.code as ProblemCode, reserved.detail, {
@@ -137,7 +134,7 @@ async function onOrder(
     }
 
     // 3. Tell the customer: if that fails, the order stays reserved, and it is done later.
-    const told = await client.send(order, trace);
+    const told = await client.send(order, traceparent);
     await finish(shop, order_id, reserved.at, told);
     return confirmed(order_id, told.kind === "told");
   } catch (error) {

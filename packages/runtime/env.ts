@@ -29,6 +29,13 @@ export function serviceKnobs(defaults: { port: number; database: string }) {
       [Type.Literal("debug"), Type.Literal("info"), Type.Literal("warn"), Type.Literal("error")],
       { default: "info" },
     ),
+    /** Where spans are exported to; empty: nowhere. */
+    otelExporterOtlpEndpoint: Type.String({
+      pattern: "^(https?://\\S+)?$",
+      format: "parsable-url",
+      default: "",
+      description: "http://host:port",
+    }),
   };
 }
 

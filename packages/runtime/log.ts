@@ -7,6 +7,8 @@ type LogEvent =
   | "stopped"
   | "crashed"
   | "request_failed"
+  | "span_begun"
+  | "span_ended"
   | "order_placed"
   | "order_advanced"
   | "stock_decided"

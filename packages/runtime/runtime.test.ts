@@ -5,7 +5,6 @@ import { HttpUrl, readEnv, serviceKnobs } from "./env.ts";
 import { createFaults, Faults, failsAt, faultKnobs } from "./faults.ts";
 import { createLog } from "./log.ts";
 import { Repeater } from "./work/repeater.ts";
-import { childTrace } from "./trace.ts";
 
 const Config = Type.Object({
   ...serviceKnobs({ port: 8001, database: "x.sqlite" }),
@@ -166,10 +165,4 @@ test("a repeater tries again what may pass, and what may not ends the process", 
   expect(await child.stdout.text()).toBe("1\n2\n3\n");
   expect(await child.stderr.text()).toContain("a bug");
   expect(await child.exited).toBe(1);
-});
-
-test("a child span keeps the trace, and garbage begins a new one", () => {
-  const parent = `00-${"a".repeat(32)}-${"b".repeat(16)}-01`;
-  expect(childTrace(parent)).toMatch(/^00-a{32}-[0-9a-f]{16}-01$/);
-  expect(childTrace("00-xyz")).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/);
 });

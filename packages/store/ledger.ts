@@ -1,6 +1,7 @@
 import type { Database } from "bun:sqlite";
 import { digestOf, type LabEvent } from "@lab/contracts/events";
 import type { Log } from "@lab/runtime/log";
+import { noteOnSpan } from "@lab/runtime/trace";
 import type { Migration } from "./store.ts";
 
 export const LEDGER_SCHEMA: Migration[] = [
@@ -81,6 +82,7 @@ export class Ledger {
     }
     if (known) {
       this.#log.info("message_repeated", { event_id: id });
+      noteOnSpan(event.traceparent, { duplicate: true });
       return { kind: "done", outcome: known.outcome };
     }
     const processed = effect();

@@ -7,6 +7,7 @@ import { Attempts, ATTEMPTS_SCHEMA, MAX_DEATHS, Taken, TAKEN_SCHEMA } from "@lab
 import type { Store } from "@lab/store/store";
 import type { Batch, EachBatchPayload, KafkaMessage, Message } from "kafkajs";
 import { isBug } from "./errors.ts";
+import { headersOfLetter } from "./spans.ts";
 import { SEND_BATCH } from "../topics.ts";
 
 export const ONE_BY_ONE_SCHEMA = [...ATTEMPTS_SCHEMA, ...TAKEN_SCHEMA];
@@ -96,9 +97,11 @@ export function oneByOne(
  */
 export function deadLetter(
   { partition, topic }: Pick<Batch, "partition" | "topic">,
-  { headers, key, offset, value }: KafkaMessage,
+  record: KafkaMessage,
   { reason, detail }: { reason: string; detail: string },
 ): Message {
+  const { key, offset, value } = record;
+  const headers = headersOfLetter(record, reason);
   const from = { topic, partition: `${partition}`, offset };
   return { partition: 0, key, value, headers: { ...headers, reason, detail, ...from } };
 }

@@ -2,6 +2,7 @@
  * How records are sent: acknowledged, in portions that a partition accepts, and separated from
  * those that Kafka refuses.
  */
+import type { Log } from "@lab/runtime/log";
 import {
   type Kafka,
   type Message,
@@ -9,15 +10,16 @@ import {
   type ProducerRecord,
   type RecordMetadata,
 } from "kafkajs";
+import { noting, sendInSpans } from "./spans.ts";
 
 /**
  * The producer of every service here. Not kafkajs' idempotent one: after a lost response that keeps
  * a sequence number which the broker refuses from then on, and nothing is sent any more. A retry
  * that is written twice has the same event id, by which every reader here recognizes it.
  */
-export function createProducer(kafka: Kafka) {
+export function createProducer(kafka: Kafka, log: Log) {
   const producer = kafka.producer({
-    createPartitioner: Partitioners.DefaultPartitioner,
+    createPartitioner: noting(Partitioners.DefaultPartitioner),
     allowAutoTopicCreation: false,
     idempotent: false,
     maxInFlightRequests: 1,
@@ -25,7 +27,9 @@ export function createProducer(kafka: Kafka) {
   const send = async ({ messages, ...record }: ProducerRecord) => {
     let written: RecordMetadata[] = [];
     for (const portion of portionsOf(messages)) {
-      written = await producer.send({ acks: -1, ...record, messages: portion });
+      written = await sendInSpans(log, record.topic, portion, () =>
+        producer.send({ acks: -1, ...record, messages: portion }),
+      );
     }
     return written;
   };

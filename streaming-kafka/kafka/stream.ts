@@ -8,6 +8,7 @@ import { connectPersistently, crashOnBugs, watchGroup } from "./membership.ts";
 import { oneByOne } from "./one-by-one.ts";
 import { createProducer } from "./producer.ts";
 import { PARTITIONS, type Topics, watchTopics } from "../topics.ts";
+import { Processing } from "./spans.ts";
 import { Troubles } from "./troubles.ts";
 
 interface StreamOptions {
@@ -24,6 +25,7 @@ export class Stream {
   /** Whether the consumer is a member of its group. */
   readonly isMember: () => boolean;
   readonly #options: StreamOptions;
+  readonly #processing: Processing;
   readonly #topology: ReturnType<typeof watchTopics>;
   #connecting = Promise.resolve();
   #sources: readonly string[] = [];
@@ -49,8 +51,16 @@ export class Stream {
       onRecreated: (topic) => this.#readRecreated(topic),
       troubles: this.troubles,
     });
-    this.producer = createProducer(this.kafka);
-    this.consumer = createConsumer(this.kafka, groupId, this.troubles);
+    this.producer = createProducer(this.kafka, log);
+    this.#processing = new Processing(groupId, log);
+    const consumer = createConsumer(this.kafka, groupId, this.troubles);
+    this.consumer = {
+      ...consumer,
+      commitOffsets: async (offsets) => {
+        await consumer.commitOffsets(offsets);
+        this.#processing.committed(offsets);
+      },
+    };
     this.isMember = watchGroup(this.consumer, log, this.troubles);
   }
 
@@ -101,10 +111,13 @@ export class Stream {
       ...config,
       autoCommit: false,
       eachBatchAutoResolve: false,
-      eachBatch: crashOnBugs(oneByOne({ sendDeadLetter, log, store }, work)),
+      eachBatch: crashOnBugs(oneByOne({ sendDeadLetter, log, store }, this.#processing.over(work))),
     });
     this.#reading = true;
   }
+
+  /** The event of a record, or why it is none; see `Processing`. */
+  readonly read: Processing["read"] = (...record) => this.#processing.read(...record);
 
   /** The last steps of a service's stop. */
   readonly stop: readonly StopStep[] = [

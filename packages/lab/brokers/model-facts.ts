@@ -36,6 +36,8 @@ export interface RabbitmqFacts {
   queues: Readonly<Record<string, readonly EventType[]>>;
   /** Where a queue's dead letters go. */
   deadQueue: (queue: string) => string;
+  /** The header that marks a letter as put back from there. */
+  redrivenHeader: string;
   /** Deliveries of a message until RabbitMQ itself dead-letters it. */
   maxDeliveries: number;
   /** Messages that Inventory processes at a time. */

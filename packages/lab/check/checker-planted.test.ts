@@ -7,7 +7,6 @@ import { join } from "node:path";
 import { newEvent } from "@lab/contracts/events";
 import { newId } from "@lab/contracts/ids";
 import { createLog } from "@lab/runtime/log";
-import { childTrace } from "@lab/runtime/trace";
 import { BULKS_SCHEMA } from "@lab/store/bulks";
 import { Inventory, INVENTORY_SCHEMA } from "@lab/store/inventory";
 import { Ledger, LEDGER_SCHEMA } from "@lab/store/ledger";
@@ -156,7 +155,7 @@ class World implements Disposable {
     const { order } = orders.placeOnce(request);
     const { order_id: id, items, kitchen, user_id } = order;
     const placed = { order_id: id, user_id, kitchen, items };
-    const event = newEvent("OrderPlaced", "test", placed, childTrace(undefined));
+    const event = newEvent("OrderPlaced", "test", placed);
     new Outbox(this.#stores.orders.db).add(kitchen, event);
     const count = (metric: Counter["metric"], bucket = "") =>
       this.#counters.push({ metric, kitchen, bucket, n: 1 });

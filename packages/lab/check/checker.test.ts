@@ -5,7 +5,6 @@ import { join } from "node:path";
 import { newEvent } from "@lab/contracts/events";
 import { newId } from "@lab/contracts/ids";
 import { createLog } from "@lab/runtime/log";
-import { childTrace } from "@lab/runtime/trace";
 import { BulkRequest } from "@lab/contracts/bulk";
 import { Bulks, BULKS_SCHEMA } from "@lab/store/bulks";
 import { Inventory, INVENTORY_SCHEMA } from "@lab/store/inventory";
@@ -428,7 +427,7 @@ function streaming() {
     const { order } = orders.placeOnce(bulkOrder({ ...request, failRate: 0 }, n));
     const { items, kitchen, order_id, user_id } = order;
     const placed = { order_id, user_id, kitchen, items };
-    const event = newEvent("OrderPlaced", "test", placed, childTrace(undefined));
+    const event = newEvent("OrderPlaced", "test", placed);
     new Outbox(orderStore.db).add(kitchen, event);
     new Inventory(inventoryStore.db).reserve(order_id, kitchen, items);
     ledger.once(event, () => ({ kind: "done", outcome: "" }));

@@ -95,7 +95,9 @@ export class DeadLetters implements AsyncDisposable {
         const messageId = decoded.event.id;
         const put = (more: Options.Publish) =>
           putConfirmed(channel, this.#name(queue), content, { ...more, messageId });
-        await put(propertiesOf(message)).catch((error: unknown) => {
+        const { headers, ...properties } = propertiesOf(message);
+        const marked = { ...headers, [this.#facts.redrivenHeader]: true };
+        await put({ ...properties, headers: marked }).catch((error: unknown) => {
           // Other programs write what amqplib can read and can't write. The consumer needs only the
           // body.
           if (!(error instanceof TypeError || error instanceof RangeError)) throw error;

@@ -15,6 +15,7 @@ import { type Health, healthAnswer } from "../health.ts";
 import { MAX_IN_FLIGHT } from "../limits.ts";
 import { type Log, reasonOf } from "../log.ts";
 import { isTransient } from "../transient.ts";
+import { noteOrder, traced } from "./traced.ts";
 
 /** A request must have arrived within this time: an incomplete one is held no longer. */
 const ARRIVAL_S = 10;
@@ -80,8 +81,7 @@ export function createApp(service: string, { model, faults, log, health }: AppOp
       if (inFlight >= MAX_IN_FLIGHT) return answer(overloaded(), request);
       inFlight += 1;
       try {
-        // May be a promise, although its type doesn't say so.
-        return await Promise.resolve(handle(request));
+        return await traced(log, request, handle);
       } finally {
         inFlight -= 1;
       }
@@ -96,6 +96,7 @@ export function createApp(service: string, { model, faults, log, health }: AppOp
       ],
     })
     .onAfterHandle({ as: "global" }, ({ request, responseValue, set }) => {
+      noteOrder(request, responseValue);
       const next = nextPage(request, responseValue);
       if (next !== undefined) set.headers["link"] = `<${next}>; rel="next"`;
     })
@@ -307,6 +308,7 @@ function allowedMethods(
 
 function answer(problem: Problem, request: Request): Response {
   const body: ProblemBody = problemBody(problem, addressOf(request).pathname);
+  noteOrder(request, body);
   return new Response(JSON.stringify(body), {
     status: problem.status,
     headers: {

@@ -17,7 +17,7 @@ export const CRASH_SITES: Record<string, CrashSites> = {
   "order-producer": {
     ...CLIENT,
     "placed-before-commit": inPlacing(
-      'outbox.add(kitchen, newEvent("OrderPlaced", "order-producer", data, trace)); <gap>',
+      'outbox.add(kitchen, newEvent("OrderPlaced", "order-producer", data, traceparent)); <gap>',
     ),
     "stored-before-answer": '<gap> log.debug("order_placed"',
     "bulk-begun-before-answer": "const bulk = await store.commit(() => bulks.begin(body)); <gap>",
@@ -51,8 +51,9 @@ export const CRASH_SITES: Record<string, CrashSites> = {
     ...CLIENT,
     "opened-before-listening": "await store.commit(() => analytics.open()); <gap>",
     "folded-before-commit": {
-      passage: "return analytics.fold(generation, topic, partition, { expected, next, records });",
-      at: "const others = analytics.fold(generation, topic, partition, { expected, next, records }); <gap> return others;",
+      passage:
+        "store.commit(() => analytics.fold(generation, topic, partition, { expected, next, records }), )",
+      at: "store.commit(() => { const others = analytics.fold(generation, topic, partition, { expected, next, records }); <gap> return others; })",
     },
     "folded-before-offset": "<gap> resolveOffset(",
     "offset-committed": "<gap> await heartbeat();",

@@ -7,10 +7,10 @@ const inEndings = (at: string) => ({ file: "endings.ts", at });
 export const CRASH_SITES: Record<string, CrashSites> = {
   "order-service": {
     "placed-before-commit": "inFlight.add(placedId); <gap> return accepted;",
-    "stored-before-reserve": "<gap> const trace = childTrace(traceparent);",
+    "stored-before-reserve": "<gap> const reserved = await client.reserve(order, traceparent);",
     "refused-before-commit": "<gap> await giveUp(shop, order_id, reserved);",
     "failed-before-answer": "await giveUp(shop, order_id, reserved); <gap>",
-    "reserved-before-send": "<gap> const told = await client.send(order, trace);",
+    "reserved-before-send": "<gap> const told = await client.send(order, traceparent);",
     "told-before-commit": "<gap> await finish(shop, order_id, reserved.at, told);",
     "stored-before-answer": "await finish(shop, order_id, reserved.at, told); <gap>",
     "released-before-commit": inEndings("<gap> await store.commit(() => releases.done(orderId));"),

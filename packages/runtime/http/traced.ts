@@ -1,0 +1,35 @@
+import type { Log } from "../log.ts";
+import { inSpan, noteOnSpan, statusAttributes } from "../trace.ts";
+
+/**
+ * Answers a request in a span, for each POST. The handler finds that span in the header
+ * `traceparent`, in the place of the caller's.
+ */
+export async function traced(
+  log: Log,
+  request: Request,
+  handle: (request: Request) => unknown,
+): Promise<Response> {
+  const { headers, method, url } = request;
+  if (method !== "POST") return handle(request) as Response;
+  const describe = () => {
+    const path = URL.parse(url, "http://localhost")?.pathname ?? "/";
+    const attributes = { "http.request.method": method, "url.path": path };
+    return { kind: "server", name: `${method} ${path}`, attributes } as const;
+  };
+  return inSpan(log, headers.get("traceparent"), describe, async (span) => {
+    headers.set("traceparent", span);
+    const response = (await handle(request)) as Response;
+    noteOnSpan(span, statusAttributes(response.status));
+    return response;
+  });
+}
+
+/** Notes on the request's span which order it was about, where the answer says so. */
+export function noteOrder({ headers, method }: Request, answer: unknown): void {
+  if (method !== "POST") return;
+  // Elysia's `status(201, order)`, or the order itself.
+  const { response = answer } = (answer ?? {}) as { response?: unknown };
+  const { order_id } = (response ?? {}) as { order_id?: unknown };
+  if (typeof order_id === "string") noteOnSpan(headers.get("traceparent"), { order_id });
+}
