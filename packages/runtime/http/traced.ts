@@ -1,5 +1,5 @@
 import type { Log } from "../log.ts";
-import { inSpan, noteOnSpan, statusAttributes } from "../trace.ts";
+import { beginSpan, endSpan, noteOnSpan, statusAttributes } from "../trace.ts";
 
 /**
  * Answers a request in a span, for each POST. The handler finds that span in the header
@@ -12,17 +12,16 @@ export async function traced(
 ): Promise<Response> {
   const { headers, method, url } = request;
   if (method !== "POST") return handle(request) as Response;
-  const describe = () => {
+  const span = beginSpan(log, headers.get("traceparent"), () => {
     const path = URL.parse(url, "http://localhost")?.pathname ?? "/";
     const attributes = { "http.request.method": method, "url.path": path };
-    return { kind: "server", name: `${method} ${path}`, attributes } as const;
-  };
-  return inSpan(log, headers.get("traceparent"), describe, async (span) => {
-    headers.set("traceparent", span);
-    const response = (await handle(request)) as Response;
-    noteOnSpan(span, statusAttributes(response.status));
-    return response;
+    return { kind: "server", name: `${method} ${path}`, attributes };
   });
+  headers.set("traceparent", span);
+  // It answers its errors, too.
+  const response = (await handle(request)) as Response;
+  endSpan(span, statusAttributes(response.status));
+  return response;
 }
 
 /** Notes on the request's span which order it was about, where the answer says so. */
