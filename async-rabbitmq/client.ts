@@ -143,10 +143,10 @@ export function requeueLater(
  * that it can no longer encode, so that the dead queue can't be read (both seen with 3.10).
  */
 export async function giveUp(channel: Channel, message: ConsumeMessage): Promise<void> {
+  endSpan(spans.get(message), { settle: "dead-letter" });
   const { headers = {} } = message.properties;
   if ("x-death" in headers) await deadLetter(channel, message);
   else channel.reject(message, false);
-  endSpan(spans.get(message), { settle: "dead-letter" });
 }
 
 /**

@@ -76,11 +76,29 @@ export class Publisher {
 
   /**
    * Publishes an encoded event. Resolves once the broker has stored it in a queue. Rejects when it
-   * was returned, refused, or the channel closed: then it may be stored or not. `cause` is the event
-   * that it answers, of which it may be a repeated answer.
+   * was returned, refused, or the channel closed: then it may be stored or not.
    */
-  publish(body: string, cause?: LabEvent): Promise<void> {
-    const { id, subject, traceparent: created, type } = JSON.parse(body) as LabEvent;
+  publish(body: string): Promise<void> {
+    return this.#sendEvent(body, undefined, (send) => send());
+  }
+
+  /**
+   * The same for the answer to `cause`, retried until the broker has stored it: rejects only when
+   * the channel closed. For a consumer, whose messages wait in the queue meanwhile: if such failures
+   * counted as attempts, healthy messages would be dead-lettered.
+   */
+  publishUntilStored(body: string, cause: LabEvent): Promise<void> {
+    return this.#sendEvent(body, cause, (send) => this.#untilStored(send));
+  }
+
+  /** A repeated answer has the `traceparent` of its first cause: it is sent because of this one. */
+  #sendEvent(
+    body: string,
+    cause: LabEvent | undefined,
+    how: (send: () => Promise<void>) => Promise<void>,
+  ): Promise<void> {
+    const event = JSON.parse(body) as LabEvent;
+    const { id, subject, type } = event;
     const key = ROUTING_KEYS[type];
     const describe = () => {
       const destination = `${this.#exchange}:${key}`;
@@ -98,26 +116,10 @@ export class Publisher {
         attributes,
       } as const;
     };
-    return inSpan(
-      this.#log,
-      (cause ?? { traceparent: created }).traceparent,
-      describe,
-      (traceparent) =>
-        this.#send(this.#exchange, key, Buffer.from(body), {
-          messageId: id,
-          contentType: CONTENT_TYPE,
-          headers: { traceparent },
-        }),
-    );
-  }
-
-  /**
-   * The same, retried until the broker has stored it: rejects only when the channel closed. For a
-   * consumer, whose messages wait in the queue meanwhile: if such failures counted as attempts,
-   * healthy messages would be dead-lettered.
-   */
-  publishUntilStored(body: string, cause: LabEvent): Promise<void> {
-    return this.#untilStored(() => this.publish(body, cause));
+    return inSpan(this.#log, (cause ?? event).traceparent, describe, (traceparent) => {
+      const properties = { messageId: id, contentType: CONTENT_TYPE, headers: { traceparent } };
+      return how(() => this.#send(this.#exchange, key, Buffer.from(body), properties));
+    });
   }
 
   /**

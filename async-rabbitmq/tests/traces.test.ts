@@ -1,7 +1,9 @@
 /** One order is one trace through queues and services; see `testTraces` for the method. */
 import { testTraces } from "@lab/lab/experiment/traces";
+import { DeadLetters } from "@lab/lab/probes/dead-letters";
 import { Rabbitmq } from "@lab/lab/probes/rabbitmq-tools";
-import { REDRIVEN, topology } from "../topology.ts";
+import { deadQueue, topology } from "../topology.ts";
+import { BROKER } from "./model.ts";
 
 testTraces("async-rabbitmq", {
   tree: [
@@ -20,7 +22,9 @@ testTraces("async-rabbitmq", {
   },
   async replay({ broker, namespace }, event, traceparent) {
     await using rabbit = new Rabbitmq(broker);
-    const headers = { traceparent, [REDRIVEN]: true };
-    await rabbit.put(topology(namespace).inventoryQueue, event, { headers });
+    const dead = deadQueue(topology(namespace).inventoryQueue);
+    await rabbit.put(dead, event, { headers: { traceparent } });
+    await using letters = await DeadLetters.open(broker.address, namespace, BROKER);
+    await letters.replay("inventory.order-placed", 1);
   },
 });

@@ -81,7 +81,7 @@ export async function runService<P extends TProperties>(
     const config = readEnv(schema, Bun.env);
     service = await start(config);
     const { otelExporterOtlpEndpoint: receiver } = config as { otelExporterOtlpEndpoint?: string };
-    // Loaded only where it is wanted: it would take a third of each start.
+    // Loaded only where it is wanted: it takes as long as the rest of a start.
     if (receiver) flushSpans = (await import("./otel.ts")).startExport(service.name);
   } catch (error) {
     if (error instanceof ConfigError) {

@@ -4,7 +4,7 @@
  */
 import type { Log } from "./log.ts";
 
-/** Of the traces that begin in this process so many a second are sampled, and no more. */
+/** So many of the traces that begin in this process are sampled, in any second. */
 const SAMPLED_PER_S = 20;
 
 /** Version 00 ends after the flags, a later version may go on behind a hyphen. */

@@ -109,9 +109,13 @@ async function runInForeground(
   console.log("\nThe services' logs follow; Ctrl-C stops all.\n");
   const labels = services.map(({ model, name }) => (starts.length > 1 ? `${model}/${name}` : name));
   const width = Math.max(...labels.map((label) => label.length));
-  const unfollow = services.map(({ logFile, logStart }, index) =>
-    follow(logFile, (line) => print(`${labels[index]!.padEnd(width)} | ${line}`), logStart),
-  );
+  const unfollow = services.map(({ logFile, logStart }, index) => {
+    const show = (line: string) => {
+      // Spans tell a program what the other lines tell a person.
+      if (!line.includes('"event":"span_')) print(`${labels[index]!.padEnd(width)} | ${line}`);
+    };
+    return follow(logFile, show, logStart);
+  });
   let code = 1;
   try {
     const ended = await Promise.race([

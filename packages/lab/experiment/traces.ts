@@ -15,7 +15,7 @@ import { type Campus, startModel } from "../services/processes.ts";
 import { setFaults } from "../services/set-faults.ts";
 
 const BROKER_TIMEOUT_MS = 600_000;
-const TIMEOUT_MS = 60_000;
+const TIMEOUT_MS = 90_000;
 const CALLER = "00f067aa0ba902b7";
 
 /** What only the model itself can do. */
