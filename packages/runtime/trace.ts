@@ -23,7 +23,7 @@ interface SpanStart {
   name: string;
   orderId?: string | undefined;
   attributes?: Attributes;
-  /** The `traceparent` of a span that caused this one. Its parent needs no link. */
+  /** The `traceparent` of the span that sent the message, which may be the parent, too. */
   link?: string | undefined;
 }
 
@@ -87,7 +87,11 @@ export function beginProcessing(
 ): string {
   const link = sender !== undefined && TRACEPARENT.test(sender) ? sender : undefined;
   const parent = isReplayed && link && flagsIn(link.slice(53, 55)) & 1 ? undefined : link;
-  return beginSpan(log, parent, () => ({ ...describe(), kind: "consumer", link }));
+  return beginSpan(log, parent, () => {
+    const { attributes, ...start } = describe();
+    const all = { ...attributes, ...(isReplayed && { replayed: true }) };
+    return { ...start, kind: "consumer", attributes: all, link };
+  });
 }
 
 /** Adds to what the span's end will say. Nothing where it isn't sampled, or has ended. */

@@ -141,7 +141,11 @@ export function testTraces(model: Model, { repeat, replay, tree }: Plan): void {
         const again = await eventually("it is exported, with its link", () =>
           receiver.spans.find(({ links, trace_id }) => trace_id !== trace && links.includes(trace)),
         );
-        expect(again).toMatchObject({ kind: "consumer", parent_id: undefined });
+        expect(again).toMatchObject({
+          kind: "consumer",
+          parent_id: undefined,
+          attributes: { replayed: true },
+        });
         expect(logOf(trace)).toHaveLength(before);
       },
       TIMEOUT_MS,
