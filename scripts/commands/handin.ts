@@ -1,6 +1,7 @@
 import { type Evidence, readRun, type RunInfo } from "@lab/evidence/evidence";
 import { labFolder } from "@lab/evidence/folders";
-import { CHROMIUM_MISSING, findChromium, printPdf, withPage } from "@lab/lab/machine/chromium";
+import { printPdf, withPage } from "@lab/lab/machine/chromium";
+import { findTool, whatToType } from "@lab/lab/machine/doctor";
 import { handinFiles } from "@lab/report/handin/files";
 import { type Entry, indexPage } from "@lab/report/handin/index-page";
 import { screenshotPages } from "@lab/report/handin/screenshots";
@@ -76,8 +77,10 @@ async function takePictures(
 ): Promise<{ entries: Entry[]; leftOut: string[] }> {
   const entries: Entry[] = [];
   const leftOut: string[] = [];
-  if (findChromium() === undefined) {
-    leftOut.push(`report.pdf and the screenshots of the report's pages: ${CHROMIUM_MISSING}`);
+  if (findTool("chromium") === undefined) {
+    leftOut.push(
+      `report.pdf and the screenshots of the report's pages; ${whatToType(["chromium"])}`,
+    );
   } else {
     await printPdf(html, join(folder, "report.pdf"));
     entries.push({ path: "report.pdf", title: "The report on paper", answers: "all" });

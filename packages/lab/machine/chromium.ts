@@ -1,35 +1,27 @@
-import { existsSync } from "node:fs";
 import type { Page } from "playwright-core";
+import { findTool, whatToType } from "./doctor.ts";
 
-/** For a message: what to type where there is no Chromium. */
-export const CHROMIUM_MISSING = `no Chromium and no Chrome found. Type:
-  Debian, Ubuntu:  sudo apt-get install -y chromium
-  Homebrew:        brew install --cask chromium`;
+/** Only a page that hangs takes that long, even on a busy machine. */
+const TIMEOUT_MS = 120_000;
 
-/** A Chromium, Chrome or Edge of this machine; undefined where there is none. */
-export function findChromium(): string | undefined {
-  const onPath = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
-  const apps = ["Chromium", "Google Chrome", "Microsoft Edge"].map(
-    (name) => `/Applications/${name}.app/Contents/MacOS/${name}`,
-  );
-  return (
-    onPath.map((name) => Bun.which(name)).find((path) => path !== null) ?? apps.find(existsSync)
-  );
-}
-
-/** Calls `use` with a page of a headless Chromium, which ends afterwards. Throws with the command to type where there is none. */
+/**
+ * Calls `use` with a page of a headless Chromium, which ends afterwards. Throws with the commands to
+ * type where there is none.
+ */
 export async function withPage<T>(use: (page: Page) => Promise<T>): Promise<T> {
-  const executablePath = findChromium();
-  if (executablePath === undefined) throw new Error(CHROMIUM_MISSING);
+  const found = findTool("chromium");
+  if (found === undefined) throw new Error(whatToType(["chromium"]));
   // Only now: it would cost every command of the lab a tenth of a second.
   const { chromium } = await import("playwright-core");
   const browser = await chromium.launch({
-    executablePath,
+    executablePath: found.path,
     // Chromium refuses to start as root in its sandbox. It gets pages of this machine alone.
     chromiumSandbox: process.getuid?.() !== 0,
   });
   try {
-    return await use(await browser.newPage({ viewport: { width: 1_280, height: 900 } }));
+    const page = await browser.newPage({ viewport: { width: 1_280, height: 900 } });
+    page.setDefaultTimeout(TIMEOUT_MS);
+    return await use(page);
   } finally {
     await browser.close();
   }

@@ -1,12 +1,11 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, globSync, realpathSync } from "node:fs";
-import { findChromium } from "./chromium.ts";
 import { type Look, lookForDocker } from "./compose-engine.ts";
 import { runQuietly } from "../host/run.ts";
 import { settings } from "@lab/evidence/settings";
 
 /** A program that the lab runs but doesn't include. */
-export type Tool = "rabbitmq" | "java" | "maven";
+export type Tool = "rabbitmq" | "java" | "maven" | "chromium";
 
 export interface Found {
   path: string;
@@ -50,6 +49,12 @@ const tools: Record<Tool, ToolFacts> = {
     apt: () => "maven",
     brew: "maven",
   },
+  chromium: {
+    title: "Chromium or Chrome",
+    find: findChromium,
+    apt: () => "chromium",
+    brew: "chromium",
+  },
 };
 
 /**
@@ -72,7 +77,8 @@ export async function provide<T extends Tool>(
   return Object.fromEntries(wanted.map((tool) => [tool, tools[tool].find()!])) as Record<T, Found>;
 }
 
-function whatToType(missing: readonly Tool[]): string {
+/** The commands that install them, under a line that says that they are missing. */
+export function whatToType(missing: readonly Tool[]): string {
   const titles = missing.map((tool) => tools[tool].title).join(", ");
   return `missing: ${titles}
 ${commandsFor(missing)}`;
@@ -149,6 +155,21 @@ function findMaven(): Found | undefined {
   return { path, version: "" };
 }
 
+function findChromium(): Found | undefined {
+  const onPath = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
+  const apps = ["Chromium", "Google Chrome"].map(
+    (name) => `/Applications/${name}.app/Contents/MacOS/${name}`,
+  );
+  const path = [...onPath.flatMap((name) => Bun.which(name) ?? []), ...apps].find(existsSync);
+  // Each release of the last years does; asking for its version would start it.
+  return path === undefined ? undefined : { path, version: "" };
+}
+
+/** Where that program is; undefined where it is missing. */
+export function findTool(tool: Tool): Found | undefined {
+  return tools[tool].find();
+}
+
 // The default JRE of an older Ubuntu is Java 11, although its archive has a newer one.
 function javaPackage(): string {
   const known = (name: string) =>
@@ -203,12 +224,11 @@ export function examine(jars: string | undefined): Finding[] {
     ),
     dockerFinding("Docker engine", docker.engine),
     dockerFinding("Docker Compose", docker.compose),
-    {
-      title: "Chromium",
-      found: findChromium(),
-      otherwise: "not needed to run the lab; prints PDFs and takes the hand-in's screenshots",
-      needed: false,
-    },
+    finding(
+      "chromium",
+      false,
+      "needed by lab test, for the report as PDF and the hand-in's screenshots",
+    ),
   ];
 }
 

@@ -1,8 +1,6 @@
 import type { Broker } from "../brokers/broker.ts";
-import { findChromium, withPage } from "../machine/chromium.ts";
-
-/** The page is drawn anew every five seconds, with figures of the last. */
-const TIMEOUT_MS = 30_000;
+import { withPage } from "../machine/chromium.ts";
+import { findTool } from "../machine/doctor.ts";
 
 /**
  * A picture of the queues on RabbitMQ's management page, once it shows that queue; undefined where
@@ -12,10 +10,9 @@ export async function shootManagementPage(
   { address, managementUrl }: Broker,
   queue: string,
 ): Promise<Uint8Array | undefined> {
-  if (managementUrl === undefined || findChromium() === undefined) return undefined;
+  if (managementUrl === undefined || findTool("chromium") === undefined) return undefined;
   const { password, username } = new URL(address);
   return withPage(async (page) => {
-    page.setDefaultTimeout(TIMEOUT_MS);
     await page.goto(managementUrl);
     await page.fill("input[name=username]", decodeURIComponent(username));
     await page.fill("input[name=password]", decodeURIComponent(password));

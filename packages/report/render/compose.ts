@@ -7,7 +7,8 @@ import type { ExperimentName } from "@lab/evidence/figures";
 import { Figures, NOT_RUN } from "../text/figure-reader.ts";
 import { escapeMarkdown, formatDuration, formatFigure, formatScalar } from "../text/format.ts";
 import { headlines } from "../text/headlines.ts";
-import { picturesOf } from "../text/picture.ts";
+import { numbersTable } from "../text/numbers.ts";
+import { type Picture, picturesOf } from "../text/picture.ts";
 import {
   reasonAboutMessages,
   reasonAboutReplay,
@@ -299,12 +300,7 @@ export function composeExperiment(one: Evidence, layout: Layout, title = one.exp
     heading(3, anchorOf(one), title),
     paragraph(`**Question.** ${escapeMarkdown(one.question)}`),
     { kind: "verdict", held: one.held, text: verdict },
-    ...picturesOf(one).map((picture): Block => ({
-      kind: "chart",
-      picture,
-      id: `chart-${anchorOf(one)}-${slug(picture.id)}`,
-      file: layout.chart(one, picture.id),
-    })),
+    ...picturesOf(one).flatMap((picture) => chartBlocks(one, picture, layout)),
     fold("Method, and what would disprove it", methodBlocks(one, layout)),
     ...one.tables.map((table): Block => {
       const { rows, title: name } = table;
@@ -322,6 +318,20 @@ export function composeExperiment(one: Evidence, layout: Layout, title = one.exp
     }),
     ...checksBlocks(one.checks),
   ];
+}
+
+/** A chart; of lines the numbers, too. */
+function chartBlocks(one: Evidence, picture: Picture, layout: Layout): Block[] {
+  const { id, plot } = picture;
+  const chart: Block = {
+    kind: "chart",
+    picture,
+    id: `chart-${anchorOf(one)}-${slug(id)}`,
+    file: layout.chart(one, id),
+  };
+  if (plot.kind !== "lines" || plot.series.lines.length === 0) return [chart];
+  const table: Block = { kind: "table", table: numbersTable(plot.series) };
+  return [chart, { kind: "fold", title: "The chart's numbers", blocks: [table], screenOnly: true }];
 }
 
 function methodBlocks(one: Evidence, layout: Layout): Block[] {

@@ -59,7 +59,7 @@ function blockToHtml(block: Block): string {
     case "preformatted":
       return `<figure><figcaption>${inline(block.title)}</figcaption><pre tabindex="0">${escape(block.text.trimEnd())}</pre></figure>`;
     case "fold":
-      return `<details><summary>${escape(block.title)}</summary>\n${block.blocks.map(blockToHtml).join("\n")}\n</details>`;
+      return `<details${block.screenOnly ? ' class="screen"' : ""}><summary>${escape(block.title)}</summary>\n${block.blocks.map(blockToHtml).join("\n")}\n</details>`;
     default:
       return block satisfies never;
   }
@@ -97,7 +97,7 @@ function badge(held: boolean): string {
 }
 
 /** A table of more columns is set narrower, so that a laptop shows all of them. */
-const MANY_COLUMNS = 9;
+const MANY_COLUMNS = 7;
 
 /** A table of so many rows isn't divided between two printed pages. */
 const WHOLE_ROWS = 12;

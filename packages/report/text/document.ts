@@ -23,8 +23,8 @@ export type Block =
   | { kind: "table"; table: ShownTable }
   | { kind: "chart"; picture: Picture; id: string; file: string }
   | { kind: "preformatted"; title: string; text: string }
-  /** What is one click away; the title is plain text. */
-  | { kind: "fold"; title: string; blocks: Block[] };
+  /** What is one click away, and on paper open unless it is for the screen only; the title is plain text. */
+  | { kind: "fold"; title: string; blocks: Block[]; screenOnly?: true };
 
 /** One of the pictures that stand side by side, with what it says. */
 export interface Panel {
