@@ -121,7 +121,7 @@ function lines(series: Series, { toX, toY }: Area, { plottable }: Axes): string[
   // visible.
   const covered = (i: number): boolean =>
     series.lines.some(
-      ({ points }, later) => later > i && Bun.deepEquals(points, series.lines[i]?.points),
+      ({ points }, later) => later > i && isSame(points, series.lines[i]?.points ?? []),
     );
   return series.lines.map(({ points }, i) => {
     const shown = points.filter(([, value]) => plottable(value));
@@ -135,6 +135,14 @@ function lines(series: Series, { toX, toY }: Area, { plottable }: Axes): string[
         : [];
     return `<path class="l${i % inks.length}" stroke-width="${covered(i) ? 7 : 2.2}"${covered(i) ? ' stroke-opacity=".45"' : ""} d="${path}"/>${dots.join("")}`;
   });
+}
+
+/** Not Bun.deepEquals: a browser draws with this, too. */
+function isSame(some: [number, number][], others: [number, number][]): boolean {
+  return (
+    some.length === others.length &&
+    some.every(([x, y], i) => others[i]?.[0] === x && others[i]?.[1] === y)
+  );
 }
 
 /** Each line's name where it ends, beside a piece of it; names that would meet are moved apart. */

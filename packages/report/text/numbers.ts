@@ -22,7 +22,7 @@ export function numbersTable({ id, lines, title, x, y }: Series): ShownTable {
   return showTable({
     id,
     title: `${title} (${y.name}${y.unit === y.name ? "" : `, ${y.unit}`})`,
-    columns: [{ name: x.name, unit: x.unit }, ...lines.map(({ name }) => ({ name }))],
+    columns: [x.unit === x.name ? { name: x.name } : x, ...lines.map(({ name }) => ({ name }))],
     rows: shown.map((one) => [one, ...values.map((line) => line.get(one) ?? null)]),
     ...(shown.length < at.length && {
       note: `${shown.length} of ${at.length} samples; all of them are in the raw evidence.`,

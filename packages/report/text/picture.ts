@@ -29,7 +29,9 @@ export interface Picture {
 export function picturesOf(one: Evidence): Picture[] {
   const figures = new Figures([one]);
   const titled = (id: string, about: string, plot: Plot): Picture => {
-    const finding = findings[`${one.experiment}/${id}`]?.(figures) ?? about;
+    const found = findings[`${one.experiment}/${id}`]?.(figures) ?? about;
+    // A number and its unit stay on one line.
+    const finding = found.replace(/(?<=\d) (?=(ms|s|%|units)\b|%)/g, "\u00a0");
     return { id, finding, about, plot };
   };
   const phases = phasesOf(one);
