@@ -50,7 +50,8 @@ export class Board {
   begin(name: string, title: string): void {
     if (!this.#screen.isTTY) return this.#print(`\n── ${title}: ${name}${this.#left(", ")}`);
     this.#rows.set(name, { title, sinceMs: Date.now(), phase: "", live: "" });
-    this.#timer ??= setInterval(() => this.#redraw(), TICK_MS);
+    // It must not keep a process alive that an error ends.
+    this.#timer ??= setInterval(() => this.#redraw(), TICK_MS).unref();
     this.#redraw();
   }
 
