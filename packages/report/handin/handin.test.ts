@@ -52,6 +52,12 @@ test("the backlog's log has the outage, the peak on its way, and an empty queue 
   expect(at("*** Inventory dead")).toBeGreaterThan(0);
   expect(at("is up again")).toBeGreaterThan(at("*** Inventory dead") + 50);
   expect(at(`peak_depth                   ${peak}`)).toBeGreaterThan(at("In sum"));
+  // The drain takes about a second: each sample of it is there.
+  expect(log[at("is up again") + 10]).toMatch(/^ +\d+\.\d\d s {2}ready /);
+  const secondsOf = (line = "") => Number.parseFloat(line);
+  expect(secondsOf(log[at("is up again") + 10]) - secondsOf(log[at("is up again")])).toBeLessThan(
+    3,
+  );
   expect(log[at("In sum") - 2]).toContain("ready 0, ready and unacknowledged 0");
 });
 

@@ -110,12 +110,21 @@ test("the description says what can be seen", () => {
   );
 });
 
-test("names of lines that end at one place stand apart, and none is below the plot", () => {
-  const lines = ["a", "b", "c", "d"].map((name) => ({ name, points: series.lines[0]!.points }));
+test.each([
+  ["the bottom", 0],
+  ["the top", 1_500],
+])("names of lines that end together at %s stand apart, within the plot", (_, end) => {
+  const points: [number, number][] = [
+    [0, 0],
+    [10, 1_500],
+    [20, end],
+  ];
+  const lines = ["a", "b", "c", "d"].map((name) => ({ name, points }));
   const svg = chart(pictureOf({ ...series, lines }), "c");
   const at = lines.map(({ name }) => Number(new RegExp(`y="([\\d.]+)">${name}<`).exec(svg)?.[1]));
   const apart = at.slice(1).map((y, i) => y - at[i]!);
   expect(apart).toEqual([16, 16, 16]);
+  expect(Math.min(...at)).toBeGreaterThan(30);
   expect(Math.max(...at)).toBeLessThan(330);
 });
 
@@ -153,8 +162,8 @@ test("what clients were told is a bar for each phase, and what is too narrow for
   ]);
   expect(svg).toContain(">190 × 503 inventory_unreachable</text>");
   expect(svg).toContain(">10 × no answer: timeout, median 4.89 ms</text>");
-  // The phase in which customers were not served.
-  expect(svg.match(/class="shade"/g)).toHaveLength(1);
+  // The second phase, in which customers were not served.
+  expect([...svg.matchAll(/class="shade" x="0" y="(\d+)"/g)].map(([, y]) => y)).toEqual(["58"]);
   expect(describe(told!)).toBe(
     "alive: 200 orders 201. dead: 190 orders 503 inventory_unreachable, 10 orders no answer: timeout, median 4.89 ms.",
   );

@@ -165,6 +165,39 @@ test("the reasoning follows the figures, also where they are not as hoped", () =
   expect(markdown).not.toContain("digests equal");
 });
 
+test("the conclusion follows the figures: one order lost, and nothing is recommended", () => {
+  const none = { refused: 0, lost: 0, doubled: 0 };
+  const withFigures = (figures: Record<string, number>) =>
+    markdownOf(
+      inventAll().map((one) =>
+        ["backlog-drain", "broker-down"].includes(one.experiment)
+          ? { ...one, figures: { ...one.figures, ...none, ...figures } }
+          : one,
+      ),
+    );
+  expect(withFigures({})).toContain("**For this campus, I would choose RabbitMQ, because**");
+  const lost = withFigures({ lost: 1 });
+  expect(lost).not.toContain("I would choose");
+  expect(lost).toContain("**For this campus this run gives no ground for a choice.**");
+});
+
+test("the reasoning stands before the experiments, and what is long is one click away", () => {
+  const markdown = markdownOf(inventAll());
+  const at = (text: string) => markdown.indexOf(text);
+  expect(at('id="reasoning-a5"')).toBeLessThan(at('id="sync-rest-baseline-latency"'));
+  const concluded = markdown.lastIndexOf("For this campus");
+  expect(concluded).toBeGreaterThan(at('id="comparison"'));
+  expect(concluded).toBeLessThan(at("**The three models compared**"));
+  const folded = [...markdown.matchAll(/<summary>([^<]*)<\/summary>/g)].map(([, title]) => title);
+  expect(new Set(folded)).toEqual(
+    new Set([
+      "The chart&#39;s numbers",
+      "Method, and what would disprove it",
+      "2 of 2 checks held",
+    ]),
+  );
+});
+
 test("text from evidence can't become markup", () => {
   const evil = inventEvidence("slow-inventory");
   const attack = "<img src=x onerror=alert(1)> *b* [l](javascript:x)";
