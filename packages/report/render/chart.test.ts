@@ -162,6 +162,8 @@ test("what clients were told is a bar for each phase, and what is too narrow for
   ]);
   expect(svg).toContain(">190 × 503 inventory_unreachable</text>");
   expect(svg).toContain(">10 × no answer: timeout, median 4.89 ms</text>");
+  // A phone has no room for that beside the phase's name.
+  expect(chart(told!, "c", "small")).toContain('x="12" y="118">10 × no answer: timeout, median');
   // The second phase, in which customers were not served.
   expect([...svg.matchAll(/class="shade" x="0" y="(\d+)"/g)].map(([, y]) => y)).toEqual(["58"]);
   expect(describe(told!)).toBe(

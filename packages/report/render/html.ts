@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { chart } from "./chart.ts";
 import { chartStyle, escape } from "./chart-parts.ts";
-import { describeShaded } from "../text/picture.ts";
+import { describeShaded, type Picture } from "../text/picture.ts";
 import type { Block, Panel, ShownTable } from "../text/document.ts";
 
 /**
@@ -54,7 +54,7 @@ function blockToHtml(block: Block): string {
       const shaded = plot.kind === "lines" ? describeShaded(plot.series) : [];
       const shown = about === finding ? shaded : [`${about}.`, ...shaded];
       const note = shown.length > 0 ? `<p class="note">${escape(shown.join(" "))}</p>` : "";
-      return `<figure><figcaption>${escape(finding)}</figcaption>${scrolling(finding, chart(picture, id))}${note}</figure>`;
+      return `<figure><figcaption>${escape(finding)}</figcaption>${drawn(picture, id)}${note}</figure>`;
     }
     case "preformatted":
       return `<figure><figcaption>${inline(block.title)}</figcaption><pre tabindex="0">${escape(block.text.trimEnd())}</pre></figure>`;
@@ -63,6 +63,13 @@ function blockToHtml(block: Block): string {
     default:
       return block satisfies never;
   }
+}
+
+/** The chart; bars once more for a phone, where lines scroll. */
+function drawn(picture: Picture, id: string): string {
+  const wide = scrolling(picture.finding, chart(picture, id));
+  if (picture.plot.kind === "lines") return wide;
+  return `<div class="wide">${wide}</div><div class="phone">${chart(picture, `${id}-phone`, "small")}</div>`;
 }
 
 function panelToHtml({ id, picture, text, title }: Panel): string {
