@@ -36,8 +36,8 @@ test("on a terminal each file that runs has one line, and what went wrong stays 
   play(board);
   expect(shown(tty.written)).toEqual([
     "b/two: error: \\u{1b}[31mexpected\\u{1b}[0m 1",
-    "1 of 2  a/one  0 s  the first phase: 10 orders",
-    "2 of 2  b/two  0 s  ",
+    "1 of 2  a/one  0 s  10 orders  the first phase",
+    "2 of 2  b/two  0 s",
     "about 1 min 5 s left",
   ]);
   board.end("a/one", "held  a/one");

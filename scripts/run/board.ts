@@ -89,7 +89,8 @@ export class Board {
     const { columns } = this.#screen;
     const rows = [...this.#rows].map(([name, { live, phase, sinceMs, title }]) => {
       const seconds = Math.round((Date.now() - sinceMs) / 1_000);
-      return `${title}  ${name}  ${seconds} s  ${[phase, live].filter(Boolean).join(": ")}`;
+      // The figure first: a long phase may be cut.
+      return [title, name, `${seconds} s`, live, phase].filter(Boolean).join("  ");
     });
     const left = rows.length > 0 ? this.#left("") : "";
     const lines = [...rows, ...(left ? [left] : [])].map((line) => line.slice(0, columns - 1));

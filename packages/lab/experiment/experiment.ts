@@ -95,13 +95,13 @@ export async function runExperiment(
   if (failure !== undefined) throw failure;
 }
 
-/** On a terminal that shows progress in place: how many orders were answered so far. A proof answers to no line of the assignment, and shows its own figures. */
+/** On a terminal that shows progress in place: how many requests were answered so far. A proof answers to no line of the assignment, and shows its own figures. */
 function showLive(run: Run): Timer | undefined {
   const { labLiveS } = settings();
   if (labLiveS === undefined || run.evidence.requirements.length === 0) return undefined;
   return setInterval(() => {
     const { length } = run.history.operations;
-    if (length > 0) run.progress(`live: ${length.toLocaleString("en")} orders answered`);
+    if (length > 0) run.progress(`live: ${length.toLocaleString("en")} answered`);
   }, labLiveS * 1_000);
 }
 
