@@ -8,7 +8,7 @@ import { modelTests } from "./run/test-files.ts";
 
 const MODELS = ["sync-rest", "async-rabbitmq", "streaming-kafka"];
 
-const files = globSync(`{packages,scripts,${MODELS.join()}}/**/*.ts`, {
+const files = globSync(`{packages,scripts,${MODELS.join()}}/**/*.{ts,tsx}`, {
   cwd: repoFolder,
   exclude: (path) => /(^|\/)node_modules$/.test(path),
 }).map((path) => ({ path, text: read(path) }));
@@ -86,11 +86,17 @@ const LAYERS = [
   "packages/lab/check",
   "packages/lab/experiment",
   "packages/proof",
+  "packages/dashboard",
 ];
 
-test("no layer of the lab imports a higher one, and the report imports only the evidence", () => {
+/** What the page may use of the lab's own. */
+const DASHBOARD_USES =
+  /^packages\/(dashboard|evidence|contracts|workflow|lab|report\/render|@?preact|@sinclair)/;
+
+test("no layer of the lab imports a higher one, the report imports only the evidence, and the page of the report only its charts", () => {
   const broken = importsBetweenFolders().filter(([from, to]) => {
     if (from.startsWith("packages/report")) return !/^packages\/(evidence|report)/.test(to);
+    if (from.startsWith("packages/dashboard")) return !DASHBOARD_USES.test(to);
     const [own, other] = [from, to].map((folder) =>
       LAYERS.findLastIndex((layer) => folder.startsWith(layer)),
     );

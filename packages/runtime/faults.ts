@@ -66,6 +66,7 @@ export class Faults {
   readonly enabled: boolean;
   #settings: FaultSettings;
   #calls = 0;
+  #struck = 0;
   #changed = new AbortController();
 
   constructor(enabled: boolean, settings: FaultSettings) {
@@ -77,10 +78,16 @@ export class Faults {
     return this.#settings;
   }
 
+  /** How many units of work the present faults have delayed, held or failed. */
+  get struck(): number {
+    return this.#struck;
+  }
+
   /** Replaces all faults and counts calls from 1 again; ends every wait of the old ones. */
   set(settings: FaultSettings): void {
     this.#settings = settings;
     this.#calls = 0;
+    this.#struck = 0;
     this.#changed.abort();
     this.#changed = new AbortController();
   }
@@ -107,7 +114,10 @@ export class Faults {
     if (!this.enabled) return;
     const settings = this.#settings;
     const call = ++this.#calls;
-    let until = performance.now() + settings.delay_ms + settings.throttle_ms;
+    const fails = failsAt(settings, call);
+    const waitMs = settings.delay_ms + settings.throttle_ms;
+    if (fails || waitMs > 0 || settings.hang) this.#struck += 1;
+    let until = performance.now() + waitMs;
     while (this.#settings.hang || performance.now() < until) {
       // Rounded up: the last fraction of a millisecond would be spent in a busy loop.
       const leftMs = this.#settings.hang ? Infinity : Math.ceil(until - performance.now());
@@ -117,7 +127,6 @@ export class Faults {
       if (this.#settings !== settings) until = 0;
       await keepAlive?.();
     }
-    const fails = failsAt(settings, call);
     if (fails) throw new InjectedFailure(call);
   }
 }

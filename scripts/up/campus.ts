@@ -172,11 +172,12 @@ export async function endOwned(one: Start): Promise<void> {
 }
 
 /**
- * Ends those models and their brokers, so that the next `up` starts with empty databases; returns
- * what was ended, and whether there are data.
+ * Ends those models and their brokers, so that the next `up` starts with empty databases, except of
+ * those models whose data are `kept`; returns what was ended, and whether there are data.
  */
 export async function takeDown(
   models: readonly Model[],
+  kept: readonly Model[] = [],
 ): Promise<{ ended: string[]; data: boolean }> {
   const { brokers, services } = await readState();
   const ours = services.filter((one) => models.includes(one.model));
@@ -192,7 +193,7 @@ export async function takeDown(
     if (ran || runsOn || wasLeft) ended.push(name);
     else if (kind === "external") ended.push(`${name} (left running)`);
   }
-  const marked = models.filter(hasData);
+  const marked = models.filter((model) => hasData(model) && !kept.includes(model));
   for (const model of marked) {
     await writeFile(downMark(model), "It was taken down: the next start deletes this folder.\n");
   }

@@ -350,9 +350,10 @@ export async function startModel(model: Model, options: ModelOptions): Promise<C
   };
 }
 
-async function modelEnv(
+/** The environment of each of a model's services, by name. */
+export async function modelEnv(
   model: Model,
-  options: ModelOptions,
+  options: Pick<ModelOptions, "broker" | "env" | "namespace" | "ports">,
 ): Promise<(service: string) => Record<string, string>> {
   const { calls, services: names } = factsOf(model);
   // All ports are chosen before the first start, so that no service has to wait for a neighbour's.

@@ -3,8 +3,12 @@ import { chartStyle, escape, type Frame, LINE_PX, wrap } from "./chart-parts.ts"
 import { linesChart } from "./lines-chart.ts";
 import { describe, type Picture } from "../text/picture.ts";
 
-/** The widths in which a chart is drawn: one of a row of three, or a page's. */
-const FRAMES = { small: { width: 340, height: 230 }, full: { width: 760, height: 360 } };
+/** The sizes in which a chart is drawn: one of a row of three in the report or on the live page, or a page's. */
+const FRAMES = {
+  small: { width: 340, height: 230 },
+  strip: { width: 460, height: 280 },
+  full: { width: 760, height: 360 },
+};
 
 /** The chart as an SVG element, for a page that holds `chartStyle()` and the finding. `id` must be unique in the page. */
 export function chart(picture: Picture, id: string, size: keyof typeof FRAMES = "full"): string {

@@ -149,7 +149,7 @@ function docsOf(app: AnyElysia, title: string) {
 
 function faultRoutes(faults: Faults, log: Log) {
   return new Elysia({ normalize: false })
-    .get("/faults", () => faults.settings)
+    .get("/faults", () => ({ ...faults.settings, struck: faults.struck }))
     .put(
       "/faults",
       ({ body }) => {

@@ -1,0 +1,91 @@
+// Dead letters: looked at on a click alone, since looking takes them out of the queue for a moment.
+import { type DeadLetter, DeadLetters, textOf } from "@lab/lab/probes/dead-letters";
+import { readState } from "@lab/lab/brokers/state";
+import { produceRaw, readTopic } from "@lab/lab/probes/kafka-tools";
+import type { Letter } from "../contract/answers.ts";
+import type { ModelFacts } from "@lab/lab/brokers/model-facts";
+
+/** The model whose letters they are. */
+interface Owner {
+  facts: ModelFacts;
+  model: string;
+  namespace(): Promise<string>;
+}
+
+/** The page shows so many of a queue. */
+const MOST = 50;
+
+/** All dead letters of a model, as its broker has them now. Throws when it doesn't answer. */
+export async function listLetters(one: Owner): Promise<Letter[]> {
+  const { broker } = one.facts;
+  if (broker === undefined) return [];
+  const { address } = await addressOf(one);
+  const namespace = await one.namespace();
+  if (broker.name === "kafka") {
+    const records = await readTopic(address, `${namespace}${broker.deadTopic}`);
+    return records.slice(-MOST).map(({ headers, offset, partition, timestampMs, value }) => ({
+      queue: broker.deadTopic,
+      which: `${partition}/${offset}`,
+      reason: headers["reason"] ?? "unknown",
+      detail: headers["detail"] ?? "",
+      died_at: new Date(timestampMs).toISOString(),
+      attempts: null,
+      ...shown(value ?? Buffer.alloc(0)),
+    }));
+  }
+  await using letters = await DeadLetters.open(address, namespace, broker);
+  const found: DeadLetter[] = [];
+  for (const queue of Object.keys(broker.queues))
+    found.push(...(await letters.list(queue)).slice(0, MOST));
+  return found.map(({ attempts, body, detail, died_at, position, queue, reason }) => ({
+    queue,
+    which: String(position),
+    reason,
+    detail,
+    died_at,
+    attempts,
+    ...shown(body),
+  }));
+}
+
+/** Puts one letter, or all of a queue, back where it came from. Throws where it would die again. */
+export async function replayLetter(
+  one: Owner,
+  { body, queue, which }: { queue: string; which: string; body?: string },
+): Promise<string> {
+  const { broker } = one.facts;
+  if (broker === undefined) throw new Error(`${one.model} has no dead letters`);
+  const { address } = await addressOf(one);
+  const namespace = await one.namespace();
+  const bytes = body === undefined ? undefined : Buffer.from(body);
+  if (broker.name === "kafka") {
+    const all = await readTopic(address, `${namespace}${broker.deadTopic}`);
+    const chosen = all.filter(
+      (each) => which === "all" || which === `${each.partition}/${each.offset}`,
+    );
+    const records = chosen.map(({ key, value }) => ({
+      ...(key !== null && { key }),
+      value: bytes ?? value,
+    }));
+    await produceRaw(address, `${namespace}order-events`, records);
+    return `${records.length} sent again; a log forgets nothing, so the dead topic keeps its copy`;
+  }
+  await using letters = await DeadLetters.open(address, namespace, broker);
+  const replayed = await letters.replay(queue, which === "all" ? "all" : Number(which), bytes);
+  const left = (await letters.list(queue)).length;
+  return `RabbitMQ took ${replayed.length} back into ${queue}; ${left} dead letters are left there`;
+}
+
+async function addressOf(one: Owner): Promise<{ address: string }> {
+  const { broker } = one.facts;
+  const known = broker && (await readState()).brokers[broker.name];
+  if (known === undefined) throw new Error(`the broker of ${one.model} isn't up`);
+  return known;
+}
+
+function shown(body: Buffer): { body: string; editable: boolean } {
+  const text = textOf(body);
+  return text === undefined
+    ? { body: body.toString("hex"), editable: false }
+    : { body: text, editable: true };
+}

@@ -1,0 +1,75 @@
+import { render } from "preact";
+import { useEffect } from "preact/hooks";
+import { Dots } from "./live/dots.ts";
+import { connect } from "./live/events.ts";
+import { Charts } from "./parts/charts.tsx";
+import { Clicks } from "./parts/clicks.tsx";
+import { Column } from "./parts/column.tsx";
+import { Announcer, Broken, Header, Summary } from "./parts/header.tsx";
+import { Legend } from "./parts/legend.tsx";
+import { Side } from "./panels/side.tsx";
+import { Toolbar } from "./parts/toolbar.tsx";
+import { connection, facts, frame } from "./live/state.ts";
+
+const columns = [new Dots(), new Dots(), new Dots()];
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+function App() {
+  useEffect(() => {
+    connect(
+      (model, hops, atMs) => columns[model]?.add(hops, atMs),
+      () => columns.forEach((dots) => dots.clear()),
+    );
+    animate();
+  }, []);
+  if (frame.value === undefined) {
+    return (
+      <main class="loading">
+        {connection.value === "lost"
+          ? "The page's server doesn't answer. Is scripts/lab live still running?"
+          : "Looking at the models …"}
+      </main>
+    );
+  }
+  return (
+    <div class={connection.value === "live" ? "page" : "page stale"}>
+      <Header />
+      <main>
+        <Toolbar />
+        <Broken />
+        <Summary />
+        <section class={`columns of-${facts.value.length}`} aria-label="The models">
+          {facts.value.map((one, n) => (
+            <Column key={one.model} facts={one} at={n} dots={columns[n]!} />
+          ))}
+        </section>
+        <Legend />
+        <Clicks />
+        <Charts />
+      </main>
+      <Side />
+      <Announcer />
+    </div>
+  );
+}
+
+/** Dots are drawn while somebody looks; four times a second where motion isn't wanted. */
+function animate(): void {
+  let measuredMs = 0;
+  let drawnMs = 0;
+  const step = (nowMs: number) => {
+    requestAnimationFrame(step);
+    if (calm.matches && nowMs - drawnMs < 250) return;
+    drawnMs = nowMs;
+    if (nowMs - measuredMs > 500) {
+      measuredMs = nowMs;
+      for (const dots of columns) dots.measure();
+    }
+    for (const dots of columns) dots.draw(!calm.matches);
+  };
+  requestAnimationFrame(step);
+}
+
+const root = document.getElementById("app")!;
+root.replaceChildren();
+render(<App />, root);

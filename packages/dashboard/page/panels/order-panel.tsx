@@ -1,0 +1,144 @@
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import type { Timeline } from "../../contract/answers.ts";
+import { ask, factsOf } from "../live/state.ts";
+import { ms, roleOf } from "../live/words.ts";
+import { layOut, type Scale } from "./scale.ts";
+import { Title } from "./side.tsx";
+
+const EVERY_MS = 1_000;
+const SLOWER = 10;
+
+/** One order's way through its model, and those of the same click beside it, on one scale. */
+export function OrderPanel({ model, suffix }: { model: string; suffix: string }) {
+  const lines = useSignal<Timeline[] | undefined>(undefined);
+  const wrong = useSignal("");
+  const playedMs = useSignal<number | undefined>(undefined);
+  useEffect(() => {
+    let timer: ReturnType<typeof setTimeout>;
+    const look = async () => {
+      try {
+        lines.value = await ask<Timeline[]>(`/orders/${model}/${suffix}`);
+        wrong.value = "";
+      } catch (error) {
+        wrong.value = (error as Error).message;
+      }
+      timer = setTimeout(() => void look(), EVERY_MS);
+    };
+    void look();
+    return () => clearTimeout(timer);
+  }, [model, suffix]);
+  const all = lines.value ?? [];
+  const scale = layOut(all);
+  return (
+    <>
+      <Title>
+        Order <code>…{suffix}</code>
+      </Title>
+      {wrong.value !== "" && <p class="warn">{wrong.value}</p>}
+      {lines.value === undefined && wrong.value === "" && (
+        <p class="quiet">Its steps are looked up …</p>
+      )}
+      {all.length > 0 && (
+        <p>
+          <button type="button" onClick={() => play(scale, (at) => (playedMs.value = at))}>
+            Slow motion, {SLOWER} times slower
+          </button>{" "}
+          <span class="quiet">
+            {ms(scale.lengthMs)} in all{scale.gaps.length > 0 && ", long waits drawn shorter"}
+          </span>
+        </p>
+      )}
+      {all.map((line) => (
+        <Way key={line.order_id} line={line} scale={scale} playedMs={playedMs.value} />
+      ))}
+    </>
+  );
+}
+
+function Way({
+  line,
+  playedMs,
+  scale,
+}: {
+  line: Timeline;
+  scale: Scale;
+  playedMs: number | undefined;
+}) {
+  const facts = factsOf(line.model);
+  const { marks, stretches } = line;
+  const startMs = scale.startOf(line);
+  const at = (absolute: number) => scale.place(absolute - startMs) * 100;
+  const nowMs = startMs + scale.lengthMs;
+  const shown = (absolute: number) => playedMs === undefined || absolute - startMs <= playedMs;
+  return (
+    <section class="way">
+      <h3>
+        {facts?.title} <span class="quiet">…{line.order_id.slice(-8)}</span>
+      </h3>
+      <div class="lanes" role="list" aria-label={`Steps of the order in ${facts?.title}`}>
+        {stretches
+          .filter(({ from_ms }) => shown(from_ms))
+          .map((one, n) => {
+            const end = Math.min(
+              one.to_ms ?? nowMs,
+              playedMs === undefined ? Infinity : startMs + playedMs,
+            );
+            const left = at(one.from_ms);
+            const cut = one.to_ms === null;
+            const text = `${roleOf(one.service)}: ${one.name}, ${cut ? "never ended" : ms(one.to_ms! - one.from_ms)}`;
+            return (
+              <div key={n} class="lane" role="listitem">
+                <span class="label">{text}</span>
+                <svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">
+                  {scale.gaps.map((gap) => (
+                    <rect
+                      key={gap.at}
+                      class="gap"
+                      x={gap.at * 100}
+                      width={gap.width * 100}
+                      y="0"
+                      height="10"
+                    />
+                  ))}
+                  <rect
+                    class={`bar ${one.kind}${cut ? " cut" : ""}${one.outcome === "error" ? " error" : ""}`}
+                    x={left}
+                    width={Math.max(0.6, at(end) - left)}
+                    y="2"
+                    height="6"
+                  />
+                </svg>
+              </div>
+            );
+          })}
+      </div>
+      <ol class="marks">
+        {marks
+          .filter(({ at_ms }) => shown(at_ms))
+          .map(({ at_ms, service, what }) => (
+            <li key={`${at_ms} ${what} ${service}`}>
+              <span class="when">+{ms(at_ms - startMs)}</span> {roleOf(service)}: {what}
+            </li>
+          ))}
+      </ol>
+    </section>
+  );
+}
+
+/** Plays what was recorded again, slower; by frames of the screen. */
+function play(scale: Scale, show: (ms: number | undefined) => void): void {
+  const begunMs = performance.now();
+  // A wait of a minute would take ten: the play goes by the drawn length.
+  const step = (nowMs: number) => {
+    const playedMs = (nowMs - begunMs) / SLOWER;
+    const share = playedMs / Math.min(scale.lengthMs, 3_000);
+    if (share >= 1) {
+      show(undefined);
+      return;
+    }
+    show(scale.lengthMs * share);
+    requestAnimationFrame(step);
+  };
+  requestAnimationFrame(step);
+}

@@ -1,0 +1,5 @@
+import { Title } from "./side.tsx";
+
+export function TourPanel() {
+  return <Title>Tour</Title>;
+}

@@ -1,0 +1,104 @@
+import type { ModelFrame } from "../../contract/frame.ts";
+import type { Facts } from "../live/state.ts";
+import { age, number } from "../live/words.ts";
+
+/** What is between two services: calls, a queue, or the partitions of a topic. */
+export function Wait({
+  facts,
+  model,
+  station,
+  which,
+}: {
+  facts: Facts;
+  model: ModelFrame;
+  station: number;
+  which: 0 | 1;
+}) {
+  const kind = model.queues.length > 0 ? "queue" : model.logs.length > 0 ? "log" : "call";
+  return (
+    <div class={`row wait ${facts.hasBroker ? kind : "call"}`}>
+      <div>
+        {!facts.hasBroker && <Call model={model} which={which} />}
+        {facts.hasBroker && kind === "queue" && <Queue model={model} which={which} />}
+        {facts.hasBroker && kind === "log" && <Log model={model} which={which} />}
+        {facts.hasBroker && kind === "call" && <p class="quiet">the broker isn't up yet</p>}
+      </div>
+      <div class="tray" data-station={station} />
+    </div>
+  );
+}
+
+function Call({ model, which }: { model: ModelFrame; which: 0 | 1 }) {
+  return (
+    <>
+      <h4>{which === 0 ? "POST /reserve" : "POST /send"}</h4>
+      {which === 0 ? (
+        <p>
+          <b>{number(model.stats.waiting)}</b> in flight{" "}
+          <span class="quiet">from the customer on</span>
+        </p>
+      ) : (
+        <p class="quiet">a call: it waits for the answer</p>
+      )}
+    </>
+  );
+}
+
+function Queue({ model, which }: { model: ModelFrame; which: 0 | 1 }) {
+  const queue = model.queues[which];
+  if (queue === undefined) return null;
+  const back = model.queues[2];
+  return (
+    <>
+      <h4>{queue.name}</h4>
+      <p>
+        <b>{number(queue.ready)}</b> ready · <b>{number(queue.unacked)}</b> unacked ·{" "}
+        <b class={queue.dead ? "bad" : ""}>{number(queue.dead)}</b> dead
+      </p>
+      <p class="quiet">
+        {age(queue.age_ms)}, unacked {age(queue.unacked_age_ms)}
+      </p>
+      {which === 1 && back !== undefined && (
+        <p class="quiet">
+          back to Order: <b>{number(back.ready)}</b> ready · <b>{number(back.dead)}</b> dead
+        </p>
+      )}
+    </>
+  );
+}
+
+function Log({ model, which }: { model: ModelFrame; which: 0 | 1 }) {
+  const log = model.logs[which];
+  if (log === undefined) return null;
+  const lag = log.partitions.reduce((sum, [end, done]) => sum + end - done, 0);
+  const behind = Math.max(0, ...log.partitions.map(([, , seconds]) => seconds));
+  const most = Math.max(1, ...log.partitions.map(([end, done]) => end - done));
+  return (
+    <>
+      <h4>{log.topic}</h4>
+      <p>
+        lag <b>{number(lag)}</b>
+        {behind > 0 && <> · {behind} s behind</>}{" "}
+        <span class="quiet">
+          · group {log.group}, {number(log.members)} {log.members === 1 ? "member" : "members"},{" "}
+          {age(log.age_ms)}
+        </span>
+      </p>
+      <ol class="partitions" aria-label={`Partitions of ${log.topic}: committed of end`}>
+        {log.partitions.map(([end, done], n) => (
+          <li key={n}>
+            <span>
+              <svg viewBox="0 0 10 4" preserveAspectRatio="none" aria-hidden="true">
+                <rect class="all" width="10" height="4" />
+                <rect class="lag" width={((end - done) / most) * 10} height="4" />
+              </svg>
+            </span>
+            <small>
+              {number(done)}/{number(end)}
+            </small>
+          </li>
+        ))}
+      </ol>
+    </>
+  );
+}

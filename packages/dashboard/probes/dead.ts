@@ -1,0 +1,39 @@
+import type { ModelFacts } from "@lab/lab/brokers/model-facts";
+import { readState } from "@lab/lab/brokers/state";
+import { DeadLetters } from "@lab/lab/probes/dead-letters";
+import { eventsOf, readTopic } from "@lab/lab/probes/kafka-tools";
+
+const known = new Map<string, { letters: number; orders: string[] }>();
+
+/** The orders with a dead letter: their messages are looked at only where their number has changed. */
+export async function deadOrders(
+  { broker }: ModelFacts,
+  namespace: string,
+  letters: number,
+): Promise<string[]> {
+  if (broker === undefined || letters === 0) return [];
+  const before = known.get(broker.name);
+  if (before?.letters === letters) return before.orders;
+  const { address = "" } = (await readState()).brokers[broker.name] ?? {};
+  let orders: string[] = [];
+  if (broker.name === "kafka") {
+    const records = await readTopic(address, `${namespace}${broker.deadTopic}`);
+    orders = eventsOf(records).events.map(({ data }) => data.order_id);
+  } else {
+    await using queue = await DeadLetters.open(address, namespace, broker);
+    for (const name of Object.keys(broker.queues)) {
+      orders.push(...(await queue.list(name)).flatMap(({ body }) => subjectOf(body)));
+    }
+  }
+  known.set(broker.name, { letters, orders });
+  return orders;
+}
+
+function subjectOf(body: Buffer): string[] {
+  try {
+    const { subject } = JSON.parse(body.toString()) as { subject?: unknown };
+    return typeof subject === "string" ? [subject] : [];
+  } catch {
+    return [];
+  }
+}

@@ -1,0 +1,156 @@
+// The checker's promises as lamps: computed from the stores, and only when nothing is on its way.
+import type { Model } from "@lab/evidence/evidence";
+import { checkOrders, type Violations } from "@lab/lab/check/checker";
+import { factsOf } from "@lab/lab/brokers/model-facts";
+import { DOWNSTREAM_EFFECTS } from "@lab/lab/experiment/trial";
+import { count, OUTBOX_DEPTH } from "@lab/lab/probes/databases";
+import type { Operation } from "@lab/lab/load/history";
+import type { LampFrame, ServiceFrame } from "../contract/frame.ts";
+
+/** Unchanged for so long, with nothing owed, counts as done: a lost order never ends. */
+const QUIET_MS = 3_000;
+
+/** Each lamp, with the violations that turn it red. */
+const LAMPS: Record<string, (keyof Violations)[]> = {
+  "Nothing lost": ["lost", "stuck", "swallowed"],
+  "Nothing doubled": ["doubled"],
+  "Stock conserved": ["oversold", "leaked", "unbalanced"],
+  "Each order ends once": ["resurrected", "contradicted"],
+};
+
+const WORDS: Partial<Record<keyof Violations, string>> = {
+  lost: "promised to the customer, and never ended",
+  stuck: "stored, and never ended",
+  swallowed: "taken for a duplicate of another",
+  doubled: "took effect twice",
+  oversold: "more reserved than there was",
+  leaked: "holds stock that nobody gets",
+  unbalanced: "units too many or too few",
+  resurrected: "ended, and then ended otherwise",
+  contradicted: "what was told is not what is stored",
+};
+
+export interface LampInput {
+  services: ServiceFrame[];
+  databases: (string | undefined)[];
+  /** Messages in queues, or records not yet committed; null where the broker doesn't say. */
+  onTheWay: number | null;
+  /** Requests of the page without an answer. */
+  waiting: number;
+  operations: readonly Operation[];
+  /** Orders with a dead letter. */
+  dead: readonly string[];
+  /** Orders whose message or request the page has sent again. */
+  repeated: readonly string[];
+}
+
+export class Lamps {
+  readonly #model: Model;
+  #state = "";
+  #since = Date.now();
+  #looked = "";
+  #frames: LampFrame[] = grey("unknown", "no order was placed yet");
+
+  constructor(model: Model) {
+    this.#model = model;
+  }
+
+  /** Looks, unless there is a reason to wait; returns the lamps. */
+  look(input: LampInput): LampFrame[] {
+    const reason = this.#whyNot(input);
+    if (reason !== undefined) {
+      // A promise once broken stays broken until it is looked at again.
+      this.#frames = this.#frames.map((lamp) =>
+        lamp.state === "broken" ? lamp : { ...lamp, state: reason.state, says: reason.says },
+      );
+      return this.#frames;
+    }
+    if (this.#looked === this.#state && !this.#frames.some(({ state }) => state === "waiting")) {
+      return this.#frames;
+    }
+    this.#looked = this.#state;
+    this.#frames = this.#check(input);
+    return this.#frames;
+  }
+
+  get all(): LampFrame[] {
+    return this.#frames;
+  }
+
+  #whyNot(input: LampInput): { state: "unknown" | "waiting"; says: string } | undefined {
+    const { databases, onTheWay, services, waiting } = input;
+    const [orders, inventory, downstream] = databases;
+    if (!orders || !inventory || !downstream) return { state: "unknown", says: "not started yet" };
+    const state = JSON.stringify([counts(this.#model, databases as string[]), input.dead.length]);
+    if (state !== this.#state) {
+      this.#state = state;
+      this.#since = Date.now();
+    }
+    if (count({ database: orders }, "SELECT count(*) FROM orders") === 0) {
+      return { state: "unknown", says: "no order was placed yet" };
+    }
+    const off = services.find((one) => one.state !== "up");
+    if (off !== undefined) return { state: "waiting", says: `${off.name} is ${off.state}` };
+    if (waiting > 0) return { state: "waiting", says: `${waiting} customers wait for an answer` };
+    if (onTheWay === null) return { state: "waiting", says: "the broker doesn't answer" };
+    if (onTheWay > 0) return { state: "waiting", says: `${onTheWay} messages are on their way` };
+    const owed = owedBy(this.#model, orders);
+    if (owed > 0) return { state: "waiting", says: `${owed} messages are still to be sent` };
+    const faulty = services.find(({ faults }) => Object.keys(faults ?? {}).length > 0);
+    const quietMs = faulty === undefined ? QUIET_MS : QUIET_MS * 4;
+    if (Date.now() - this.#since < quietMs)
+      return { state: "waiting", says: "orders are on their way" };
+    return undefined;
+  }
+
+  #check({ databases, dead, operations, repeated }: LampInput): LampFrame[] {
+    const [orders = "", inventory = "", downstream = ""] = databases;
+    const verdict = checkOrders({
+      model: this.#model,
+      operations,
+      orders,
+      inventory,
+      dead,
+      ...(factsOf(this.#model).downstream === "notification" && { notification: downstream }),
+    });
+    return Object.entries(LAMPS).map(([name, kinds]): LampFrame => {
+      const found = kinds.flatMap((kind) => verdict[kind].map((what) => ({ kind, what })));
+      if (found.length === 0)
+        return { name, state: "kept", says: "looked, and found nothing", orders: [] };
+      const [first] = found;
+      const isShelf = first!.kind === "unbalanced" || first!.kind === "oversold";
+      // A shelf has no order's id: what was sent again names the suspects.
+      const ids = isShelf
+        ? repeated.slice(-3)
+        : [...new Set(found.map(({ what }) => what))].slice(0, 5);
+      const what = isShelf ? `${first!.what} ` : "";
+      const more = found.length > 1 ? ` (${found.length})` : "";
+      return {
+        name,
+        state: "broken",
+        says: `${what}${WORDS[first!.kind]}${more}`,
+        orders: [...ids],
+      };
+    });
+  }
+}
+
+function grey(state: LampFrame["state"], says: string): LampFrame[] {
+  return Object.keys(LAMPS).map((name) => ({ name, state, says, orders: [] }));
+}
+
+/** What changes with every effect. */
+function counts(model: Model, [orders = "", inventory = "", downstream = ""]: string[]): number[] {
+  return [
+    count({ database: orders }, "SELECT count(*) FROM order_steps"),
+    count({ database: inventory }, "SELECT count(*) FROM reservations"),
+    count({ database: inventory }, "SELECT sum(quantity) FROM stock"),
+    count({ database: downstream }, DOWNSTREAM_EFFECTS[factsOf(model).downstream]),
+  ];
+}
+
+/** Events that wait for the broker, or releases that Inventory hasn't answered. */
+function owedBy(model: Model, database: string): number {
+  const sql = factsOf(model).broker ? OUTBOX_DEPTH : "SELECT count(*) FROM releases";
+  return count({ database }, sql);
+}

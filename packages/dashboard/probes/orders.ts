@@ -1,0 +1,122 @@
+// How the orders of a model stand, from Order's own database.
+import type { OrderStatus } from "@lab/contracts/order";
+import { factsOf, type ModelFacts } from "@lab/lab/brokers/model-facts";
+import { read } from "@lab/lab/probes/databases";
+import type { Model } from "@lab/evidence/evidence";
+import type { Percentiles } from "../contract/frame.ts";
+
+const MINUTE_MS = 60_000;
+/** Orders become visible in another order than their ids are made in. */
+const SLACK_MS = 5_000;
+
+export interface KnownOrder {
+  order_id: string;
+  status: OrderStatus;
+  reason: string | null;
+  placed_ms: number;
+  ended_ms: number | null;
+}
+
+interface Row {
+  order_id: string;
+  status: OrderStatus;
+  reason: string | null;
+  placed_at: string;
+  at: string | null;
+}
+
+/** The orders of the last minute, and those without an end. Nothing else is kept. */
+export class OrderBook {
+  readonly #facts: ModelFacts;
+  readonly #orders = new Map<string, KnownOrder>();
+  readonly #startMs = Date.now();
+  #seenMs = Date.now() - SLACK_MS;
+
+  constructor(model: Model) {
+    this.#facts = factsOf(model);
+  }
+
+  /** Reads what is new; returns the orders that have ended since the last look. */
+  look(database: string): KnownOrder[] {
+    const nowMs = Date.now();
+    const oldest = Math.min(this.#seenMs - SLACK_MS, ...this.#open().map((one) => one.placed_ms));
+    const rows = read<Row>(
+      { database },
+      `SELECT order_id, status, reason, placed_at,
+         (SELECT s.at FROM order_steps s
+          WHERE s.order_id = o.order_id AND s.status = o.status) AS at
+       FROM orders o WHERE order_id >= ?`,
+      firstId(oldest),
+    );
+    const ended: KnownOrder[] = [];
+    for (const row of rows) {
+      const { order_id, reason, status } = row;
+      const known = this.#orders.get(order_id);
+      if (known !== undefined && known.ended_ms !== null) continue;
+      const isOver = status === "failed" || status === this.#facts.success;
+      const one: KnownOrder = {
+        order_id,
+        status,
+        reason,
+        placed_ms: Date.parse(row.placed_at),
+        ended_ms: isOver ? Date.parse(row.at ?? row.placed_at) : null,
+      };
+      this.#orders.set(order_id, one);
+      if (isOver && one.ended_ms! > this.#startMs - SLACK_MS) ended.push(one);
+    }
+    this.#seenMs = nowMs;
+    for (const [id, { ended_ms, placed_ms }] of this.#orders) {
+      if (ended_ms !== null && Math.max(ended_ms, placed_ms) < nowMs - MINUTE_MS - SLACK_MS) {
+        this.#orders.delete(id);
+      }
+    }
+    return ended;
+  }
+
+  /** The order whose id ends so; undefined where it is too long ago. */
+  find(suffix: string): string | undefined {
+    return [...this.#orders.keys()].find((id) => id.endsWith(suffix));
+  }
+
+  get(orderId: string): KnownOrder | undefined {
+    return this.#orders.get(orderId);
+  }
+
+  /** The open orders' number. */
+  get open(): number {
+    return this.#open().length;
+  }
+
+  /** Of the last minute. */
+  stats() {
+    const since = Date.now() - MINUTE_MS;
+    const all = [...this.#orders.values()];
+    const ended = all.filter(({ ended_ms }) => ended_ms !== null && ended_ms >= since);
+    return {
+      placed: all.filter(({ placed_ms }) => placed_ms >= since).length,
+      per_minute: ended.length,
+      failed: ended.filter(({ status }) => status === "failed").length,
+      end: percentiles(ended.map(({ ended_ms, placed_ms }) => ended_ms! - placed_ms)),
+      open: all.filter(({ ended_ms }) => ended_ms === null).length,
+    };
+  }
+
+  #open(): KnownOrder[] {
+    return [...this.#orders.values()].filter(({ ended_ms }) => ended_ms === null);
+  }
+}
+
+/** Null for none; milliseconds. */
+export function percentiles(values: readonly number[]): Percentiles | null {
+  if (values.length === 0) return null;
+  const sorted = Float64Array.from(values).toSorted();
+  const at = (share: number) =>
+    Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]! * 10) / 10;
+  return { p50: at(0.5), p95: at(0.95), p99: at(0.99) };
+}
+
+/** The smallest UUIDv7 of that moment: its first 48 bits are the time. */
+function firstId(ms: number): string {
+  const hex = Math.max(0, Math.floor(ms)).toString(16).padStart(12, "0");
+  return `${hex.slice(0, 8)}-${hex.slice(8)}`;
+}

@@ -1,0 +1,116 @@
+// Each service and broker: up, killed, paused, recovering.
+import type { Model } from "@lab/evidence/evidence";
+import { brokerRuns } from "@lab/lab/brokers/brokers";
+import { composePaused } from "@lab/lab/brokers/compose-broker";
+import { factsOf } from "@lab/lab/brokers/model-facts";
+import { nativePid } from "@lab/lab/brokers/native";
+import { readState, serviceRuns, type UpBroker, type UpService } from "@lab/lab/brokers/state";
+import { isPaused } from "@lab/lab/host/process-id";
+import { fetchHealth, type ShownHealth } from "@lab/lab/services/health";
+import type { BrokerFrame, ProcessState, ServiceFrame } from "../contract/frame.ts";
+import { ageOf, type Seen, watch } from "./watch.ts";
+
+/** What a service says of itself. */
+interface Said {
+  health: ShownHealth;
+  faults: Record<string, number | boolean>;
+}
+
+interface Alive {
+  service: UpService;
+  runs: boolean;
+  paused: boolean;
+}
+
+/** The processes of a model, looked at until `signal`. */
+export class Processes {
+  readonly #model: Model;
+  readonly #alive: Seen<Alive[]>;
+  readonly #broker: Seen<BrokerFrame | undefined>;
+  readonly #said = new Map<string, Seen<Said>>();
+
+  constructor(model: Model, signal: AbortSignal) {
+    this.#model = model;
+    const { broker, services } = factsOf(model);
+    // The end of a process is seen at the next frame.
+    this.#alive = watch(200, signal, async () =>
+      (await this.#services()).map((service) => {
+        const runs = serviceRuns(service);
+        return { service, runs, paused: runs && isPaused(service.pid) };
+      }),
+    );
+    this.#broker = watch(500, signal, async () => {
+      const known = broker && (await readState()).brokers[broker.name];
+      return known && lookAt(broker.name, known);
+    });
+    for (const name of services) {
+      this.#said.set(
+        name,
+        watch(1_000, signal, async () => {
+          const one = (await this.#services()).find((service) => service.name === name);
+          if (one === undefined || !serviceRuns(one)) throw new Error("it doesn't run");
+          const [health, faults] = await Promise.all([fetchHealth(one.url), faultsOf(one.url)]);
+          return { health, faults };
+        }),
+      );
+    }
+  }
+
+  /** Undefined while it was never started. */
+  service(name: string): UpService | undefined {
+    return this.#alive.value?.find(({ service }) => service.name === name)?.service;
+  }
+
+  get broker(): BrokerFrame | undefined {
+    return this.#broker.value;
+  }
+
+  frames(): ServiceFrame[] {
+    return factsOf(this.#model).services.map((name) => {
+      const alive = this.#alive.value?.find(({ service }) => service.name === name);
+      const said = this.#said.get(name)!;
+      const isNew = said.at_ms > Date.now() - 2_500;
+      const { faults, health } = said.value ?? {};
+      const { struck = 0, seed: _, ...all } = faults ?? {};
+      const on = Object.entries(all).filter(([, value]) => Boolean(value));
+      return {
+        name,
+        state: stateOf(alive, isNew ? health : undefined),
+        pid: alive?.service.pid ?? 0,
+        url: alive?.service.url ?? "",
+        waits_for: isNew && health ? [...health.waits_for, ...health.problems].slice(0, 2) : [],
+        owed: Object.fromEntries(
+          Object.entries(health?.owed ?? {}).map(([kind, { count }]) => [kind, count]),
+        ),
+        ...(alive?.runs && faults ? { faults: Object.fromEntries(on) } : {}),
+        struck: alive?.runs ? Number(struck) : 0,
+        age_ms: ageOf(said),
+      };
+    });
+  }
+
+  async #services(): Promise<UpService[]> {
+    const { services } = await readState();
+    return services.filter(({ model }) => model === this.#model);
+  }
+}
+
+function stateOf(alive: Alive | undefined, health: ShownHealth | undefined): ProcessState {
+  if (alive === undefined) return "absent";
+  if (!alive.runs) return "killed";
+  if (alive.paused) return "paused";
+  return health?.status === "up" ? "up" : "recovering";
+}
+
+async function faultsOf(url: string): Promise<Said["faults"]> {
+  const answer = await fetch(`${url}/faults`, { signal: AbortSignal.timeout(2_000) });
+  return answer.ok ? ((await answer.json()) as Said["faults"]) : {};
+}
+
+async function lookAt(name: string, { folder, kind }: UpBroker): Promise<BrokerFrame> {
+  if (folder === undefined) return { name, kind, state: "up" };
+  const pid = kind === "native" ? await nativePid(folder) : undefined;
+  const paused = pid === undefined ? await composePaused(folder) : isPaused(pid);
+  const runs = paused || (await brokerRuns(folder));
+  return { name, kind, state: paused ? "paused" : runs ? "up" : "killed" };
+}

@@ -1,0 +1,172 @@
+// One order's way through its model, from what each service has stored and written to its log.
+import { read } from "@lab/lab/probes/databases";
+import type { Mark, Stretch, Timeline } from "../contract/answers.ts";
+import type { Click } from "../contract/frame.ts";
+import { lineOf, type LogLine } from "../probes/trails.ts";
+import type { Watched } from "./watched.ts";
+
+/** At most so much of the end of a log is searched. */
+const MOST_BYTES = 64 << 20;
+
+/** The timelines of an order, by the end of its id, and of those that were placed with the same click. */
+export async function timelines(
+  watched: readonly Watched[],
+  clicks: readonly Click[],
+  model: string,
+  suffix: string,
+): Promise<Timeline[]> {
+  const one = watched.find((each) => each.model === model);
+  const listed = clicks.flatMap(({ orders }) => orders).map(({ order_id }) => order_id ?? "");
+  const orderId = one?.book.find(suffix) ?? listed.find((id) => id.endsWith(suffix));
+  if (one === undefined || orderId === undefined) {
+    throw new Error("this order is too long ago: only the last minute's can be followed");
+  }
+  const click = clicks.find(({ orders }) => orders.some(({ order_id }) => order_id === orderId));
+  const wanted = click?.orders ?? [{ model: one.model, order_id: orderId }];
+  return Promise.all(
+    wanted.flatMap(({ model: which, order_id }) => {
+      const its = watched.find((each) => each.model === which);
+      return its === undefined || order_id === null ? [] : [timelineOf(its, order_id)];
+    }),
+  );
+}
+
+async function timelineOf(one: Watched, orderId: string): Promise<Timeline> {
+  const services = await Promise.all(one.facts.services.map((name) => one.service(name)));
+  const lines = (await Promise.all(services.map(({ log }) => linesOf(log, orderId)))).flat();
+  const stored = storedMoments(
+    one,
+    services.map(({ database }) => database),
+    orderId,
+  );
+  const spans = spansOf(lines);
+  const marks = [...stored, ...troublesIn(lines)].toSorted((a, b) => a.at_ms - b.at_ms);
+  return {
+    model: one.model,
+    order_id: orderId,
+    stretches: spans.length > 0 ? spans : stretchesBetween(one, stored),
+    marks,
+  };
+}
+
+/** The lines of a log that are about the order, by its id or by the trace of one that has it. */
+async function linesOf(log: string, orderId: string): Promise<LogLine[]> {
+  const file = Bun.file(log);
+  if (!(await file.exists())) return [];
+  const text = await file.slice(Math.max(0, file.size - MOST_BYTES)).text();
+  const all = text.split("\n");
+  const own = all.filter((line) => line.includes(orderId));
+  const traces = new Set(own.flatMap((line) => (lineOf(line)?.["trace_id"] as string) ?? []));
+  const spans = new Set(own.flatMap((line) => (lineOf(line)?.["span_id"] as string) ?? []));
+  const isAbout = (line: string) =>
+    line.includes(orderId) ||
+    (line.includes('"span_') && [...traces, ...spans].some((id) => line.includes(id)));
+  return all.filter(isAbout).flatMap((line) => lineOf(line) ?? []);
+}
+
+interface SpanLine extends LogLine {
+  span_id: string;
+  parent_id?: string;
+  kind?: string;
+  name?: string;
+  at_us: number;
+  outcome?: string;
+}
+
+/** The spans of log lines; one that was begun and never ended has no end. */
+function spansOf(lines: readonly LogLine[]): Stretch[] {
+  const spans = lines.filter(({ span_id }) => typeof span_id === "string") as SpanLine[];
+  const ends = new Map(
+    spans.filter(({ event }) => event === "span_ended").map((line) => [line.span_id, line]),
+  );
+  const begun = spans.filter(({ event }) => event === "span_begun");
+  const byId = new Map(begun.map((line) => [line.span_id, line]));
+  const depthOf = (line: SpanLine): number => {
+    const parent = line.parent_id === undefined ? undefined : byId.get(line.parent_id);
+    return parent === undefined ? 0 : 1 + depthOf(parent);
+  };
+  return begun
+    .toSorted((a, b) => a.at_us - b.at_us)
+    .map((line): Stretch => {
+      const end = ends.get(line.span_id);
+      return {
+        service: line.service,
+        name: line.name ?? "",
+        kind: line.kind === "client" || line.kind === "producer" ? "call" : "work",
+        from_ms: line.at_us / 1_000,
+        to_ms: end === undefined ? null : end.at_us / 1_000,
+        ...(end?.outcome === undefined ? {} : { outcome: end.outcome }),
+        depth: depthOf(line),
+      };
+    });
+}
+
+const TROUBLES: Record<string, string> = {
+  message_retried: "tried again",
+  message_repeated: "known by the ledger: no second effect",
+  message_refused: "refused",
+  call_failed: "a call failed",
+  stock_released: "stock given back",
+};
+
+function troublesIn(lines: readonly LogLine[]): Mark[] {
+  return lines.flatMap(({ event, reason, service, time }) => {
+    const what = TROUBLES[event];
+    if (what === undefined) return [];
+    const why = typeof reason === "string" ? `: ${reason}` : "";
+    return [{ service, what: `${what}${why}`, at_ms: Date.parse(time) }];
+  });
+}
+
+/** What the databases say about the order, with the time of each. */
+function storedMoments(one: Watched, databases: string[], orderId: string): Mark[] {
+  const [order, inventory, downstream] = one.facts.services;
+  const [orders = "", stock = "", last = ""] = databases;
+  const moments = (service: string, database: string, sql: string): Mark[] =>
+    read<{ what: string; at: string | null }>({ database }, sql, orderId).flatMap(({ at, what }) =>
+      at === null ? [] : [{ service, what, at_ms: Date.parse(at) }],
+    );
+  return [
+    ...moments(
+      order,
+      orders,
+      "SELECT 'placed' AS what, placed_at AS at FROM orders WHERE order_id = ?",
+    ),
+    ...(one.facts.broker
+      ? moments(
+          order,
+          orders,
+          "SELECT 'published' AS what, sent_at AS at FROM outbox WHERE body ->> 'subject' = ?",
+        )
+      : []),
+    ...moments(inventory, stock, "SELECT state AS what, at FROM reservations WHERE order_id = ?"),
+    ...(one.facts.downstream === "notification"
+      ? moments(
+          downstream,
+          last,
+          "SELECT 'customer told' AS what, sent_at AS at FROM notifications WHERE order_id = ?",
+        )
+      : []),
+    ...moments(
+      order,
+      orders,
+      "SELECT 'order ' || status AS what, at FROM order_steps WHERE order_id = ? AND status != 'placed'",
+    ),
+  ].toSorted((a, b) => a.at_ms - b.at_ms);
+}
+
+/** Without spans: the time between two stored moments, by who had the order. */
+function stretchesBetween(one: Watched, moments: readonly Mark[]): Stretch[] {
+  return moments.slice(1).map((to, n) => {
+    const from = moments[n]!;
+    const moves = from.service !== to.service;
+    return {
+      service: to.service,
+      name: `${from.what} → ${to.what}`,
+      kind: moves ? (one.facts.broker ? "wait" : "call") : "work",
+      from_ms: from.at_ms,
+      to_ms: to.at_ms,
+      depth: 0,
+    };
+  });
+}
