@@ -1,6 +1,7 @@
 // The live page as a person uses it, in a real Chromium, over three real models and their brokers.
 // Disproved by: a click that does nothing, a number that the system contradicts, a lamp that is green
 // without having looked, a page of another origin that changes something, a process that is left.
+import { readRun } from "@lab/evidence/evidence";
 import { isAlive } from "@lab/lab/host/process-id";
 import { eventually } from "@lab/lab/host/waiting";
 import { ownLab } from "@lab/proof/kills/own-lab";
@@ -16,6 +17,8 @@ let lab: Awaited<ReturnType<typeof ownLab>>;
 let live: Live;
 let browser: Browser;
 let page: Page;
+/** What the browser has complained of. */
+const errors: string[] = [];
 
 beforeAll(async () => {
   browser = await openBrowser();
@@ -24,6 +27,9 @@ beforeAll(async () => {
   live = await startLive(lab, []);
   page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
   page.setDefaultTimeout(SHOWN_MS);
+  // What the page's own rules forbid, as an inline script, is said here.
+  page.on("console", (message) => void (message.type() === "error" && errors.push(message.text())));
+  page.on("pageerror", ({ message }) => void errors.push(message));
   await page.goto(live.url);
 }, TIMEOUT_MS);
 
@@ -232,6 +238,33 @@ test(
 );
 
 test(
+  "a step of the tour: predicted, locked, run, scored by its own number, and exported for the report",
+  async () => {
+    await click("Tour");
+    const step = page.locator(".step-box", { hasText: "The same message twice" });
+    await step.getByRole("button", { name: "Twice" }).click();
+    await step.getByText("· your prediction").waitFor();
+    await step.getByText("✕ Otherwise.").waitFor();
+    expect(await step.getByRole("button", { name: /what happened/ }).innerText()).toStartWith(
+      "Once",
+    );
+    expect(await step.getByRole("button", { name: "Not at all" }).isDisabled()).toBe(true);
+    await sees("0 of 1 predicted right");
+    await click("Export as evidence");
+    await sees(/written: scripts\/lab report /);
+    const [, folder = ""] = /scripts\/lab report (.+)$/.exec(
+      await page.locator(".said").innerText(),
+    )!;
+    const { evidence } = await readRun(folder);
+    expect(evidence.map(({ figures, model }) => ({ figures, model }))).toEqual([
+      { model: "async-rabbitmq", figures: { steps: 1, predicted_right: 0, twice_units_taken: 2 } },
+    ]);
+    await page.keyboard.press("Escape");
+  },
+  TIMEOUT_MS,
+);
+
+test(
   "without its server the page says so, and comes back from a full snapshot",
   async () => {
     process.kill(live.pid, "SIGSTOP");
@@ -282,11 +315,20 @@ test(
     await page.getByRole("tab", { name: /RabbitMQ/ }).click();
     await column("Messages: RabbitMQ").waitFor();
     await column("Synchronous REST").waitFor({ state: "hidden" });
+    // As elements with their right edges.
+    const wide = await page.evaluate<string[]>(
+      "[...document.body.querySelectorAll('*')].filter((one) => one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.outerHTML.slice(0, 120))",
+    );
+    expect(wide).toEqual([]);
     expect(await page.evaluate<number>("document.documentElement.scrollWidth")).toBe(390);
     await page.setViewportSize({ width: 1280, height: 900 });
   },
   TIMEOUT_MS,
 );
+
+test("the browser has nothing to complain of but refusals that were asked for", () => {
+  expect(errors.filter((text) => !/status of 400|ERR_/.test(text))).toEqual([]);
+});
 
 test(
   "axe finds nothing serious, in any state, light and dark",
@@ -318,7 +360,8 @@ test(
     }
     expect(Object.entries(found).filter(([, problems]) => problems.length > 0)).toEqual([]);
   },
-  TIMEOUT_MS,
+  // Sixteen looks, each at the whole page.
+  3 * TIMEOUT_MS,
 );
 
 test(

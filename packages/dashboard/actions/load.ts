@@ -39,11 +39,14 @@ export class Customers {
   #answers: Answer[] = [];
   #n = 0;
   #steady = new AbortController();
+  readonly #onSent: (orderId: string, ms: number) => void;
   readonly #seed = Math.floor(Math.random() * 1_000_000);
 
-  constructor(model: Model, history: History) {
+  /** `onSent` is called with each order's id, once that is known, and when it was sent. */
+  constructor(model: Model, history: History, onSent: (orderId: string, ms: number) => void) {
     this.model = model;
     this.history = history;
+    this.#onSent = onSent;
   }
 
   /** Places one order and returns what the customer was told; never throws. */
@@ -55,6 +58,7 @@ export class Customers {
     const plan = { seed: this.#seed, kitchens: 25, failRate: FAIL_RATE };
     const asked = order ?? bulkOrder(plan, this.#n++);
     const startMs = performance.now();
+    const sentMs = Date.now();
     this.waiting += 1;
     try {
       const outcome = await placeOrder(url, asked, {
@@ -63,7 +67,10 @@ export class Customers {
         headers: { "idempotency-key": key },
       });
       const { kind, order_id } = outcome;
-      if (order_id !== undefined) this.last = { order: asked, key, order_id };
+      if (order_id !== undefined) {
+        this.last = { order: asked, key, order_id };
+        this.#onSent(order_id, sentMs);
+      }
       this.#answers.push({
         at_ms: Date.now(),
         ms: performance.now() - startMs,

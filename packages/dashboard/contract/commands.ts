@@ -14,6 +14,8 @@ export type Action =
   | { do: "without"; model: string; names: string[] }
   | { do: "letter"; model: string; queue: string; which: string; body?: string }
   | { do: "replay" }
+  | { do: "predict"; step: string; answer: number }
+  | { do: "export" }
   | { do: "heal" };
 
 const JSON_TYPE = "-H 'content-type: application/json'";
@@ -80,6 +82,10 @@ export function commandOf(
         : `scripts/lab dlq replay ${action.queue.split(".")[0]} ${action.which} --body FILE`;
     case "replay":
       return "scripts/lab replay";
+    case "predict":
+      return "scripts/lab run NAME    # the assignment's experiments, at full length";
+    case "export":
+      return "scripts/lab report RUN    # with the folder that is named here";
     case "heal":
       return "scripts/lab up all    # and PUT /faults with {} at each service";
   }

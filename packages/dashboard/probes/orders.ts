@@ -30,10 +30,24 @@ export class OrderBook {
   readonly #facts: ModelFacts;
   readonly #orders = new Map<string, KnownOrder>();
   readonly #startMs = Date.now();
+  /** When the page's own customers have sent them. */
+  readonly #sent = new Map<string, number>();
   #seenMs = Date.now() - SLACK_MS;
 
   constructor(model: Model) {
     this.#facts = factsOf(model);
+  }
+
+  /** A customer of this page has sent that order: it has waited since. */
+  sent(orderId: string, ms: number): void {
+    if (!this.#sent.has(orderId)) this.#sent.set(orderId, ms);
+  }
+
+  /** From the request, or where it isn't the page's own from when it was stored; null without an end. */
+  durationOf(orderId: string): number | null {
+    const known = this.#orders.get(orderId);
+    if (known === undefined || known.ended_ms === null) return null;
+    return known.ended_ms - (this.#sent.get(orderId) ?? known.placed_ms);
   }
 
   /** Reads what is new; returns the orders that have ended since the last look. */
@@ -70,6 +84,9 @@ export class OrderBook {
         this.#orders.delete(id);
       }
     }
+    for (const [id, ms] of this.#sent) {
+      if (ms < nowMs - MINUTE_MS && !this.#orders.has(id)) this.#sent.delete(id);
+    }
     return ended;
   }
 
@@ -96,7 +113,7 @@ export class OrderBook {
       placed: all.filter(({ placed_ms }) => placed_ms >= since).length,
       per_minute: ended.length,
       failed: ended.filter(({ status }) => status === "failed").length,
-      end: percentiles(ended.map(({ ended_ms, placed_ms }) => ended_ms! - placed_ms)),
+      end: percentiles(ended.map(({ order_id }) => this.durationOf(order_id)!)),
       open: all.filter(({ ended_ms }) => ended_ms === null).length,
     };
   }

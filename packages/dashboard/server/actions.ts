@@ -11,6 +11,7 @@ import type { Action } from "../contract/commands.ts";
 import type { Feed } from "./feed.ts";
 import type { Click } from "../contract/frame.ts";
 import type { Lab } from "../contract/lab.ts";
+import { Tour } from "./tour.ts";
 import type { Watched } from "./watched.ts";
 
 /** So many clicks are listed. */
@@ -60,12 +61,17 @@ const Request = Type.Union([
     },
     closed,
   ),
-  Type.Object({ do: literals("replay", "heal") }, closed),
+  Type.Object(
+    { do: literals("predict"), step: text, answer: Type.Integer({ minimum: 0, maximum: 2 }) },
+    closed,
+  ),
+  Type.Object({ do: literals("replay", "export", "heal") }, closed),
 ]);
 
 export class Actions {
   readonly #feed: Feed;
   readonly #lab: Lab;
+  readonly tour: Tour;
   readonly #watched: readonly Watched[];
   #clicks = 0;
 
@@ -73,11 +79,15 @@ export class Actions {
     this.#lab = lab;
     this.#feed = feed;
     this.#watched = watched;
+    this.tour = new Tour({ models: watched, act: (action) => this.#does(action) });
   }
 
   /** Does it; returns a sentence for the person. Throws, with what to type where that helps. */
   async do(body: unknown): Promise<string> {
-    const action = validated("the action", Request, body) as Action;
+    return this.#does(validated("the action", Request, body) as Action);
+  }
+
+  async #does(action: Action): Promise<string> {
     switch (action.do) {
       case "place":
         return this.#place(action.models);
@@ -124,6 +134,10 @@ export class Actions {
         return replayLetter(this.#of(action.model), action);
       case "replay":
         return this.#replay();
+      case "predict":
+        return this.tour.predict(action.step, action.answer);
+      case "export":
+        return `written: scripts/lab report ${await this.tour.export()}`;
       case "heal":
         return this.#heal();
     }

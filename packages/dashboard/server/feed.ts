@@ -110,7 +110,7 @@ export class Feed {
       const known = one.order_id === null ? undefined : watched?.book.get(one.order_id);
       if (known === undefined) continue;
       one.status = known.status === "failed" ? `failed: ${known.reason}` : known.status;
-      if (known.ended_ms !== null) one.ms = known.ended_ms - known.placed_ms;
+      one.ms = watched!.book.durationOf(known.order_id);
     }
   }
 }

@@ -85,6 +85,7 @@ function appOf({ actions, assets, feed, signal, token, watched }: Parts) {
       const one = named(model);
       return one === undefined ? refusal(404, "no such model") : listLetters(one);
     })
+    .get("/tour", () => actions.tour.steps)
     .get("/replay", async () => {
       const one = watched.find(({ facts }) => facts.downstream === "analytics");
       if (one === undefined) return refusal(404, "no stream is shown");

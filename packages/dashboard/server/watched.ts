@@ -43,8 +43,12 @@ export class Watched {
     this.#lab = lab;
     this.model = model;
     this.facts = factsOf(model);
-    this.customers = new Customers(model, new History(join(labFolder, "live", `${model}.jsonl`)));
     this.book = new OrderBook(model);
+    this.customers = new Customers(
+      model,
+      new History(join(labFolder, "live", `${model}.jsonl`)),
+      (orderId, ms) => this.book.sent(orderId, ms),
+    );
     this.trails = new Trails(model);
     this.line = new Line(lab, model);
     this.#lamps = new Lamps(model);

@@ -35,10 +35,10 @@ export function Clicks() {
                   <th scope="row">
                     {n} <span class="quiet">{new Date(at_ms).toLocaleTimeString()}</span>
                   </th>
-                  {facts.value.map(({ model }) => {
+                  {facts.value.map(({ model, part }) => {
                     const one = orders.find((each) => each.model === model);
                     return (
-                      <td key={model}>
+                      <td key={model} data-model={part}>
                         {one === undefined ? (
                           "–"
                         ) : (
