@@ -25,6 +25,11 @@ export type Station = (typeof STATIONS)[number];
 /** An order (by the end of its id) that arrives at a station (by its index), in ms before the frame. */
 export type Hop = [order: string, station: number, agoMs: number];
 
+/** Whether an order has a dot: every tenth or hundredth has, the same ones at all stations. */
+export function isShown(order: string, scale: number): boolean {
+  return scale === 1 || Number.parseInt(order.slice(-6), 16) % scale === 0;
+}
+
 export type ProcessState = "absent" | "up" | "recovering" | "paused" | "killed";
 
 export interface ServiceFrame {

@@ -17,7 +17,10 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
 function App() {
   useEffect(() => {
     connect(
-      (model, hops, atMs) => columns[model]?.add(hops, atMs),
+      (model, hops, { at_ms, models }) => {
+        const { scale, stats } = models[model]!;
+        columns[model]?.add(hops, at_ms, { open: stats.open, scale });
+      },
       () => columns.forEach((dots) => dots.clear()),
     );
     animate();

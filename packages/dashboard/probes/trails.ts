@@ -2,7 +2,7 @@
 import type { Model } from "@lab/evidence/evidence";
 import { factsOf } from "@lab/lab/brokers/model-facts";
 import { closeSync, openSync, readSync, statSync } from "node:fs";
-import { type Hop, MOST_DOTS, type Station, STATIONS } from "../contract/frame.ts";
+import { type Hop, isShown, MOST_DOTS, type Station, STATIONS } from "../contract/frame.ts";
 
 /** A line of a service's log. */
 export interface LogLine {
@@ -20,7 +20,11 @@ interface Arrival {
 }
 
 /** A frame has room for so many arrivals of each model. */
-const MOST_HOPS = 90;
+const MOST_HOPS = 80;
+/** How fast a rush of arrivals is forgotten, a frame: the scale must not flicker. */
+const CALMS = 0.97;
+/** Orders whose end is remembered: their log lines may be read later than their database. */
+const MOST_ENDED = 10_000;
 /** At most so much of a log is read at once: a page that can't keep up shows fewer dots. */
 const MOST_BYTES = 1 << 20;
 
@@ -31,6 +35,8 @@ export class Trails {
   /** The open orders, with their last station. */
   readonly #places = new Map<string, Arrival>();
   #arrivals: Arrival[] = [];
+  #rush = 0;
+  readonly #ended = new Set<string>();
 
   constructor(model: Model) {
     this.#model = model;
@@ -50,14 +56,15 @@ export class Trails {
     this.#arrive({ order, station, at_ms });
   }
 
-  /** One dot stands for so many orders. */
+  /** One dot stands for so many orders: no dot's way may be cut short. */
   get scale(): number {
-    const orders = this.#places.size;
-    return orders > MOST_DOTS * 10 ? 100 : orders > MOST_DOTS ? 10 : 1;
+    const need = Math.max(this.#places.size / MOST_DOTS, this.#rush / MOST_HOPS);
+    return need > 10 ? 100 : need > 1 ? 10 : 1;
   }
 
   /** The arrivals since the last call. */
   take(nowMs: number): Hop[] {
+    this.#rush = Math.max(this.#arrivals.length, this.#rush * CALMS);
     const { scale } = this;
     const shown = this.#arrivals.filter(({ order }) => isShown(order, scale));
     this.#arrivals = [];
@@ -73,12 +80,23 @@ export class Trails {
   }
 
   #arrive(arrival: Arrival): void {
-    this.#arrivals.push(arrival);
     const { order, station } = arrival;
-    if (station === "done" || station === "failed") this.#places.delete(order);
-    else this.#places.set(order, arrival);
-    // A database may end an order before its log lines are read: those must not stay for ever.
-    if (this.#places.size > 50_000) this.#places.clear();
+    const known = this.#places.get(order)?.station;
+    // A line may be read after a later one of another service; and a retry isn't a step back.
+    const isLate = known !== undefined && STATIONS.indexOf(known) >= STATIONS.indexOf(station);
+    if (isLate || this.#ended.has(order)) return;
+    this.#arrivals.push(arrival);
+    if (station !== "done" && station !== "failed") {
+      this.#places.set(order, arrival);
+      return;
+    }
+    this.#places.delete(order);
+    this.#ended.add(order);
+    // A set keeps the order in which it was filled.
+    for (const oldest of this.#ended) {
+      if (this.#ended.size <= MOST_ENDED) break;
+      this.#ended.delete(oldest);
+    }
   }
 
   *#read(file: string): Iterable<LogLine> {
@@ -120,13 +138,11 @@ function arrivalsOf(model: Model, line: LogLine): Arrival[] {
   const at = (station: Station, at_ms = Date.parse(time)): Arrival => ({ order, station, at_ms });
   const own: Station =
     service === first ? "order" : service === second ? "inventory" : "downstream";
-  const after: Station = own === "order" ? "first-wait" : "second-wait";
-  const atMs = typeof line["at_us"] === "number" ? line["at_us"] / 1_000 : Date.parse(time);
   switch (event) {
-    case "span_begun":
-      if (line["kind"] === "server" || line["kind"] === "consumer") return [at(own, atMs)];
-      if (own === "downstream") return [];
-      return line["kind"] === "producer" || line["kind"] === "client" ? [at(after, atMs)] : [];
+    case "span_begun": {
+      const station = stationOf(line, own);
+      return station === undefined ? [] : [at(station, Number(line["at_us"]) / 1_000)];
+    }
     case "order_placed":
       return [at("order"), at("first-wait")];
     case "stock_decided": {
@@ -140,13 +156,28 @@ function arrivalsOf(model: Model, line: LogLine): Arrival[] {
   }
 }
 
-function hopOf({ at_ms, order, station }: Arrival, nowMs: number): Hop {
-  return [order.slice(-8), STATIONS.indexOf(station), Math.round(nowMs - at_ms)];
+/** Where an order is once that span has begun in the service of that station. */
+function stationOf(line: LogLine, own: Station): Station | undefined {
+  const name = String(line["name"]);
+  switch (line["kind"]) {
+    case "server":
+      return own;
+    case "client":
+      return name.endsWith("/send") ? "second-wait" : "first-wait";
+    case "producer":
+      return own === "order" ? "first-wait" : own === "inventory" ? "second-wait" : undefined;
+    case "consumer":
+      // Order hears the result, and Analytics the order itself: neither is where the order waits for.
+      return own === "order" || (own === "downstream" && name.endsWith("order-events"))
+        ? undefined
+        : own;
+    default:
+      return undefined;
+  }
 }
 
-/** Every tenth or hundredth order, the same ones at all stations. */
-function isShown(order: string, scale: number): boolean {
-  return scale === 1 || Number.parseInt(order.slice(-6), 16) % scale === 0;
+function hopOf({ at_ms, order, station }: Arrival, nowMs: number): Hop {
+  return [order.slice(-8), STATIONS.indexOf(station), Math.round(nowMs - at_ms)];
 }
 
 function textOf(file: string, from: number, to: number): string {

@@ -71,10 +71,11 @@ interface SpanLine extends LogLine {
   name?: string;
   at_us: number;
   outcome?: string;
+  attributes?: Record<string, string | number | boolean>;
 }
 
 /** The spans of log lines; one that was begun and never ended has no end. */
-function spansOf(lines: readonly LogLine[]): Stretch[] {
+export function spansOf(lines: readonly LogLine[]): Stretch[] {
   const spans = lines.filter(({ span_id }) => typeof span_id === "string") as SpanLine[];
   const ends = new Map(
     spans.filter(({ event }) => event === "span_ended").map((line) => [line.span_id, line]),
@@ -85,20 +86,42 @@ function spansOf(lines: readonly LogLine[]): Stretch[] {
     const parent = line.parent_id === undefined ? undefined : byId.get(line.parent_id);
     return parent === undefined ? 0 : 1 + depthOf(parent);
   };
-  return begun
-    .toSorted((a, b) => a.at_us - b.at_us)
-    .map((line): Stretch => {
-      const end = ends.get(line.span_id);
-      return {
+  const works = begun.map((line): Stretch => {
+    const end = ends.get(line.span_id);
+    return {
+      service: line.service,
+      name: `${line.name ?? ""}${placeInLog(line)}`,
+      kind: line.kind === "client" || line.kind === "producer" ? "call" : "work",
+      from_ms: line.at_us / 1_000,
+      to_ms: end === undefined ? null : end.at_us / 1_000,
+      ...(end?.outcome === undefined ? {} : { outcome: end.outcome }),
+      depth: depthOf(line),
+    };
+  });
+  // From when a message was sent until somebody took it.
+  const waits = begun.flatMap((line): Stretch[] => {
+    const sender = line.kind === "consumer" ? byId.get(line.parent_id ?? "") : undefined;
+    if (sender === undefined) return [];
+    const sentUs = ends.get(sender.span_id)?.at_us ?? sender.at_us;
+    return [
+      {
         service: line.service,
-        name: line.name ?? "",
-        kind: line.kind === "client" || line.kind === "producer" ? "call" : "work",
-        from_ms: line.at_us / 1_000,
-        to_ms: end === undefined ? null : end.at_us / 1_000,
-        ...(end?.outcome === undefined ? {} : { outcome: end.outcome }),
+        name: `waits for ${line.name?.split(" ").at(-1)}`,
+        kind: "wait",
+        from_ms: Math.min(sentUs, line.at_us) / 1_000,
+        to_ms: line.at_us / 1_000,
         depth: depthOf(line),
-      };
-    });
+      },
+    ];
+  });
+  return [...works, ...waits].toSorted((a, b) => a.from_ms - b.from_ms || a.depth - b.depth);
+}
+
+/** Where a record is in its topic. */
+function placeInLog({ attributes = {} }: SpanLine): string {
+  const partition = attributes["messaging.destination.partition.id"];
+  const offset = attributes["messaging.kafka.offset"];
+  return offset === undefined ? "" : `, partition ${partition}, offset ${offset}`;
 }
 
 const TROUBLES: Record<string, string> = {

@@ -1,12 +1,12 @@
 // Orders as dots: each moves as its services' logs said, half a second late.
-import { DELAY_MS, type Hop, MOST_DOTS, STATIONS } from "../../contract/frame.ts";
+import { DELAY_MS, type Hop, isShown, MOST_DOTS, STATIONS } from "../../contract/frame.ts";
 
 const TRAVEL_MS = 220;
 /** Two arrivals in the same millisecond are shown one after the other. */
 const APART_MS = 110;
 const FADE_MS = 900;
-/** A dot that nothing is heard of goes: its order may have ended while the page was hidden. */
-const LOST_MS = 600_000;
+/** Nothing is under way, and so long nothing was heard of a dot. */
+const GONE_MS = 4_000;
 
 interface Dot {
   id: string;
@@ -41,7 +41,17 @@ export class Dots {
     this.#dots.clear();
   }
 
-  add(hops: readonly Hop[], frameMs: number): void {
+  /** Takes the arrivals of a frame, the scale, and how many orders are under way in truth. */
+  add(
+    hops: readonly Hop[],
+    frameMs: number,
+    { open, scale }: { open: number; scale: number },
+  ): void {
+    for (const { id, path } of this.#dots.values()) {
+      // Its end was missed while the page was hidden.
+      const isGone = open === 0 && path.at(-1)!.atMs < frameMs - GONE_MS;
+      if (isGone || !isShown(id, scale)) this.#dots.delete(id);
+    }
     for (const [id, station, agoMs] of hops) {
       let dot = this.#dots.get(id);
       if (dot === undefined) {
@@ -111,7 +121,7 @@ export class Dots {
       const end = dot.path.at(-1)!;
       const age = nowMs - end.atMs;
       const isOver = end.station >= DONE;
-      if ((isOver && age > FADE_MS + APART_MS * 6) || age > LOST_MS) {
+      if (isOver && age > FADE_MS + APART_MS * 6) {
         this.#dots.delete(dot.id);
         continue;
       }

@@ -8,7 +8,7 @@ const AGAIN_MS = 1_000;
 /** The server says something at least every five seconds. */
 const SILENT_MS = 8_000;
 
-export type OnHops = (model: number, hops: readonly Hop[], atMs: number) => void;
+export type OnHops = (model: number, hops: readonly Hop[], frame: Frame) => void;
 
 /** Connects, and connects again whenever the line is lost. `begin` is called with each snapshot. */
 export function connect(onHops: OnHops, begin: () => void): void {
@@ -35,7 +35,7 @@ export function connect(onHops: OnHops, begin: () => void): void {
     if (before === undefined || tick.at_ms - before.at_ms >= 1_000) {
       history.value = [...history.value.slice(-HISTORY_S), tick];
     }
-    next.models.forEach(({ hops }, n) => onHops(n, hops, next.at_ms));
+    next.models.forEach(({ hops }, n) => onHops(n, hops, next));
   };
   const start = () => {
     if (document.hidden) return;
@@ -47,7 +47,7 @@ export function connect(onHops: OnHops, begin: () => void): void {
       history.value = snapshot.history;
       connection.value = "live";
       take(snapshot);
-      snapshot.dots.forEach((dots, n) => onHops(n, dots, snapshot.at_ms));
+      snapshot.dots.forEach((dots, n) => onHops(n, dots, snapshot));
     });
     source.addEventListener("frame", ({ data }: MessageEvent<string>) =>
       take(JSON.parse(data) as Frame),

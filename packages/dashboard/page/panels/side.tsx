@@ -26,11 +26,7 @@ export function Side() {
   }, []);
   if (shown === undefined) return null;
   return (
-    <aside
-      class={shown.kind === "order" || shown.kind === "tour" ? "side wide" : "side"}
-      ref={box}
-      aria-label="Details"
-    >
+    <aside class={shown.kind === "order" ? "side wide" : "side"} ref={box} aria-label="Details">
       <button type="button" class="close" onClick={close}>
         Close
       </button>

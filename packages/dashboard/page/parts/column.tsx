@@ -102,7 +102,7 @@ function Customer({ facts, model: { stats } }: { model: ModelFrame; facts: Facts
       <div>
         <h3>Customer</h3>
         {stats.told.length === 0 ? (
-          <p class="quiet">nobody has ordered in the last minute</p>
+          <p class="quiet">no order from this page in the last minute</p>
         ) : (
           <ul class="told">
             {stats.told.map(([what, times]) => (
@@ -143,12 +143,14 @@ function Service({
         type="button"
         class="card"
         onClick={() => open({ kind: "service", model: model.model, service: name })}
-        aria-label={`${roleOf(name)} of ${facts.title}: ${STATE_WORDS[state]}. Break it or look at it`}
       >
         <span class="step">
           {step}. {what}
         </span>
-        <span class="name">{roleOf(name)}</span>
+        <span class="name">
+          {roleOf(name)}
+          <span class="unseen"> of {facts.title}</span>
+        </span>{" "}
         <span class={`state ${state}`}>
           <i aria-hidden="true">{SIGNS[state]}</i> {STATE_WORDS[state]}
         </span>
