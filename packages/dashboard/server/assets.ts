@@ -1,5 +1,5 @@
 // The page's own files, bundled in memory at the start: no build step, and nothing from the net.
-import { chartStyle } from "@lab/report/render/chart";
+import { chartStyle } from "@lab/report/render/chart-parts";
 import { join } from "node:path";
 
 const folder = join(import.meta.dir, "../page");
