@@ -2,8 +2,7 @@
 import type { PlaceOrder } from "@lab/contracts/order";
 import type { Model } from "@lab/evidence/evidence";
 import { type History, type Outcome } from "@lab/lab/load/history";
-import { closedLoop, openLoop, placeOrder } from "@lab/lab/load/load";
-import { bulkOrder } from "@lab/workflow/bulk";
+import { closedLoop, openLoop, placeOrder, seededOrder } from "@lab/lab/load/load";
 import { type Percentiles } from "../contract/frame.ts";
 import { percentiles } from "../probes/orders.ts";
 
@@ -12,8 +11,8 @@ const MINUTE_MS = 60_000;
 const TIMEOUT_MS = 30_000;
 /** Customers of a burst at a time. */
 const BURST_CONNECTIONS = 48;
-/** Share of a stream's orders that ask for what isn't on the menu. */
-const FAIL_RATE = 0.05;
+/** The same orders come to each model, so that what differs is the model. */
+const SEED = Math.floor(Math.random() * 1_000_000);
 
 interface Answer {
   at_ms: number;
@@ -40,7 +39,6 @@ export class Customers {
   #n = 0;
   #steady = new AbortController();
   readonly #onSent: (orderId: string, ms: number) => void;
-  readonly #seed = Math.floor(Math.random() * 1_000_000);
 
   /** `onSent` is called with each order's id, once that is known, and when it was sent. */
   constructor(model: Model, history: History, onSent: (orderId: string, ms: number) => void) {
@@ -55,8 +53,7 @@ export class Customers {
     order?: PlaceOrder,
     key: string = crypto.randomUUID(),
   ): Promise<Outcome> {
-    const plan = { seed: this.#seed, kitchens: 25, failRate: FAIL_RATE };
-    const asked = order ?? bulkOrder(plan, this.#n++);
+    const asked = order ?? seededOrder(SEED, this.#n++);
     const startMs = performance.now();
     const sentMs = Date.now();
     this.waiting += 1;

@@ -5,6 +5,8 @@ import type { Click } from "../contract/frame.ts";
 import { lineOf, type LogLine } from "../probes/trails.ts";
 import type { Watched } from "./watched.ts";
 
+/** A shorter wait isn't worth a line. */
+const LEAST_WAIT_US = 1_000;
 /** At most so much of the end of a log is searched. */
 const MOST_BYTES = 64 << 20;
 
@@ -103,12 +105,14 @@ export function spansOf(lines: readonly LogLine[]): Stretch[] {
     const sender = line.kind === "consumer" ? byId.get(line.parent_id ?? "") : undefined;
     if (sender === undefined) return [];
     const sentUs = ends.get(sender.span_id)?.at_us ?? sender.at_us;
+    // A broker's confirm may come after the message has: then nobody waited for anything.
+    if (line.at_us - sentUs < LEAST_WAIT_US) return [];
     return [
       {
         service: line.service,
         name: `waits for ${line.name?.split(" ").at(-1)}`,
         kind: "wait",
-        from_ms: Math.min(sentUs, line.at_us) / 1_000,
+        from_ms: sentUs / 1_000,
         to_ms: line.at_us / 1_000,
         depth: depthOf(line),
       },

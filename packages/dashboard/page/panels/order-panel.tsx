@@ -49,10 +49,34 @@ export function OrderPanel({ model, suffix }: { model: string; suffix: string })
           </span>
         </p>
       )}
+      {all.length > 0 && <Bars />}
       {all.map((line) => (
         <Way key={line.order_id} line={line} scale={scale} playedMs={playedMs.value} />
       ))}
     </>
+  );
+}
+
+const BARS = {
+  work: "works",
+  call: "calls or sends",
+  wait: "waits",
+  cut: "failed, or never ended",
+};
+
+/** What each colour of a bar stands for; the words beside a bar say it as well. */
+function Bars() {
+  return (
+    <p class="quiet bars">
+      {Object.entries(BARS).map(([kind, words]) => (
+        <span key={kind}>
+          <svg viewBox="0 0 22 10" aria-hidden="true">
+            <rect class={`bar ${kind}`} width="22" height="10" />
+          </svg>{" "}
+          {words}
+        </span>
+      ))}
+    </p>
   );
 }
 
@@ -88,7 +112,7 @@ function Way({
             const cut = one.to_ms === null;
             const text = `${roleOf(one.service)}: ${one.name}, ${cut ? "never ended" : ms(one.to_ms! - one.from_ms)}`;
             return (
-              <div key={n} class="lane" role="listitem">
+              <div key={n} class={`lane depth-${Math.min(one.depth, 6)}`} role="listitem">
                 <span class="label">{text}</span>
                 <svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">
                   {scale.gaps.map((gap) => (
