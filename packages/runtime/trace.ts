@@ -55,7 +55,7 @@ export function beginSpan(
   const traceId = parentTrace ?? hex(16);
   const spanId = hex(8);
   const traceparent = `00-${traceId}-${spanId}-0${flags}`;
-  if (flags & 1) {
+  if (isSampled(traceparent)) {
     const { attributes = {}, ...start } = describe();
     const beganUs = nowUs();
     const span = { ...start, traceId, spanId, parentId, beganUs, endedUs: 0, attributes };
@@ -119,14 +119,27 @@ export function endSpan(traceparent: string | undefined, attributes: Attributes 
   exportSpan?.(span);
 }
 
+/** Of a `traceparent` that `beginSpan` has returned. */
+export function isSampled(traceparent: string): boolean {
+  // The flags are at most 3.
+  return traceparent.endsWith("1") || traceparent.endsWith("3");
+}
+
 /** Runs `work` in a span, which ends with it. */
-export async function inSpan<T>(
+export function inSpan<T>(
   log: Log,
   parent: string | null | undefined,
   describe: () => SpanStart,
   work: (traceparent: string) => Promise<T>,
 ): Promise<T> {
   const traceparent = beginSpan(log, parent, describe);
+  return isSampled(traceparent) ? untilEnded(traceparent, work) : work(traceparent);
+}
+
+async function untilEnded<T>(
+  traceparent: string,
+  work: (traceparent: string) => Promise<T>,
+): Promise<T> {
   try {
     const result = await work(traceparent);
     endSpan(traceparent);

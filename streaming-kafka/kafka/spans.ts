@@ -16,6 +16,7 @@ import {
   beginSpan,
   endSpan,
   errorAttributes,
+  isSampled,
   noteOnSpan,
 } from "@lab/runtime/trace";
 import type {
@@ -69,21 +70,17 @@ export async function sendInSpans(
   for (const record of records) {
     const { headers, key, value } = record;
     if (headers?.["traceparent"] === undefined) continue;
-    let isSampled = false;
-    const span = beginSpan(log, String(headers["traceparent"]), () => {
-      isSampled = true;
-      return {
-        kind: "producer",
-        name: `send ${topic}`,
-        orderId: SUBJECT.exec(String(value))?.[1],
-        attributes: {
-          ...attributesOf("send", topic),
-          ...(key != null && { "messaging.kafka.message.key": String(key) }),
-        },
-      };
-    });
+    const span = beginSpan(log, String(headers["traceparent"]), () => ({
+      kind: "producer",
+      name: `send ${topic}`,
+      orderId: SUBJECT.exec(String(value))?.[1],
+      attributes: {
+        ...attributesOf("send", topic),
+        ...(key != null && { "messaging.kafka.message.key": String(key) }),
+      },
+    }));
     headers["traceparent"] = span;
-    if (isSampled) spans.set(record, span);
+    if (isSampled(span)) spans.set(record, span);
   }
   if (spans.size === 0) return send();
   for (const record of records) partitions.set(record, -1);
@@ -154,9 +151,7 @@ export class Processing {
     const decoded = decodeEvent(value ?? new Uint8Array(), types);
     const event: LabEvent | undefined = decoded.kind === "event" ? decoded.event : undefined;
     const sender = headers?.["traceparent"]?.toString() ?? event?.traceparent;
-    let isSampled = false;
     const span = beginProcessing(this.#log, sender, isReplayed, () => {
-      isSampled = true;
       const attributes = {
         ...attributesOf("process", topic),
         ...placeOf(partition, Number(offset)),
@@ -165,7 +160,7 @@ export class Processing {
       return { name: `process ${topic}`, orderId: event?.subject, attributes };
     });
     if (event) event.traceparent = span;
-    if (isSampled) {
+    if (isSampled(span)) {
       processed.set(record, span);
       const name = nameOf(batch);
       const open = this.#open.get(name) ?? [];

@@ -15,7 +15,7 @@ import { type Health, healthAnswer } from "../health.ts";
 import { MAX_IN_FLIGHT } from "../limits.ts";
 import { type Log, reasonOf } from "../log.ts";
 import { isTransient } from "../transient.ts";
-import { noteOrder, traced } from "./traced.ts";
+import { beginRequest, endRequest, noteOrder } from "./spans.ts";
 
 /** A request must have arrived within this time: an incomplete one is held no longer. */
 const ARRIVAL_S = 10;
@@ -80,8 +80,12 @@ export function createApp(service: string, { model, faults, log, health }: AppOp
       // Before anything is stored.
       if (inFlight >= MAX_IN_FLIGHT) return answer(overloaded(), request);
       inFlight += 1;
+      beginRequest(log, request);
       try {
-        return await traced(log, request, handle);
+        // May be a promise, although its type doesn't say so.
+        const response = (await Promise.resolve(handle(request))) as unknown as Response;
+        endRequest(request, response);
+        return response;
       } finally {
         inFlight -= 1;
       }
