@@ -9,7 +9,7 @@ import type { Trial } from "@lab/lab/experiment/trial";
 import { eventually, nowUs } from "@lab/lab/host/waiting";
 
 /** Longer timeouts, for proofs in which a slow neighbour isn't the fault: on a busy machine the synchronous model would give orders up. */
-export const PATIENT = { INVENTORY_TIMEOUT_MS: "5000", NOTIFICATION_TIMEOUT_MS: "5000" };
+export const PATIENT = { INVENTORY_TIMEOUT_MS: "9000", NOTIFICATION_TIMEOUT_MS: "5000" };
 
 /** Orders under which most proofs go on. */
 export const RATE_PER_S = byLength({ short: 30, full: 100 });

@@ -31,6 +31,8 @@ export class Dots {
   readonly #dots = new Map<string, Dot>();
   #canvas: HTMLCanvasElement | undefined;
   #boxes: Box[] = [];
+  /** Whether nothing is drawn. */
+  #isBlank = true;
   #colours = { dot: "", failed: "" };
 
   attach(canvas: HTMLCanvasElement | null): void {
@@ -39,6 +41,10 @@ export class Dots {
 
   clear(): void {
     this.#dots.clear();
+  }
+
+  get isEmpty(): boolean {
+    return this.#dots.size === 0;
   }
 
   /** Takes the arrivals of a frame, the scale, and how many orders are under way in truth. */
@@ -112,7 +118,8 @@ export class Dots {
   draw(moves: boolean): void {
     const canvas = this.#canvas;
     const pen = canvas?.getContext("2d");
-    if (!canvas || !pen) return;
+    if (!canvas || !pen || (this.isEmpty && this.#isBlank)) return;
+    this.#isBlank = this.isEmpty;
     const scale = devicePixelRatio;
     pen.setTransform(scale, 0, 0, scale, 0, 0);
     pen.clearRect(0, 0, canvas.width, canvas.height);
