@@ -46,6 +46,7 @@ export class Line {
       const { callers, upstream, variable, viaProxy } = await this.#ends();
       const proxy = await startProxy({ upstream });
       this.#proxy = proxy;
+      this.#fault = fault;
       await restart(this.#lab, this.#model, callers, { [variable]: viaProxy(proxy.listen) });
     }
     this.#fault = fault;

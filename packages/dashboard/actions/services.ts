@@ -1,6 +1,6 @@
 // What is done to processes: the same that a person does with `kill`, `curl` and `scripts/lab up`.
 import type { Model } from "@lab/evidence/evidence";
-import { attachBroker, killBroker, startAgain } from "@lab/lab/brokers/brokers";
+import { attachBroker, brokerRuns, killBroker, startAgain } from "@lab/lab/brokers/brokers";
 import { addressVariable, type Broker } from "@lab/lab/brokers/broker";
 import { factsOf } from "@lab/lab/brokers/model-facts";
 import { changeState, readState, serviceRuns, type UpService } from "@lab/lab/brokers/state";
@@ -114,11 +114,13 @@ export async function breakBroker(
   }
 }
 
-/** Whether the broker of that model was paused here. */
-export async function isBrokerPaused(model: Model): Promise<boolean> {
+/** Lets a paused broker go on, and starts a dead one on its data. Nothing for one that isn't the lab's. */
+export async function healBroker(model: Model): Promise<void> {
   const name = factsOf(model).broker?.name;
   const folder = name && (await readState()).brokers[name]?.folder;
-  return folder !== undefined && paused.has(folder);
+  if (folder === undefined) return;
+  if (paused.has(folder)) await breakBroker(model, "resume");
+  if (!(await brokerRuns(folder))) await breakBroker(model, "restart");
 }
 
 /** The variable with the address of a model's broker. */

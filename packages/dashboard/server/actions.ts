@@ -1,12 +1,13 @@
 // What the page may do, checked and done; each answer says what has become of it.
 import { validated } from "@lab/evidence/evidence";
+import { serviceRuns } from "@lab/lab/brokers/state";
 import { setFaults } from "@lab/lab/services/set-faults";
 import { beginReplay } from "@lab/lab/probes/replay";
 import { Type } from "@sinclair/typebox";
 import { replayLetter } from "../actions/letters.ts";
 import { toldBy } from "../actions/load.ts";
 import { poison, sendAgain } from "../actions/messages.ts";
-import { breakBroker, isBrokerPaused, kill, pause, restart, resume } from "../actions/services.ts";
+import { breakBroker, healBroker, kill, pause, restart, resume } from "../actions/services.ts";
 import type { Action } from "../contract/commands.ts";
 import type { Feed } from "./feed.ts";
 import type { Click } from "../contract/frame.ts";
@@ -234,21 +235,19 @@ export class Actions {
     return "all is whole";
   }
 
+  /** Looks afresh: what the page shows is half a second old. */
   async #healOne(one: Watched): Promise<void> {
-    const { broker, services } = one.frame(Date.now());
-    if (services.every(({ state }) => state === "absent")) return;
-    if (broker?.state === "paused" && (await isBrokerPaused(one.model))) {
-      await breakBroker(one.model, "resume");
-    }
-    if (broker?.state === "killed") await breakBroker(one.model, "restart");
-    for (const { name } of services) resume(await one.service(name));
+    const services = await one.services();
+    if (services.length === 0) return;
+    await healBroker(one.model);
+    for (const service of services) resume(service);
     const wasWithout = one.without.length > 0;
     one.without = [];
     await one.line.mend({});
-    const dead = services.filter(({ state }) => state === "killed").map(({ name }) => name);
-    const names = wasWithout ? one.facts.services : dead;
+    const ended = services.filter((service) => !serviceRuns(service));
+    const names = wasWithout ? one.facts.services : ended.map(({ name }) => name);
     if (names.length > 0) await restart(this.#lab, one.model, names);
-    for (const { name } of services) await setFaults(await one.service(name), {});
+    for (const service of services) await setFaults(service, {});
   }
 
   async #orderUrls(names: readonly string[]) {

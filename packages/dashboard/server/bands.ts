@@ -3,12 +3,15 @@ import { models as titles } from "@lab/evidence/experiments";
 import { faultText } from "../contract/commands.ts";
 import type { Band, ModelFrame } from "../contract/frame.ts";
 
+/** A service that is only started again is away for a moment. */
+const MOMENT_MS = 700;
 /** As long as the charts look back. */
 const KEEP_MS = 600_000;
 
 export class Bands {
   #bands: Band[] = [];
   readonly #open = new Map<string, Band>();
+  readonly #first = new Map<string, number>();
   #n = 0;
 
   /** Opens what is new, and closes what is over. */
@@ -17,9 +20,15 @@ export class Bands {
     for (const [key, label] of now) {
       const known = this.#open.get(key);
       if (known !== undefined) continue;
-      const band = { id: ++this.#n, label, from_ms: nowMs, to_ms: null };
+      const from_ms = this.#first.get(key) ?? nowMs;
+      this.#first.set(key, from_ms);
+      if (nowMs - from_ms < MOMENT_MS) continue;
+      const band = { id: ++this.#n, label, from_ms, to_ms: null };
       this.#open.set(key, band);
       this.#bands.push(band);
+    }
+    for (const key of this.#first.keys()) {
+      if (!now.has(key)) this.#first.delete(key);
     }
     for (const [key, band] of this.#open) {
       if (now.has(key)) continue;

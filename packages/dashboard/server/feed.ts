@@ -62,7 +62,7 @@ export class Feed {
         services: [...facts.services],
         downstream: facts.downstream,
         queues: facts.broker?.name === "rabbitmq" ? Object.keys(facts.broker.queues) : [],
-        protections: protectionsAmong(await lab.protectionsOf(model)),
+        protections: protectionsAmong(await lab.protectionsOf(model), facts.broker?.name),
         hasBroker: facts.broker !== undefined,
       });
     }

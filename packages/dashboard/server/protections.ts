@@ -2,7 +2,8 @@
 // packages/proof/weaving and in the models.
 import type { Protection } from "../contract/frame.ts";
 
-const KNOWN: Protection[] = [
+/** `broker`: with that one alone a few clicks are enough to break the promise. */
+const KNOWN: (Protection & { broker?: string })[] = [
   {
     title: "Idempotency key",
     names: ["idempotency-key"],
@@ -26,7 +27,9 @@ const KNOWN: Protection[] = [
   {
     title: "Publisher confirms",
     names: ["confirms"],
-    tryIt: "Kill the broker during a burst, heal all: what it had not stored is lost.",
+    broker: "rabbitmq",
+    tryIt:
+      "Pause the broker, order, kill the broker, heal all: what was sent and not stored is lost.",
   },
   {
     title: "Acknowledge after the work",
@@ -46,7 +49,11 @@ const KNOWN: Protection[] = [
   },
 ];
 
-/** Those of them that a model has. */
-export function protectionsAmong(names: readonly string[]): Protection[] {
-  return KNOWN.filter((one) => one.names.every((name) => names.includes(name)));
+/** Those of them that a model with that broker has. */
+export function protectionsAmong(names: readonly string[], used: string | undefined): Protection[] {
+  return KNOWN.filter(
+    (one) =>
+      one.names.every((name) => names.includes(name)) &&
+      (one.broker === undefined || one.broker === used),
+  ).map(({ names: own, title, tryIt }) => ({ names: own, title, tryIt }));
 }

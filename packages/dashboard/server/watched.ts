@@ -71,10 +71,15 @@ export class Watched {
     return (await this.#lab.settingsOf(this.model))["LAB_NAMESPACE"] ?? "";
   }
 
-  /** A service as it was started last. Throws while it never was. */
-  async service(name: string): Promise<UpService> {
+  /** Its services as they were started last; none while they never were. */
+  async services(): Promise<UpService[]> {
     const { services } = await readState();
-    const found = services.find((one) => one.model === this.model && one.name === name);
+    return services.filter(({ model }) => model === this.model);
+  }
+
+  /** One of them. Throws while it was never started. */
+  async service(name: string): Promise<UpService> {
+    const found = (await this.services()).find((one) => one.name === name);
     if (found === undefined) throw new Error(`${name} of ${this.model} isn't up`);
     return found;
   }
