@@ -54,7 +54,10 @@ export async function startLive(lab: OwnLab, words: string[]): Promise<Live> {
     return output.includes("All is up") && /http:\S+/.exec(output)?.[0];
   });
   const interrupt = async () => {
-    if (child.exitCode === null) process.kill(-child.pid, "SIGINT");
+    // A test may have paused it.
+    for (const signal of ["SIGINT", "SIGCONT"] as const) {
+      if (child.exitCode === null) process.kill(-child.pid, signal);
+    }
     const code = await child.exited;
     await reading;
     return { code, output: output + (await errors) };
