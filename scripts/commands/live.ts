@@ -3,7 +3,8 @@ import type { Model } from "@lab/evidence/evidence";
 import { readState, serviceRuns } from "@lab/lab/brokers/state";
 import { weavingOf } from "@lab/proof/weaving/weaving-env";
 import { type Command, UsageError } from "../command.ts";
-import { interruptible } from "../interrupt.ts";
+import { interruptible, unlessAborted } from "../interrupt.ts";
+import { takeLivePicture } from "../run/live-picture.ts";
 import { MODELS } from "../models.ts";
 import { say } from "../say.ts";
 import { hasData, takeDown, withUpLock } from "../up/campus.ts";
@@ -21,6 +22,7 @@ key, may change anything. Ctrl-C ends what was started here; what was up before 
   options: {
     port: { type: "number", least: 0, most: 65535, summary: `of the page (${PORT})` },
     headless: { type: "boolean", summary: "open no browser" },
+    picture: { type: "string", summary: "no page to use: a picture of it as PNG, and the end" },
   },
   async run({ options, words }) {
     refuseWrongWords(words);
@@ -29,7 +31,9 @@ key, may change anything. Ctrl-C ends what was started here; what was up before 
     const chosen = words.length === 0 ? ["all"] : words;
     const port = Number(options["port"] ?? PORT);
     return interruptible(async (signal) => {
-      await live(chosen, { port, opens: options["headless"] !== true, signal });
+      const picture = options["picture"] as string | undefined;
+      const opens = options["headless"] !== true && picture === undefined;
+      await live(chosen, { port, opens, picture, signal });
       // Ctrl-C is the normal end; a probe that is just asking a broker must not delay it.
       process.exit(0);
     });
@@ -39,10 +43,12 @@ key, may change anything. Ctrl-C ends what was started here; what was up before 
 interface Options {
   port: number;
   opens: boolean;
+  /** The file of a picture, after which it ends. */
+  picture: string | undefined;
   signal: AbortSignal;
 }
 
-async function live(words: string[], { port, opens, signal }: Options): Promise<void> {
+async function live(words: string[], { port, opens, picture, signal }: Options): Promise<void> {
   const all = Object.entries(MODELS);
   const chosen = all.filter(([name]) => words.includes("all") || words.includes(name));
   const names = await notUp(chosen.map(([name]) => name));
@@ -67,6 +73,11 @@ async function live(words: string[], { port, opens, signal }: Options): Promise<
     if (names.length > 0) {
       const how = { fresh: false, foreground: false };
       await withUpLock(() => startAll(names, how, signal), signal);
+    }
+    if (picture !== undefined) {
+      const shown = chosen.map(([, { model }]) => model);
+      await unlessAborted(signal, takeLivePicture(dashboard.url, shown, picture));
+      return console.log(picture);
     }
     console.log("All is up; Ctrl-C ends what was started here.");
     await new Promise<void>((resolve) => {

@@ -3,22 +3,7 @@ import { freePorts } from "@lab/lab/host/ports";
 import { eventually } from "@lab/lab/host/waiting";
 import { ownLab } from "@lab/proof/kills/own-lab";
 import { source as axe } from "axe-core";
-import { type Browser, chromium, type Page } from "playwright-core";
-
-const CHROMIUMS = ["chromium", "chromium-browser", "google-chrome"];
-
-/** A Chromium of this machine; throws with the command to type where there is none. */
-export async function openBrowser(): Promise<Browser> {
-  const path = CHROMIUMS.map((name) => Bun.which(name)).find((found) => found !== null);
-  if (path === undefined) {
-    throw new Error(
-      "the page is tested in a Chromium, and none is here. Type: apt-get install -y chromium",
-    );
-  }
-  // Its sandbox doesn't work as root.
-  const args = process.getuid?.() === 0 ? ["--no-sandbox"] : [];
-  return chromium.launch({ executablePath: path, args });
-}
+import type { Page } from "playwright-core";
 
 type OwnLab = Awaited<ReturnType<typeof ownLab>>;
 

@@ -1,23 +1,29 @@
-import type { Page } from "playwright-core";
+import type { Browser, Page } from "playwright-core";
 import { findTool, whatToType } from "./doctor.ts";
 
 /** Only a page that hangs takes that long, even on a busy machine. */
 const TIMEOUT_MS = 120_000;
 
-/**
- * Calls `use` with a page of a headless Chromium, which ends afterwards. Throws with the commands to
- * type where there is none.
- */
-export async function withPage<T>(use: (page: Page) => Promise<T>): Promise<T> {
+/** A headless Chromium, which the caller ends. Throws with the commands to type where there is none. */
+export async function launchChromium(): Promise<Browser> {
   const found = findTool("chromium");
   if (found === undefined) throw new Error(whatToType(["chromium"]));
+  // With DEBUG=*, as a shell may have it, playwright prints all that it does.
+  delete process.env["DEBUG"];
   // Only now: it would cost every command of the lab a tenth of a second.
   const { chromium } = await import("playwright-core");
-  const browser = await chromium.launch({
+  return chromium.launch({
     executablePath: found.path,
+    // The path of its socket, which is there, must be short: 104 characters in all.
+    env: { ...process.env, TMPDIR: "/tmp" },
     // Chromium refuses to start as root in its sandbox. It gets pages of this machine alone.
     chromiumSandbox: process.getuid?.() !== 0,
   });
+}
+
+/** Calls `use` with a page of a headless Chromium, which ends afterwards. Throws as `launchChromium` does. */
+export async function withPage<T>(use: (page: Page) => Promise<T>): Promise<T> {
+  const browser = await launchChromium();
   try {
     const page = await browser.newPage({ viewport: { width: 1_280, height: 900 } });
     page.setDefaultTimeout(TIMEOUT_MS);
