@@ -94,7 +94,7 @@ test(
     await sees("no order from this page in the last minute");
     await click("Order once in all three");
     const row = page.getByRole("row", { name: /^1 / });
-    await row.getByText("reserved", { exact: true }).waitFor();
+    await row.waitFor();
     await eventually("all have ended", async () => {
       const cells = await row.getByRole("cell").allInnerTexts();
       return (
