@@ -6,7 +6,7 @@ import { factsOf } from "@lab/lab/brokers/model-facts";
 import { changeState, readState, serviceRuns, type UpService } from "@lab/lab/brokers/state";
 import { identityOf, isPaused, pauseProcess } from "@lab/lab/host/process-id";
 import { eventually } from "@lab/lab/host/waiting";
-import { modelEnv, startService } from "@lab/lab/services/processes";
+import { modelEnv, startService, STOP_TIMEOUT_MS } from "@lab/lab/services/processes";
 import { dirname } from "node:path";
 import type { Lab } from "../contract/lab.ts";
 
@@ -30,7 +30,7 @@ async function stop(service: UpService): Promise<void> {
   resume(service);
   process.kill(service.pid, "SIGTERM");
   await eventually(`${service.name} stops`, () => !serviceRuns(service), {
-    timeoutMs: 12_000,
+    timeoutMs: STOP_TIMEOUT_MS,
   }).catch(() => kill(service));
 }
 
