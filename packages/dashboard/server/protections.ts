@@ -2,11 +2,12 @@
 // packages/proof/weaving and in the models.
 import type { Protection } from "../contract/frame.ts";
 
-/** `broker`: with that one alone a few clicks are enough to break the promise. */
+/** `broker`: with that one alone, or with none, a few clicks are enough to break the promise. */
 const KNOWN: (Protection & { broker?: string })[] = [
   {
     title: "Idempotency key",
     names: ["idempotency-key"],
+    broker: "none",
     tryIt: "Send the same order again: the customer gets two.",
   },
   {
@@ -54,6 +55,6 @@ export function protectionsAmong(names: readonly string[], used: string | undefi
   return KNOWN.filter(
     (one) =>
       one.names.every((name) => names.includes(name)) &&
-      (one.broker === undefined || one.broker === used),
+      (one.broker === undefined || one.broker === (used ?? "none")),
   ).map(({ names: own, title, tryIt }) => ({ names: own, title, tryIt }));
 }
