@@ -12,6 +12,9 @@ import { fetchLogs } from "./kafka/topic-logs.ts";
 import type { Topics } from "./topics.ts";
 
 const EVERY_MS = 5_000;
+/** A broker that has just come back refuses commits for a moment. */
+const LAG_TRIES = 5;
+const LAG_PAUSE_MS = 1_000;
 
 interface Watched {
   analytics: Analytics;
@@ -86,19 +89,30 @@ export function readFrom(
   nextOffset: (topic: string, partition: number) => number,
 ): () => void {
   let assigned: Record<string, number[]> = {};
-  const readOn = () => {
-    const offsets = Object.entries(assigned).flatMap(([topic, partitions]) =>
+  const offsetsNow = () =>
+    Object.entries(assigned).flatMap(([topic, partitions]) =>
       partitions.map((partition) => ({
         topic,
         partition,
         offset: `${nextOffset(topic, partition)}`,
       })),
     );
+  // Only for monitoring the lag, but where nothing more is written no batch would commit it.
+  const showLag = async () => {
+    for (let tries = 0; tries < LAG_TRIES; tries += 1) {
+      try {
+        return await consumer.commitOffsets(offsetsNow());
+      } catch {
+        await Bun.sleep(LAG_PAUSE_MS);
+      }
+    }
+  };
+  const readOn = () => {
+    const offsets = offsetsNow();
     for (const topic of Object.keys(assigned)) consumer.resume([{ topic }]);
     if (offsets.length === 0) return;
     for (const offset of offsets) consumer.seek(offset);
-    // Only for monitoring the lag. If it fails, the next batch commits.
-    void consumer.commitOffsets(offsets).catch(() => {});
+    void showLag();
   };
   consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => {
     assigned = payload.memberAssignment as Record<string, number[]>;
