@@ -28,7 +28,7 @@ export async function takeLivePicture(
     if (!answer.ok) throw new Error(`the page's ${action.do}: ${await answer.text()}`);
   };
   await withPage(async (page) => {
-    await page.setViewportSize({ width: 1_280, height: 1_200 });
+    await page.setViewportSize({ width: 1_200, height: 960 });
     await page.goto(pageUrl);
     await act({ do: "place", models: [...models] });
     await act({ do: "steady", models: [...models], per_minute: ORDERS_PER_MINUTE });

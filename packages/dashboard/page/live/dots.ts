@@ -66,7 +66,10 @@ export class Dots {
         dot = { id, ...placeOf(id), path: [] };
         this.#dots.set(id, dot);
       }
-      dot.path.push({ station, atMs: frameMs - agoMs });
+      const saidMs = frameMs - agoMs;
+      // Analytics may count an order after its end: the end comes last all the same.
+      const atMs = station < DONE ? saidMs : Math.max(saidMs, dot.path.at(-1)?.atMs ?? saidMs);
+      dot.path.push({ station, atMs });
       dot.path.sort((a, b) => a.atMs - b.atMs || a.station - b.station);
     }
   }
