@@ -10,7 +10,7 @@ const pages = [
   "*/README.md",
   "packages/*/README.md",
   "*/results/results.md",
-  "packages/report/published/*",
+  "packages/report/published/*.{html,md}",
 ]
   .flatMap((pattern) => globSync(pattern, { cwd: repoFolder }))
   .map((path) => ({ path, text: read(path) }));
