@@ -15,6 +15,7 @@ export const MODEL: ModelFacts = {
   broker: {
     name: "kafka",
     groups: groupsOf(""),
+    topics: [topics("").orderEvents, topics("").inventoryEvents],
     deadTopic: topics("").deadLetters,
     concurrency: PARTITIONS,
   },

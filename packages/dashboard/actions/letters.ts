@@ -1,6 +1,6 @@
 // Dead letters: looked at on a click alone, since looking takes them out of the queue for a moment.
 import { type DeadLetter, DeadLetters, textOf } from "@lab/lab/probes/dead-letters";
-import { readState } from "@lab/lab/brokers/state";
+import { brokerThatIsUp } from "@lab/lab/brokers/state";
 import { produceRaw, readTopic } from "@lab/lab/probes/kafka-tools";
 import type { Letter } from "../contract/answers.ts";
 import type { ModelFacts } from "@lab/lab/brokers/model-facts";
@@ -19,7 +19,7 @@ const MOST = 50;
 export async function listLetters(one: Owner): Promise<Letter[]> {
   const { broker } = one.facts;
   if (broker === undefined) return [];
-  const { address } = await addressOf(one);
+  const { address } = await brokerThatIsUp(broker.name);
   const namespace = await one.namespace();
   if (broker.name === "kafka") {
     const records = await readTopic(address, `${namespace}${broker.deadTopic}`);
@@ -55,7 +55,7 @@ export async function replayLetter(
 ): Promise<string> {
   const { broker } = one.facts;
   if (broker === undefined) throw new Error(`${one.model} has no dead letters`);
-  const { address } = await addressOf(one);
+  const { address } = await brokerThatIsUp(broker.name);
   const namespace = await one.namespace();
   const bytes = body === undefined ? undefined : Buffer.from(body);
   if (broker.name === "kafka") {
@@ -67,20 +67,13 @@ export async function replayLetter(
       ...(key !== null && { key }),
       value: bytes ?? value,
     }));
-    await produceRaw(address, `${namespace}order-events`, records);
+    await produceRaw(address, `${namespace}${broker.topics[0]}`, records);
     return `${records.length} sent again; a log forgets nothing, so the dead topic keeps its copy`;
   }
   await using letters = await DeadLetters.open(address, namespace, broker);
   const replayed = await letters.replay(queue, which === "all" ? "all" : Number(which), bytes);
   const left = (await letters.list(queue)).length;
   return `RabbitMQ took ${replayed.length} back into ${queue}; ${left} dead letters are left there`;
-}
-
-async function addressOf(one: Owner): Promise<{ address: string }> {
-  const { broker } = one.facts;
-  const known = broker && (await readState()).brokers[broker.name];
-  if (known === undefined) throw new Error(`the broker of ${one.model} isn't up`);
-  return known;
 }
 
 function shown(body: Buffer): { body: string; editable: boolean } {

@@ -1,7 +1,7 @@
 // Messages that no service would send: one that can never be valid, and one that comes twice.
 import type { Model } from "@lab/evidence/evidence";
 import { factsOf } from "@lab/lab/brokers/model-facts";
-import { readState } from "@lab/lab/brokers/state";
+import { brokerThatIsUp } from "@lab/lab/brokers/state";
 import { read } from "@lab/lab/probes/databases";
 import { produceRaw } from "@lab/lab/probes/kafka-tools";
 import { Rabbitmq } from "@lab/lab/probes/rabbitmq-tools";
@@ -45,10 +45,10 @@ export async function sendAgain(
 
 async function put(model: Model, namespace: string, { body, key }: Stored): Promise<void> {
   const { broker } = factsOf(model);
-  const known = broker && (await readState()).brokers[broker.name];
-  if (broker === undefined || known === undefined) throw new Error("the broker isn't up");
+  if (broker === undefined) throw new Error(`${model} has no broker`);
+  const known = await brokerThatIsUp(broker.name);
   if (broker.name === "kafka") {
-    await produceRaw(known.address, `${namespace}order-events`, [{ key, value: body }]);
+    await produceRaw(known.address, `${namespace}${broker.topics[0]}`, [{ key, value: body }]);
     return;
   }
   await using rabbit = new Rabbitmq(known);

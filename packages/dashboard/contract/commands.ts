@@ -64,7 +64,7 @@ export function commandOf(
       return frame?.broker === undefined
         ? `curl ${frame?.services[0]?.url}/order ${JSON_TYPE} -d 'not an order'`
         : frame.broker.name === "kafka"
-          ? "echo 'not an order' | kafka ConsoleProducer --topic order-events"
+          ? `echo 'not an order' | kafka ConsoleProducer --topic ${frame.logs[0]?.topic}`
           : `curl $RABBIT/exchanges/%2F/amq.default/publish ${JSON_TYPE} -d '{"properties":{},"routing_key":"inventory.order-placed","payload":"not an order","payload_encoding":"string"}'`;
     case "again":
       return frame?.broker === undefined

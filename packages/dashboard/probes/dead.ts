@@ -1,5 +1,5 @@
 import type { ModelFacts } from "@lab/lab/brokers/model-facts";
-import { readState } from "@lab/lab/brokers/state";
+import { brokerThatIsUp } from "@lab/lab/brokers/state";
 import { DeadLetters } from "@lab/lab/probes/dead-letters";
 import { eventsOf, readTopic } from "@lab/lab/probes/kafka-tools";
 
@@ -14,7 +14,7 @@ export async function deadOrders(
   if (broker === undefined || letters === 0) return [];
   const before = known.get(broker.name);
   if (before?.letters === letters) return before.orders;
-  const { address = "" } = (await readState()).brokers[broker.name] ?? {};
+  const { address } = await brokerThatIsUp(broker.name);
   let orders: string[] = [];
   if (broker.name === "kafka") {
     const records = await readTopic(address, `${namespace}${broker.deadTopic}`);

@@ -1,6 +1,6 @@
 import type { Model } from "@lab/evidence/evidence";
 import { factsOf } from "@lab/lab/brokers/model-facts";
-import { readState } from "@lab/lab/brokers/state";
+import { brokerThatIsUp } from "@lab/lab/brokers/state";
 import { kafkaClient } from "@lab/lab/probes/kafka-tools";
 import type { LogFrame } from "../contract/frame.ts";
 import { ageOf, type Seen, watch } from "./watch.ts";
@@ -28,11 +28,8 @@ export class Logs {
   constructor(model: Model, namespace: () => Promise<string>, signal: AbortSignal) {
     const { broker } = factsOf(model);
     if (broker?.name !== "kafka") return;
-    const pairs = [
-      ["order-events", broker.groups[0]],
-      ["inventory-events", broker.groups[1]],
-    ] as const;
-    this.#groups = pairs.map(([topic, group = ""]) => {
+    this.#groups = broker.topics.map((topic, n) => {
+      const group = broker.groups[n] ?? "";
       const ends: Ends[] = [];
       return {
         topic,
@@ -95,8 +92,7 @@ export class Logs {
   }
 
   async #connected(): Promise<Admin> {
-    const known = (await readState()).brokers.kafka;
-    if (known === undefined) throw new Error("Kafka isn't up");
+    const known = await brokerThatIsUp("kafka");
     if (known.address !== this.#address) this.#forget();
     this.#address = known.address;
     this.#admin ??= (async () => {

@@ -1,6 +1,6 @@
 import type { Model } from "@lab/evidence/evidence";
 import { factsOf } from "@lab/lab/brokers/model-facts";
-import { readState } from "@lab/lab/brokers/state";
+import { brokerThatIsUp } from "@lab/lab/brokers/state";
 import { Rabbitmq } from "@lab/lab/probes/rabbitmq-tools";
 import type { QueueFrame } from "../contract/frame.ts";
 import { ageOf, type Seen, watch } from "./watch.ts";
@@ -49,8 +49,7 @@ export class Queues {
 
   /** A fresh start of the broker has another password. */
   async #broker(): Promise<Rabbitmq> {
-    const known = (await readState()).brokers.rabbitmq;
-    if (known === undefined) throw new Error("RabbitMQ isn't up");
+    const known = await brokerThatIsUp("rabbitmq");
     if (this.#rabbit === undefined || known.address !== this.#address) {
       await this.#rabbit?.[Symbol.asyncDispose]();
       this.#address = known.address;

@@ -134,13 +134,14 @@ export function lineOf(line: string): LogLine | undefined {
 function arrivalsOf(model: Model, line: LogLine): Arrival[] {
   const { event, order_id: order, service, time } = line;
   if (order === undefined) return [];
-  const [first, second] = factsOf(model).services;
+  const { broker, services } = factsOf(model);
+  const [first, second] = services;
   const at = (station: Station, at_ms = Date.parse(time)): Arrival => ({ order, station, at_ms });
   const own: Station =
     service === first ? "order" : service === second ? "inventory" : "downstream";
   switch (event) {
     case "span_begun": {
-      const station = stationOf(line, own);
+      const station = stationOf(line, own, broker?.name === "kafka" ? broker.topics[0] : undefined);
       return station === undefined ? [] : [at(station, Number(line["at_us"]) / 1_000)];
     }
     case "order_placed":
@@ -156,8 +157,8 @@ function arrivalsOf(model: Model, line: LogLine): Arrival[] {
   }
 }
 
-/** Where an order is once that span has begun in the service of that station. */
-function stationOf(line: LogLine, own: Station): Station | undefined {
+/** Where an order is once that span has begun in the service of that station; `orders` is the topic that Analytics reads, too. */
+function stationOf(line: LogLine, own: Station, orders: string | undefined): Station | undefined {
   const name = String(line["name"]);
   switch (line["kind"]) {
     case "server":
@@ -168,7 +169,8 @@ function stationOf(line: LogLine, own: Station): Station | undefined {
       return own === "order" ? "first-wait" : own === "inventory" ? "second-wait" : undefined;
     case "consumer":
       // Order hears the result, and Analytics the order itself: neither is where the order waits for.
-      return own === "order" || (own === "downstream" && name.endsWith("order-events"))
+      return own === "order" ||
+        (own === "downstream" && orders !== undefined && name.endsWith(orders))
         ? undefined
         : own;
     default:

@@ -48,6 +48,8 @@ interface KafkaFacts {
   name: "kafka";
   /** The consumer groups. */
   groups: readonly string[];
+  /** What Inventory reads, and what it answers to. */
+  topics: readonly [orders: string, outcomes: string];
   /** Where the dead letters go. */
   deadTopic: string;
   /** Records that Inventory processes at a time. */

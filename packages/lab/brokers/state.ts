@@ -45,6 +45,13 @@ export async function readState(): Promise<UpState> {
   return read();
 }
 
+/** The broker of that name that `lab up` has started. Throws where there is none. */
+export async function brokerThatIsUp(name: BrokerName): Promise<UpBroker> {
+  const known = read().brokers[name];
+  if (known === undefined) throw new Error(`${name} isn't up: scripts/lab up starts it`);
+  return known;
+}
+
 /**
  * Changes the stored state, synchronously. An empty state removes the file. Call it only with the
  * lock of `withLock`.

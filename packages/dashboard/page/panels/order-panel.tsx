@@ -1,7 +1,7 @@
 import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
 import type { Timeline } from "../../contract/answers.ts";
-import { ask, factsOf } from "../live/state.ts";
+import { usePolled } from "../live/polled.ts";
+import { factsOf } from "../live/state.ts";
 import { ms, roleOf } from "../live/words.ts";
 import { layOut, type Scale } from "./scale.ts";
 import { Title } from "./side.tsx";
@@ -11,23 +11,8 @@ const SLOWER = 10;
 
 /** One order's way through its model, and those of the same click beside it, on one scale. */
 export function OrderPanel({ model, suffix }: { model: string; suffix: string }) {
-  const lines = useSignal<Timeline[] | undefined>(undefined);
-  const wrong = useSignal("");
+  const { answer: lines, wrong } = usePolled<Timeline[]>(`/orders/${model}/${suffix}`, EVERY_MS);
   const playedMs = useSignal<number | undefined>(undefined);
-  useEffect(() => {
-    let timer: ReturnType<typeof setTimeout>;
-    const look = async () => {
-      try {
-        lines.value = await ask<Timeline[]>(`/orders/${model}/${suffix}`);
-        wrong.value = "";
-      } catch (error) {
-        wrong.value = (error as Error).message;
-      }
-      timer = setTimeout(() => void look(), EVERY_MS);
-    };
-    void look();
-    return () => clearTimeout(timer);
-  }, [model, suffix]);
   const all = lines.value ?? [];
   const scale = layOut(all);
   return (

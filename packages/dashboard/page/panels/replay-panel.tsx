@@ -1,7 +1,6 @@
 import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
 import type { ShownMetrics, ShownReplay } from "@lab/lab/probes/replay";
-import { ask } from "../live/state.ts";
+import { usePolled } from "../live/polled.ts";
 import { number } from "../live/words.ts";
 import { Do, Title } from "./side.tsx";
 
@@ -14,27 +13,12 @@ const EVERY_MS = 300;
 
 /** The stream's metrics computed again: before, falling, after. */
 export function ReplayPanel() {
-  const looked = useSignal<Looked | undefined>(undefined);
   const before = useSignal<ShownMetrics | undefined>(undefined);
-  const wrong = useSignal("");
-  useEffect(() => {
-    let timer: ReturnType<typeof setTimeout>;
-    const look = async () => {
-      try {
-        const now = await ask<Looked>("/replay");
-        wrong.value = "";
-        // Until a replay begins, what is shown is "before".
-        if (now.replay?.state !== "replaying" && !isOf(before.value, now.replay))
-          before.value = now.metrics;
-        looked.value = now;
-      } catch (error) {
-        wrong.value = (error as Error).message;
-      }
-      timer = setTimeout(() => void look(), EVERY_MS);
-    };
-    void look();
-    return () => clearTimeout(timer);
-  }, []);
+  const { answer: looked, wrong } = usePolled<Looked>("/replay", EVERY_MS, (now) => {
+    // Until a replay begins, what is shown is "before".
+    if (now.replay?.state !== "replaying" && !isOf(before.value, now.replay))
+      before.value = now.metrics;
+  });
   const { metrics, replay } = looked.value ?? {};
   const isRunning = replay?.state === "replaying";
   return (

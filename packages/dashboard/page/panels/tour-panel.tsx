@@ -1,29 +1,13 @@
-import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
 import type { TourStep } from "../../contract/tour.ts";
-import { act, ask, busy, key } from "../live/state.ts";
+import { usePolled } from "../live/polled.ts";
+import { act, busy, key } from "../live/state.ts";
 import { Title } from "./side.tsx";
 
 const EVERY_MS = 700;
 
 /** The assignment's experiments: predict first, then watch, then compare. */
 export function TourPanel() {
-  const steps = useSignal<TourStep[] | undefined>(undefined);
-  const wrong = useSignal("");
-  useEffect(() => {
-    let timer: ReturnType<typeof setTimeout>;
-    const look = async () => {
-      try {
-        steps.value = await ask<TourStep[]>("/tour");
-        wrong.value = "";
-      } catch (error) {
-        wrong.value = (error as Error).message;
-      }
-      timer = setTimeout(() => void look(), EVERY_MS);
-    };
-    void look();
-    return () => clearTimeout(timer);
-  }, []);
+  const { answer: steps, wrong } = usePolled<TourStep[]>("/tour", EVERY_MS);
   const all = steps.value ?? [];
   const done = all.filter(({ state }) => state === "done");
   const hits = done.filter(({ predicted, right }) => predicted === right).length;
