@@ -85,30 +85,44 @@ export function watchTopics({ brokers, kafka, log, names, onRecreated, troubles 
   // deleted.
   const admin = kafka.admin();
   const topics = declared(names);
+  const identify = () =>
+    fetchIdentities(
+      brokers,
+      topics.map(({ topic }) => topic),
+    );
   let watching: Repeater | undefined;
   let stopped = false;
   const ids = new Map<string, string>();
   const look = async () => {
+    let identities = await identify();
+    let isAnyNew = false;
+    const present: Declared[] = [];
     for (const wanted of topics) {
       if (stopped) return;
       const { numPartitions, topic } = wanted;
-      const partitions = await partitionsOf(admin, topic);
+      const partitions = identities.get(topic)?.partitions ?? (await partitionsOf(admin, topic));
       if (partitions === undefined) {
         const isNew = await admin.createTopics({ waitForLeaders: true, topics: [wanted] });
         if (isNew) log.info("topic_declared", { topic });
-        continue;
+        isAnyNew = true;
+      } else if (partitions === numPartitions) {
+        present.push(wanted);
+      } else {
+        const reason = `has ${partitions} partitions and needs ${numPartitions}; once deleted it is made anew, without its records`;
+        troubles.note(topic, reason);
       }
-      const reason =
-        partitions === numPartitions
-          ? await correctSettings(admin, wanted, log)
-          : `has ${partitions} partitions and needs ${numPartitions}; once deleted it is made anew, without its records`;
-      if (reason) troubles.note(topic, reason);
-      else troubles.clear(topic);
     }
-    for (const [topic, { id }] of await fetchIdentities(
-      brokers,
-      topics.map((one) => one.topic),
-    )) {
+    const settings = await settingsOf(
+      admin,
+      present.map(({ topic }) => topic),
+    );
+    for (const wanted of present) {
+      const reason = await correctSettings(admin, wanted, settings.get(wanted.topic), log);
+      if (reason) troubles.note(wanted.topic, reason);
+      else troubles.clear(wanted.topic);
+    }
+    if (isAnyNew) identities = await identify();
+    for (const [topic, { id }] of identities) {
       const known = ids.get(topic);
       if (id === undefined || id === known) continue;
       ids.set(topic, id);
@@ -166,10 +180,10 @@ async function partitionsOf(admin: Admin, name: string): Promise<number | undefi
 async function correctSettings(
   admin: Admin,
   { configEntries: wanted, topic }: Declared,
+  settings: TopicSettings | undefined,
   log: Log,
 ): Promise<string | undefined> {
-  const settings = await settingsOf(admin, topic);
-  if (settings.size === 0) return undefined;
+  if (settings === undefined) return undefined;
   const wrong = KEEP_ALL.filter(({ name, value }) => settings.get(name)?.value !== value);
   if (wrong.length > 0) {
     // A setting that isn't included is reset to the broker's default.
@@ -201,28 +215,37 @@ async function refusalOf(change: Promise<unknown>): Promise<string | undefined> 
   }
 }
 
-/**
- * A topic's settings, and which of them are its own; empty where we aren't authorized to see them.
- */
+/** A topic's settings by name, and which of them are its own. */
+type TopicSettings = Map<string, { value: string; isOwn: boolean }>;
+
+/** By topic; without those whose settings we aren't authorized to see. */
 async function settingsOf(
   admin: Admin,
-  name: string,
-): Promise<Map<string, { value: string; isOwn: boolean }>> {
+  names: readonly string[],
+): Promise<Map<string, TopicSettings>> {
+  if (names.length === 0) return new Map();
   try {
     const { resources } = await admin.describeConfigs({
       includeSynonyms: false,
-      resources: [{ type: ConfigResourceTypes.TOPIC, name }],
+      resources: names.map((name) => ({ type: ConfigResourceTypes.TOPIC, name })),
     });
-    const entries = resources.flatMap(({ configEntries }) => configEntries);
     return new Map(
-      entries.map(({ configName, configSource, configValue }) => [
-        configName,
-        { value: configValue, isOwn: configSource === ConfigSource.TOPIC_CONFIG },
+      resources.map(({ configEntries, resourceName }) => [
+        resourceName,
+        new Map(
+          configEntries.map(({ configName, configSource, configValue }) => [
+            configName,
+            { value: configValue, isOwn: configSource === ConfigSource.TOPIC_CONFIG },
+          ]),
+        ),
       ]),
     );
   } catch (error) {
-    if (rootOf(error).type?.endsWith("AUTHORIZATION_FAILED")) return new Map();
-    throw error;
+    if (!rootOf(error).type?.endsWith("AUTHORIZATION_FAILED")) throw error;
+    if (names.length === 1) return new Map();
+    // kafkajs tells of one refusal, and drops the other answers.
+    const each = await Promise.all(names.map((name) => settingsOf(admin, [name])));
+    return new Map(each.flatMap((one) => [...one]));
   }
 }
 

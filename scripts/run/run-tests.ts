@@ -16,7 +16,7 @@ import { brokerOf, MODELS } from "../models.ts";
 import { say } from "../say.ts";
 import { paintResult } from "./paint.ts";
 import { holdsInContainers, proxiesKafka, type TestFile } from "./test-files.ts";
-import { TimeLeft } from "./time-left.ts";
+import { publishedS, TimeLeft } from "./time-left.ts";
 
 export interface TestResult extends Counts {
   file: TestFile;
@@ -128,10 +128,10 @@ async function runAtOnce(files: readonly TestFile[], plan: Plan): Promise<TestRe
   const isBusy = ({ isProof, name }: TestFile) => isProof && BUSY.includes(name);
   // The later models' take longest: they start first, beside the others' short files.
   const busy = files.filter(isBusy).toReversed();
-  // A storm lasts as long as it is set: it must not be what the others wait for in the end.
+  // The longest first: none is left that the others would wait for in the end.
   const left = files
     .filter((file) => !isBusy(file))
-    .toSorted((a, b) => Number(isStorm(b)) - Number(isStorm(a)));
+    .toSorted((a, b) => (publishedS(b) || 0) - (publishedS(a) || 0));
   const results: TestResult[] = [];
   await Promise.all(
     Array.from({ length: LANES }, async (_, lane) => {
@@ -180,10 +180,6 @@ async function countFile(file: TestFile, { board, env, signal }: Plan): Promise<
 
 function nameOf({ model, name }: TestFile): string {
   return `${model}/${name}`;
-}
-
-function isStorm({ name }: TestFile): boolean {
-  return name === "storm";
 }
 
 /** The sums of all of them. */

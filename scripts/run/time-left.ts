@@ -15,7 +15,7 @@ export class TimeLeft {
   readonly #leftS: Map<TestFile, number>;
   readonly #sinceMs = new Map<TestFile, number>();
 
-  constructor(files: readonly TestFile[], durationS = publishedS) {
+  constructor(files: readonly TestFile[], durationS = expectedS) {
     this.#leftS = new Map(files.map((file) => [file, durationS(file) + AROUND_S]));
   }
 
@@ -38,8 +38,12 @@ export class TimeLeft {
   }
 }
 
-function publishedS({ isExperiment, model, name }: TestFile): number {
-  if (!isExperiment || settings().labLength !== "full") return Number.NaN;
+function expectedS(file: TestFile): number {
+  return file.isExperiment && settings().labLength === "full" ? publishedS(file) : Number.NaN;
+}
+
+/** What the file took when its results were published, at full length; NaN where there are none. */
+export function publishedS({ model, name }: TestFile): number {
   try {
     const published = readFileSync(join(repoFolder, model, "results", `${name}.json`), "utf8");
     return (JSON.parse(published) as { duration_s: number }).duration_s;

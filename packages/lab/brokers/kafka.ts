@@ -2,7 +2,7 @@ import { cp, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Kafka, logLevel } from "kafkajs";
 import type { Broker, NativePlan } from "./broker.ts";
-import { jvmOptions, kafkaVersion, prepareKafka } from "./kafka/kafka-jars.ts";
+import { brokerOptions, jvmOptions, kafkaVersion, prepareKafka } from "./kafka/kafka-jars.ts";
 import { kafkaSettings, type KafkaPorts } from "./kafka/kafka-settings.ts";
 import { freshFolder } from "../host/lifeline.ts";
 import { runNative } from "./native.ts";
@@ -27,8 +27,7 @@ export async function planKafka(folder: string, ports: KafkaPorts): Promise<Nati
       java.path,
       ...jvmOptions,
       ...(archive === undefined ? [] : [`-XX:SharedArchiveFile=${archive}`]),
-      "-Djava.io.tmpdir=tmp",
-      "-Dorg.apache.logging.log4j.level=INFO",
+      ...brokerOptions,
       "-cp",
       classPath,
       "kafka.Kafka",

@@ -5,7 +5,15 @@ import { type Found, jvmEnv, provide } from "../../machine/doctor.ts";
 import { runQuietly } from "../../host/run.ts";
 import { labFolder } from "@lab/evidence/folders";
 import { kafkaSettings } from "./kafka-settings.ts";
-import { freshFolder, holdLifeline, releaseLifeline, removeFolder } from "../../host/lifeline.ts";
+import {
+  freshFolder,
+  holdLifeline,
+  killGroup,
+  releaseLifeline,
+  removeFolder,
+  spawnUnderLifeline,
+} from "../../host/lifeline.ts";
+import { freePorts } from "../../host/ports.ts";
 
 /** The version that kafka/pom.xml pins. */
 export const kafkaVersion = "4.2.0";
@@ -23,6 +31,12 @@ export const jvmOptions = [
   "-Djava.awt.headless=true",
 ];
 
+/** Of a broker alone; without the level it logs nothing. */
+export const brokerOptions = ["-Djava.io.tmpdir=tmp", "-Dorg.apache.logging.log4j.level=INFO"];
+
+/** A broker that isn't up by then, on a busy machine too, leaves no class archive. */
+const ARCHIVE_MS = 60_000;
+
 export interface PreparedKafka {
   java: Found;
   /** Relative to the broker's folder: a colon in the clone's path would split it. */
@@ -30,8 +44,8 @@ export interface PreparedKafka {
   /** An empty, formatted data folder to copy: formatting takes a JVM half a second. */
   formatted: string;
   /**
-   * An archive of Kafka's loaded classes (CDS), which makes a start a third faster; undefined where
-   * the JVM creates none. Also relative to the broker's folder.
+   * An archive of a broker's loaded classes (CDS), which saves almost half of what a start costs;
+   * undefined where the JVM creates none. Also relative to the broker's folder.
    */
   archive: string | undefined;
 }
@@ -113,15 +127,16 @@ async function fetchJars(part: string, java: Found, maven: Found): Promise<void>
 async function format(part: string, java: Found, classPath: string): Promise<void> {
   const made = join(part, "made");
   await mkdir(made);
-  const ports = { client: 9092, controller: 9093 };
-  await writeFile(join(part, "server.properties"), kafkaSettings("made/formatted", ports));
+  const [client, controller] = (await freePorts(2)) as [number, number];
+  const settingsFor = (data: string) =>
+    writeFile(join(part, "server.properties"), kafkaSettings(data, { client, controller }));
+  await settingsFor("made/formatted");
   const random = crypto.getRandomValues(new Uint8Array(16));
   const clusterId = Buffer.from(random).toString("base64url");
   await runQuietly(
     [
       java.path,
       ...jvmOptions,
-      "-XX:ArchiveClassesAtExit=made/classes.jsa",
       "-cp",
       classPath,
       "kafka.tools.StorageTool",
@@ -132,4 +147,31 @@ async function format(part: string, java: Found, classPath: string): Promise<voi
     ],
     { cwd: part, env: jvmEnv, lifeline: part },
   );
+  await cp(join(made, "formatted"), join(part, "data"), { recursive: true });
+  await mkdir(join(part, "tmp"));
+  await settingsFor("data");
+  await archiveClasses(part, java, classPath);
+}
+
+/**
+ * Starts a broker, and stops it when it is up: the JVM archives its classes as it ends. Leaves no
+ * archive where that doesn't succeed.
+ */
+async function archiveClasses(part: string, java: Found, classPath: string): Promise<void> {
+  const options = [...brokerOptions, "-XX:ArchiveClassesAtExit=made/classes.jsa"];
+  const broker = spawnUnderLifeline(
+    part,
+    [java.path, ...jvmOptions, ...options, "-cp", classPath, "kafka.Kafka", "server.properties"],
+    { cwd: part, env: { ...process.env, ...jvmEnv }, output: "pipe" },
+  );
+  const end = () => killGroup(broker.pid);
+  const timer = setTimeout(end, ARCHIVE_MS);
+  // Its watcher holds the pipe, too.
+  void broker.exited.then(end);
+  let log = "";
+  for await (const text of broker.stdout.pipeThrough(new TextDecoderStream())) {
+    log += text;
+    if (log.includes("Kafka Server started")) broker.kill();
+  }
+  clearTimeout(timer);
 }
