@@ -69,6 +69,9 @@ export async function serviceSettings(model: Model): Promise<Record<string, stri
   );
 }
 
+/** The shell's own variables: a command sets some more itself. */
+const IN_SHELL = new Set(Object.keys(process.env));
+
 /**
  * The variables that locate a model's services and its messages: its data can only be used with the
  * same values.
@@ -130,7 +133,9 @@ export async function reportSettings(models: readonly Model[]): Promise<void> {
     string,
     string
   >;
-  const shown = Object.entries(passed).map((one) => one.join("="));
+  const shown = Object.entries(passed)
+    .filter(([name]) => IN_SHELL.has(name))
+    .map((one) => one.join("="));
   if (shown.length > 0) say(`from this shell: ${shown.join(", ")}`);
   const knobs = (await Promise.all(models.map(configsOf))).flat().flatMap(namesIn);
   const roles = /^(ORDER|INVENTORY|NOTIFICATION|ANALYTICS)_/;
