@@ -204,6 +204,7 @@ testMutants({
   model: "async-rabbitmq",
   timeoutS: 300,
   stuckMs: 4_000,
+  first: [BROKER_KILLED],
   lanes: [
     [LOCKED, FAILS_AT_TIMES, QUEUE_GONE, SCARCE],
     [
@@ -221,5 +222,4 @@ testMutants({
       killedUnderLoad("Order", { lost: "any", leaked: "any", contradicted: "any" }),
     ],
   ],
-  afterwards: [BROKER_KILLED],
 });

@@ -83,8 +83,8 @@ interface Suite {
   stuckMs: number;
   /** Lists of situations; the lists go side by side. */
   lanes: MutantSituation[][];
-  /** Those that hurt the broker, which the lists share. */
-  afterwards?: MutantSituation[];
+  /** Those that hurt the broker, which the lists share. They come first: it then has little to recover. */
+  first?: MutantSituation[];
 }
 
 /** What was found of a mutant, or of the model as it is. */
@@ -97,7 +97,7 @@ interface Finding {
 }
 
 /** Takes each protection away in a situation that needs it, and sees whether the checker finds what that breaks. */
-export function testMutants({ model, timeoutS, stuckMs, lanes, afterwards = [] }: Suite): void {
+export function testMutants({ model, timeoutS, stuckMs, first = [], lanes }: Suite): void {
   experiment(
     {
       name: "mutants",
@@ -113,12 +113,12 @@ export function testMutants({ model, timeoutS, stuckMs, lanes, afterwards = [] }
       const needed = factsOf(model).broker?.name;
       await using broker = needed && (await run.ownBroker(needed));
       const proof = new MutantProof(run, stuckMs, broker);
+      for (const situation of first) await proof.prove(situation);
       await Promise.all(
         lanes.map(async (lane) => {
           for (const situation of lane) await proof.prove(situation);
         }),
       );
-      for (const situation of afterwards) await proof.prove(situation);
       proof.conclude();
     },
   );

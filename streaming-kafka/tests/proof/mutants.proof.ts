@@ -246,6 +246,7 @@ testMutants({
   timeoutS: 400,
   // A group may be without a member for its session's 6 s.
   stuckMs: 7_000,
+  first: [BROKER_KILLED],
   lanes: [
     [REPLAYED_LATER],
     [KILLED_WITH_RECORDS, FAILS_FOR_EVER, CUT_BEFORE_REPLAY],
@@ -262,5 +263,4 @@ testMutants({
       killedUnderLoad("Order", { lost: "any", leaked: "any", miscounted: "any" }),
     ],
   ],
-  afterwards: [BROKER_KILLED],
 });
