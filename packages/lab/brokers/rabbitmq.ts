@@ -4,6 +4,7 @@ import { connect } from "amqplib";
 import { provide } from "../machine/doctor.ts";
 import type { NativePlan } from "./broker.ts";
 import { becomesFree, freePorts } from "../host/ports.ts";
+import { slimServer } from "./rabbitmq/slim-home.ts";
 
 export interface RabbitmqPorts {
   amqp: number;
@@ -57,7 +58,7 @@ management.sample_retention_policies.detailed.minute = 1
     address: `amqp://lab:${password}@127.0.0.1:${ports.amqp}`,
     managementUrl: `http://127.0.0.1:${ports.management}`,
     ports: [ports.amqp, ports.management, ports.distribution],
-    command: [rabbitmq.path],
+    command: await slimServer(folder, rabbitmq.path),
     env: {
       RABBITMQ_NODENAME: node,
       RABBITMQ_CONFIG_FILE: join(folder, "rabbitmq.conf"),

@@ -9,9 +9,9 @@ import { projectOf } from "./compose-broker.ts";
  * fails, and for an external broker.
  */
 export async function rabbitmqctl(broker: Broker, ...words: string[]): Promise<string> {
-  const { command, env } = await controlOf(broker);
+  const { command, ...options } = await controlOf(broker);
   const child = Bun.spawn([...command, ...words], {
-    env,
+    ...options,
     stdin: "ignore",
     stdout: "pipe",
     stderr: "pipe",
@@ -37,8 +37,11 @@ async function controlOf({ address, folder, kind }: Broker) {
     plan: NativePlan;
   };
   const { RABBITMQ_CONF_ENV_FILE, RABBITMQ_DIST_PORT, RABBITMQ_NODENAME } = plan.env;
+  const server = plan.command.at(-1)!;
   return {
-    command: [join(dirname(plan.command[0]!), "rabbitmqctl")],
+    command: [...plan.command.slice(0, -1), join(dirname(server), "rabbitmqctl")],
+    // To which the server's path may be relative.
+    cwd: folder,
     env: {
       PATH: process.env["PATH"],
       LANG: "C.UTF-8",
