@@ -227,6 +227,17 @@ test(
     await sees("There are none.");
     await page.keyboard.press("Escape");
     await rabbit.getByRole("button", { name: "0 dead letters" }).waitFor();
+    // In Kafka, too, nothing goes back that would die again.
+    const kafka = column("A stream: Kafka");
+    await kafka.getByRole("button", { name: /^Kafka/ }).click();
+    await click("Send what is no order");
+    await page.keyboard.press("Escape");
+    await kafka.getByRole("button", { name: "1 dead letter" }).click();
+    await side.getByRole("button", { name: "Replay", exact: true }).click();
+    await sees(/it would die again, not_json/);
+    await side.getByRole("button", { name: "Replay all" }).click();
+    await sees(/0 of 1 sent again/);
+    await page.keyboard.press("Escape");
   },
   TIMEOUT_MS,
 );

@@ -17,6 +17,7 @@ export const MODEL: ModelFacts = {
     groups: groupsOf(""),
     topics: [topics("").orderEvents, topics("").inventoryEvents],
     deadTopic: topics("").deadLetters,
+    letterTypes: ["OrderPlaced"],
     concurrency: PARTITIONS,
   },
   calls: {},

@@ -1,4 +1,5 @@
 // Dead letters: looked at on a click alone, since looking takes them out of the queue for a moment.
+import { decodeEvent } from "@lab/contracts/events";
 import { type DeadLetter, DeadLetters, textOf } from "@lab/lab/probes/dead-letters";
 import { brokerThatIsUp } from "@lab/lab/brokers/state";
 import { produceRaw, readTopic } from "@lab/lab/probes/kafka-tools";
@@ -63,12 +64,16 @@ export async function replayLetter(
     const chosen = all.filter(
       (each) => which === "all" || which === `${each.partition}/${each.offset}`,
     );
-    const records = chosen.map(({ key, value }) => ({
-      ...(key !== null && { key }),
-      value: bytes ?? value,
-    }));
+    const records = chosen.flatMap(({ key, value }) => {
+      const repaired = bytes ?? value ?? Buffer.alloc(0);
+      const decoded = decodeEvent(repaired, broker.letterTypes);
+      if (decoded.kind === "event") return { ...(key !== null && { key }), value: repaired };
+      if (which === "all") return [];
+      const what = bytes === undefined ? "it" : "the repaired body";
+      throw new Error(`${what} would die again, ${decoded.reason}: ${decoded.detail}`);
+    });
     await produceRaw(address, `${namespace}${broker.topics[0]}`, records);
-    return `${records.length} sent again; a log forgets nothing, so the dead topic keeps its copy`;
+    return `${records.length} of ${chosen.length} sent again; a log forgets nothing, so the dead topic keeps its copy`;
   }
   await using letters = await DeadLetters.open(address, namespace, broker);
   const replayed = await letters.replay(queue, which === "all" ? "all" : Number(which), bytes);

@@ -77,6 +77,7 @@ export function commandOf(
         ? `scripts/lab up ${name}    # after kill -9 of its services`
         : `LAB_WITHOUT=${action.names.join(",")} scripts/lab up ${name}    # after kill -9 of its services`;
     case "letter":
+      if (frame?.broker?.name === "kafka") return letterCommand(action, frame);
       return action.body === undefined
         ? `scripts/lab dlq replay ${action.queue.split(".")[0]} ${action.which}`
         : `scripts/lab dlq replay ${action.queue.split(".")[0]} ${action.which} --body FILE`;
@@ -98,6 +99,11 @@ function brokerCommand(what: string, frame: ModelFrame | undefined, name: string
   if (isDocker) return `docker ${docker} CONTAINER`;
   const signal = { kill: "-9", pause: "-STOP", resume: "-CONT" }[what];
   return `kill ${signal} PID    # of ${frame?.broker?.name}, as scripts/lab status shows it`;
+}
+
+/** A log keeps its dead letter: its body is written again to where it was read. */
+function letterCommand({ which }: { which: string }, frame: ModelFrame): string {
+  return `# the body of ${which} in the dead topic, or a repaired one\nkafka ConsoleProducer --topic ${frame.logs[0]?.topic} < FILE`;
 }
 
 /** `2 s slower`, `fails 5 %`, `hangs`, `throttled`. */

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { STATIONS } from "../contract/frame.ts";
 import { type LogLine, Trails } from "../probes/trails.ts";
 import { spansOf } from "./follow.ts";
+import { linesAbout } from "./order-lines.ts";
 
 const ORDER = "0198f3c2-7e50-7d10-8b8e-00000000000a";
 const TIME = "2026-01-01T00:00:00.100Z";
@@ -92,6 +93,31 @@ test("a dot goes forward only, by log events and spans alike, and never again on
     trails.follow([log]);
     expect(way()).toEqual([["0000000a", "done", -20]]);
     expect(trails.places(0)).toEqual([]);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test("an order's lines are found as a log grows, with those that only its trace names", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "lines-"));
+  const log = join(folder, "service.log");
+  const line = (more: object) => `${JSON.stringify({ time: TIME, ...more })}\n`;
+  const found = async () => (await linesAbout(log, ORDER)).map(({ event, n }) => n ?? event);
+  try {
+    expect(await found()).toEqual([]);
+    // The client's span begins before there is an id.
+    writeFileSync(log, line({ event: "span_begun", trace_id: "t1", n: 1 }));
+    appendFileSync(log, line({ event: "span_begun", trace_id: "other", n: 2 }));
+    expect(await found()).toEqual([]);
+    appendFileSync(log, line({ event: "span_begun", trace_id: "t1", order_id: ORDER, n: 3 }));
+    expect(await found()).toEqual([1, 3]);
+    const last = line({ event: "span_ended", trace_id: "t1", n: 4 });
+    appendFileSync(log, last.slice(0, 20));
+    expect(await found()).toEqual([1, 3]);
+    appendFileSync(log, last.slice(20));
+    expect(await found()).toEqual([1, 3, 4]);
+    writeFileSync(log, line({ event: "order_placed", order_id: ORDER }));
+    expect(await found()).toEqual(["order_placed"]);
   } finally {
     rmSync(folder, { recursive: true });
   }

@@ -2,13 +2,12 @@
 import { read } from "@lab/lab/probes/databases";
 import type { Mark, Stretch, Timeline } from "../contract/answers.ts";
 import type { Click } from "../contract/frame.ts";
-import { lineOf, type LogLine } from "../probes/trails.ts";
+import type { LogLine } from "../probes/trails.ts";
+import { linesAbout } from "./order-lines.ts";
 import type { Watched } from "./watched.ts";
 
 /** A shorter wait isn't worth a line. */
 const LEAST_WAIT_US = 1_000;
-/** At most so much of the end of a log is searched. */
-const MOST_BYTES = 64 << 20;
 
 /** The timelines of an order, by the end of its id, and of those that were placed with the same click. */
 export async function timelines(
@@ -35,7 +34,7 @@ export async function timelines(
 
 async function timelineOf(one: Watched, orderId: string): Promise<Timeline> {
   const services = await Promise.all(one.facts.services.map((name) => one.service(name)));
-  const lines = (await Promise.all(services.map(({ log }) => linesOf(log, orderId)))).flat();
+  const lines = (await Promise.all(services.map(({ log }) => linesAbout(log, orderId)))).flat();
   const stored = storedMoments(
     one,
     services.map(({ database }) => database),
@@ -49,21 +48,6 @@ async function timelineOf(one: Watched, orderId: string): Promise<Timeline> {
     stretches: spans.length > 0 ? spans : stretchesBetween(one, stored),
     marks,
   };
-}
-
-/** The lines of a log that are about the order, by its id or by the trace of one that has it. */
-async function linesOf(log: string, orderId: string): Promise<LogLine[]> {
-  const file = Bun.file(log);
-  if (!(await file.exists())) return [];
-  const text = await file.slice(Math.max(0, file.size - MOST_BYTES)).text();
-  const all = text.split("\n");
-  const own = all.filter((line) => line.includes(orderId));
-  const traces = new Set(own.flatMap((line) => (lineOf(line)?.["trace_id"] as string) ?? []));
-  const spans = new Set(own.flatMap((line) => (lineOf(line)?.["span_id"] as string) ?? []));
-  const isAbout = (line: string) =>
-    line.includes(orderId) ||
-    (line.includes('"span_') && [...traces, ...spans].some((id) => line.includes(id)));
-  return all.filter(isAbout).flatMap((line) => lineOf(line) ?? []);
 }
 
 interface SpanLine extends LogLine {

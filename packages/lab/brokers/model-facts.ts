@@ -50,8 +50,9 @@ interface KafkaFacts {
   groups: readonly string[];
   /** What Inventory reads, and what it answers to. */
   topics: readonly [orders: string, outcomes: string];
-  /** Where the dead letters go. */
+  /** Where the dead letters go, which were of these event types. */
   deadTopic: string;
+  letterTypes: readonly EventType[];
   /** Records that Inventory processes at a time. */
   concurrency: number;
 }
