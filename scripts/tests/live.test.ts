@@ -191,6 +191,10 @@ test(
       .first()
       .waitFor();
     await side.getByText(/long waits drawn shorter/).waitFor();
+    await side
+      .getByRole("img", { name: /^Drawn shorter: .*\d s/ })
+      .first()
+      .waitFor();
     await page.keyboard.press("Escape");
     await side.waitFor({ state: "detached" });
     // The focus is where it was.

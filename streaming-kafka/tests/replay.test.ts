@@ -53,7 +53,6 @@ experiment(
       replay_slowed_to_ms_per_event: SLOW_MS,
       session_timeout_ms: SESSION_TIMEOUT_MS,
     },
-    timeoutS: 300,
   },
   async (run) => {
     const stream = await startStream(run);

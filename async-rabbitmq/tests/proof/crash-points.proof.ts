@@ -28,7 +28,6 @@ function poisoned(queue: string): CrashSituation {
 
 testCrashPoints({
   model: "async-rabbitmq",
-  timeoutS: 240,
   ratePerS: 100,
   lanes: 6,
   env: { INVENTORY_FAIL_RATE: "0.05", NOTIFICATION_FAIL_RATE: "0.05" },

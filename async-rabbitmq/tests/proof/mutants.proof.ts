@@ -202,7 +202,6 @@ const BROKER_KILLED: MutantSituation = {
 
 testMutants({
   model: "async-rabbitmq",
-  timeoutS: 300,
   stuckMs: 4_000,
   first: [BROKER_KILLED],
   lanes: [

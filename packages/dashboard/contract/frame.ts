@@ -97,6 +97,8 @@ interface StatsFrame {
   waiting: number;
   /** Orders without an end. */
   open: number;
+  /** Those of them that Inventory has reserved: over REST, the calls that wait for Notification. */
+  reserved: number;
 }
 
 export interface LampFrame {

@@ -109,12 +109,14 @@ export class OrderBook {
     const since = Date.now() - MINUTE_MS;
     const all = [...this.#orders.values()];
     const ended = all.filter(({ ended_ms }) => ended_ms !== null && ended_ms >= since);
+    const open = this.#open();
     return {
       placed: all.filter(({ placed_ms }) => placed_ms >= since).length,
       per_minute: ended.length,
       failed: ended.filter(({ status }) => status === "failed").length,
       end: percentiles(ended.map(({ order_id }) => this.durationOf(order_id)!)),
-      open: all.filter(({ ended_ms }) => ended_ms === null).length,
+      open: open.length,
+      reserved: open.filter(({ status }) => status === "reserved").length,
     };
   }
 

@@ -41,7 +41,8 @@ export interface Definition {
   timeoutS?: number;
 }
 
-const DEFAULT_TIMEOUT_S = 180;
+/** Only what hangs takes that long: on a busy machine, what works may take ten times its usual time. */
+const DEFAULT_TIMEOUT_S = 600;
 /** Kafka's jars may have to be downloaded first, and clean-up takes time too. */
 const BROKER_TIMEOUT_S = 600;
 /** How long a timed-out experiment has to clean up, once its services are killed. */

@@ -49,7 +49,6 @@ export function testBrokerFaults({ model, broker: name, own, ownMethod }: Broker
         "An answer other than 202, or none while the order service runs, an outbox that doesn't grow meanwhile (then nothing was struck), an order lost or doubled, a service that ends by itself, doesn't stop within its grace or doesn't come back.",
       requirements: [],
       parameters: { rate_per_s: RATE_PER_S, dead_s: DEAD_S, paused_s: PAUSED_S },
-      timeoutS: 300,
     },
     async (run) => {
       await using broker = await run.ownBroker(name);

@@ -37,12 +37,7 @@ export interface NetworkFault {
 }
 
 /** The definition that the three models have in common. */
-export function networkFaults(
-  model: Model,
-  method: string,
-  answers: string,
-  timeoutS = 180,
-): Definition {
+export function networkFaults(model: Model, method: string, answers: string): Definition {
   return {
     name: "network-faults",
     model,
@@ -52,7 +47,6 @@ export function networkFaults(
     disproof: `${answers} A fault that nobody feels, or for which the proxy did nothing. A fault after which an order stays open, or an answer is bad, until somebody restarts a service. Anything illegal in the checker's eyes.`,
     requirements: [],
     parameters: { rate_per_s: RATE_PER_S },
-    timeoutS,
   };
 }
 

@@ -44,7 +44,6 @@ export type CrashPoint = readonly [
 
 interface Suite {
   model: Model;
-  timeoutS: number;
   ratePerS: number;
   /** Points are gone through side by side, in as many trials. */
   lanes: number;
@@ -87,7 +86,7 @@ const everywhere = (service: string): CrashPoint[] =>
 /** Has each service kill itself in each gap between two effects, under load, and holds the checker's verdict on each. */
 export function testCrashPoints(fullSuite: Suite): void {
   const suite = { ...fullSuite, ratePerS: byLength({ short: 15, full: fullSuite.ratePerS }) };
-  const { env, lanes, model, ratePerS, timeoutS } = suite;
+  const { env, lanes, model, ratePerS } = suite;
   const services = [...new Set(suite.points.map(([service]) => service))];
   const points = [...services.flatMap(everywhere), ...suite.points];
   const firsts = points
@@ -104,7 +103,6 @@ export function testCrashPoints(fullSuite: Suite): void {
         "A point that isn't reached, an end by anything else than its own SIGKILL, anything that the checker calls illegal, a dead letter, an answer that the model may not give.",
       requirements: [],
       parameters: { points: points.length, lanes, rate_per_s: ratePerS, ...env },
-      timeoutS,
     },
     async (run) => {
       const left = [...points];

@@ -75,7 +75,6 @@ type Breaks = Partial<Record<Kind, number | "any">>;
 
 interface Suite {
   model: Model;
-  timeoutS: number;
   /**
    * For so long orders have to stand still that are expected to be lost. Where none is, the trial's
    * own patience costs nothing.
@@ -97,7 +96,7 @@ interface Finding {
 }
 
 /** Takes each protection away in a situation that needs it, and sees whether the checker finds what that breaks. */
-export function testMutants({ model, timeoutS, stuckMs, first = [], lanes }: Suite): void {
+export function testMutants({ model, stuckMs, first = [], lanes }: Suite): void {
   experiment(
     {
       name: "mutants",
@@ -107,7 +106,6 @@ export function testMutants({ model, timeoutS, stuckMs, first = [], lanes }: Sui
       disproof:
         "A protection taken away, and the checker finds nothing, less, more or something else than what it protects from; or, with every protection in place, a violation, a dead letter that the situation doesn't make, or an answer that the model may not give.",
       requirements: [],
-      timeoutS,
     },
     async (run) => {
       const needed = factsOf(model).broker?.name;

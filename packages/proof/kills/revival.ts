@@ -34,7 +34,6 @@ export function testRevival({ model, name, tool }: RevivalPlan): void {
       disproof: `An up that fails or doesn't say what it brought back, an order that was acknowledged and isn't ${end} in the end, an order that nobody placed.`,
       requirements: [],
       parameters: { orders: ORDERS },
-      timeoutS: 600,
     },
     async (run) => {
       await using lab = await ownLab();

@@ -49,7 +49,6 @@ export function testStop({
       disproof: `An exit code other than 0, a stop over its grace, an order lost, ${repeats}, a second signal that has to wait.`,
       requirements: [],
       parameters: { rate_per_s: RATE_PER_S, rounds: ROUNDS, grace_ms: STOP_GRACE_MS },
-      timeoutS: byLength({ short: 180, full: 180, long: 600 }),
     },
     async (run) => {
       await using trial = await trialOf(run, "stop");

@@ -52,7 +52,6 @@ const POISONED: CrashSituation = {
 
 testCrashPoints({
   model: "streaming-kafka",
-  timeoutS: 360,
   ratePerS: 30,
   // Most of the time is spent waiting for the group to miss its dead member.
   lanes: 5,

@@ -243,7 +243,6 @@ function lagOf({ broker }: Trial, group: string): Promise<number> {
 
 testMutants({
   model: "streaming-kafka",
-  timeoutS: 400,
   // A group may be without a member for its session's 6 s.
   stuckMs: 7_000,
   first: [BROKER_KILLED],

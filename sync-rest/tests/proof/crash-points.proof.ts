@@ -17,7 +17,6 @@ const LEFT_HALF_WAY: CrashSituation = {
 
 testCrashPoints({
   model: "sync-rest",
-  timeoutS: 240,
   ratePerS: 100,
   lanes: 3,
   // Some reserves end unknown and are released, some confirmations are sent later.

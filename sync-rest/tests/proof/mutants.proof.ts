@@ -114,7 +114,6 @@ const ORDERS = "SELECT count(*) FROM orders";
 
 testMutants({
   model: "sync-rest",
-  timeoutS: 120,
   stuckMs: 3_000,
   lanes: [
     [LATE_INVENTORY, ASKED_TWICE, LATE_NOTIFICATION, SCARCE, REPAIRED_MEANWHILE],

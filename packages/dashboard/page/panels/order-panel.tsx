@@ -85,6 +85,7 @@ function Way({
       <h3>
         {facts?.title} <span class="quiet">…{line.order_id.slice(-8)}</span>
       </h3>
+      {scale.gaps.length > 0 && <Gaps scale={scale} />}
       <div class="lanes" role="list" aria-label={`Steps of the order in ${facts?.title}`}>
         {stretches
           .filter(({ from_ms }) => shown(from_ms))
@@ -132,6 +133,20 @@ function Way({
           ))}
       </ol>
     </section>
+  );
+}
+
+/** Over the bars: how long each wait is that is drawn shorter. */
+function Gaps({ scale }: { scale: Scale }) {
+  const lengths = scale.gaps.map((gap) => ms(gap.ms)).join(", ");
+  return (
+    <svg class="gaps" viewBox="0 0 600 16" role="img" aria-label={`Drawn shorter: ${lengths}`}>
+      {scale.gaps.map((gap) => (
+        <text key={gap.at} x={(gap.at + gap.width / 2) * 600} y="13">
+          ⋯ {ms(gap.ms)} ⋯
+        </text>
+      ))}
+    </svg>
   );
 }
 

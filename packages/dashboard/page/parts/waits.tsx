@@ -29,17 +29,14 @@ export function Wait({
 }
 
 function Call({ model, which }: { model: ModelFrame; which: 0 | 1 }) {
+  const { open, reserved } = model.stats;
   return (
     <>
       <h4>{which === 0 ? "POST /reserve" : "POST /send"}</h4>
-      {which === 0 ? (
-        <p>
-          <b>{number(model.stats.waiting)}</b> in flight{" "}
-          <span class="quiet">from the customer on</span>
-        </p>
-      ) : (
-        <p class="quiet">a call: it waits for the answer</p>
-      )}
+      <p>
+        <b>{number(which === 0 ? open - reserved : reserved)}</b> in flight{" "}
+        <span class="quiet">as Order has stored it, ≤ 0.5 s ago</span>
+      </p>
     </>
   );
 }
