@@ -22,7 +22,8 @@ const readmes = [
 test("every proof has its title in the catalogue, and every title its proof", () => {
   const found = modelTests().filter(({ isProof }) => isProof);
   const names = new Set(found.map(({ name }) => name));
-  expect([...names].toSorted()).toEqual(Object.keys(proofs).toSorted());
+  const titles = Object.keys(proofs).toSorted();
+  expect([...names].toSorted(), "proofs in packages/evidence/experiments.ts").toEqual(titles);
 });
 
 test("only a model's own folder and the harness know its broker's client", () => {

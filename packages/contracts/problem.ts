@@ -1,7 +1,13 @@
 import { type Static, Type } from "@sinclair/typebox";
 import { OrderId } from "./ids.ts";
+import type { RejectReason } from "./order.ts";
 
-/** Every error that a service may answer. */
+interface Answer<Status> {
+  status: Status;
+  title: string;
+}
+
+/** Every error that a service may answer. Inventory's reasons for a "no" are 409: so Order tells them from errors. */
 export const PROBLEMS = {
   bad_request: { status: 400, title: "The request can't be read" },
   malformed_json: { status: 400, title: "The body is not JSON" },
@@ -44,7 +50,7 @@ export const PROBLEMS = {
     status: 504,
     title: "Inventory did not answer in time; the order is given up",
   },
-} as const;
+} as const satisfies Record<RejectReason, Answer<409>> & Record<string, Answer<number>>;
 
 export type ProblemCode = keyof typeof PROBLEMS;
 

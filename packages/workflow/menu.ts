@@ -1,4 +1,4 @@
-/** The campus: `main` and `k01` to `k24`. */
+/** The campus: `main` and `k01` to `k24`. A bulk stream goes through them by their numbers, `main` last. */
 export const KITCHENS: readonly string[] = [
   "main",
   ...Array.from({ length: 24 }, (_, n) => `k${String(n + 1).padStart(2, "0")}`),

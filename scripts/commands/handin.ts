@@ -1,5 +1,5 @@
 import { type Evidence, readRun, type RunInfo } from "@lab/evidence/evidence";
-import { labFolder } from "@lab/evidence/folders";
+import { labFolder, repoFolder } from "@lab/evidence/folders";
 import { printPdf, withPage } from "@lab/lab/machine/chromium";
 import { findTool, whatToType } from "@lab/lab/machine/doctor";
 import { handinFiles } from "@lab/report/handin/files";
@@ -17,6 +17,8 @@ import { say } from "../say.ts";
 
 /** RabbitMQ's management page, which poison-message takes while it runs. */
 const MANAGEMENT_PAGE = "async-rabbitmq/poison-message.rabbitmq-ui.png";
+
+const SOURCES = "sources.zip";
 
 export const command: Command = {
   summary: "put together what the assignment asks for: a folder and a zip",
@@ -38,7 +40,12 @@ screenshots where there is a Chromium. It goes into .lab/handin.`,
     const { files, missing } = handinFiles(experiments);
     for (const { path, text } of files) await Bun.write(join(folder, path), text);
     const pictures = await takePictures(run, folder, report.html, experiments);
+    const hasSources = await archiveSources(join(folder, SOURCES));
     const leftOut = [
+      ...(hasSources ? [] : [`${SOURCES}: git can't make an archive of ${repoFolder}`]),
+      ...experiments
+        .filter(({ parameters }) => parameters["length"] === "short")
+        .map(({ experiment }) => `${experiment} at full length: it ran short; scripts/lab runs it`),
       ...findNotRun(evidence).map((name) => `${name} was not run`),
       ...missing,
       ...pictures.leftOut,
@@ -48,6 +55,9 @@ screenshots where there is a Chromium. It goes into .lab/handin.`,
       { path: "report.md", title: "The same as text", answers: "all" },
       ...files,
       ...pictures.entries,
+      ...(hasSources
+        ? [{ path: SOURCES, title: "The sources as git has them, with changes", answers: "all" }]
+        : []),
       { path: "evidence", title: "What each experiment recorded, as JSON", answers: "all" },
     ];
     await writeIndex(folder, info, experiments, { author, entries, leftOut });
@@ -58,6 +68,24 @@ screenshots where there is a Chromium. It goes into .lab/handin.`,
     return 0;
   },
 };
+
+/** Everything that git tracks, as it is now; whether git could. */
+async function archiveSources(zip: string): Promise<boolean> {
+  const git = async (...words: string[]) => {
+    const child = Bun.spawn(["git", ...words], { cwd: repoFolder, stderr: "ignore" });
+    const output = await child.stdout.text();
+    if ((await child.exited) !== 0) throw new Error(`git ${words[0]} ended with ${child.exitCode}`);
+    return output.trim();
+  };
+  try {
+    // A commit of what is changed, that belongs to no branch; empty where nothing is.
+    const changed = await git("stash", "create");
+    await git("archive", "--format=zip", `--output=${zip}`, changed || "HEAD");
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 async function writeIndex(
   folder: string,

@@ -29,7 +29,7 @@ test("without a Chromium the hand-in has all else, says what is missing, and the
     expect(index).toContain("Handed in by **Ada**");
     // What a link of the index names is in the zip.
     const links = [...index.matchAll(/\]\(([^)]+)\)/g)].map(
-      ([, path]) => `${basename(run)}/${path}`,
+      ([, path]) => `${basename(run)}/${path!.replace(/#.*/, "")}`,
     );
     const held = Object.keys(zip);
     expect(links.filter((link) => !held.some((path) => path.startsWith(link)))).toEqual([]);

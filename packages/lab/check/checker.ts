@@ -308,11 +308,13 @@ function checkReservations(
       // Its reservation is stored as released, not as rejected.
       order_released: false,
     };
+    // Whether the stock was enough shows below: what else is held says nothing about a yes.
+    const { out_of_stock: _, ...againstYes } = explained;
     const isTrue =
       (kitchen === null || !order || whatOf({ ...order, kitchen, items }) === whatOf(order)) &&
       (state === "rejected"
         ? explained[reason as RejectReason]
-        : kitchen === null || (known && !offMenu));
+        : kitchen === null || !Object.values(againstYes).includes(true));
     if (!isTrue) verdict.contradicted.push(orderId);
   }
   const givenUp: readonly string[] = factsOf(model).givenUp;

@@ -1,5 +1,5 @@
 import type { Evidence, RunInfo } from "@lab/evidence/evidence";
-import { requirements } from "@lab/evidence/experiments";
+import { requirementsTable } from "../render/compose.ts";
 import { tableToMarkdown } from "../render/markdown.ts";
 import { escapeMarkdown } from "../text/format.ts";
 
@@ -30,7 +30,8 @@ export function indexPage(
       answers,
     ]),
   });
-  const asked = requirements.map(({ id: line, text }) => `- ${line}: ${text}`);
+  const report = { report: "report.html", proof: "report.html" };
+  const lines = tableToMarkdown(requirementsTable(evidence, report));
   return [
     "# One campus order, three ways to talk: the hand-in",
     ...(author === undefined ? [] : [`Handed in by **${escapeMarkdown(author)}**.`]),
@@ -39,7 +40,7 @@ export function indexPage(
     ...(leftOut.length === 0
       ? []
       : [`**Left out**\n\n${leftOut.map((why) => `- ${escapeMarkdown(why)}`).join("\n")}`]),
-    `**The assignment's lines**\n\n${asked.join("\n")}`,
+    lines,
     "",
   ].join("\n\n");
 }

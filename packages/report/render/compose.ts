@@ -147,7 +147,7 @@ export function summaryTable(evidence: Evidence[], figures: Figures, report: str
 }
 
 /** A line for each line of the assignment, with links to what answers it. `report` and `proof` are the links to the pages. */
-function requirementsTable(
+export function requirementsTable(
   evidence: Evidence[],
   { report, proof }: { report: string; proof: string },
 ): ShownTable {
