@@ -2,8 +2,8 @@ import { dockerProblem } from "@lab/lab/machine/compose-engine";
 import { runFolder } from "@lab/evidence/run-folder";
 import { testFiles, verify } from "../checks.ts";
 import { type Command, UsageError } from "../command.ts";
-import { interruptible } from "../interrupt.ts";
-import { runTests, sayResults, total } from "../run/run-tests.ts";
+import { interruptible, unlessAborted } from "../interrupt.ts";
+import { prepareFor, runTests, sayResults, total } from "../run/run-tests.ts";
 import { holdsInContainers, modelTests, processTests, type TestFile } from "../run/test-files.ts";
 
 export const command: Command = {
@@ -30,13 +30,16 @@ last line is: N passed, N failed.`,
     process.env["LAB_BROKERS"] ||= "external,native";
     process.env["LAB_LENGTH"] ||= "short";
     return interruptible(async (signal) => {
-      const checks = await verify(signal);
+      const files = modelTests();
+      // On a new machine the brokers are fetched meanwhile.
+      const preparing = unlessAborted(signal, prepareFor(files));
+      const [checks] = await Promise.all([verify(signal), preparing]);
       const envOf = (file: TestFile): Record<string, string> =>
         options["compose"] === true && holdsInContainers(file) ? { LAB_SERVICES: "compose" } : {};
       const folder = await runFolder();
       const [processes, results] = await Promise.all([
         testFiles("tests with processes", processTests(), signal),
-        runTests(modelTests(), { runFolder: folder, signal, experimentsBeside: true, envOf }),
+        runTests(files, { runFolder: folder, signal, experimentsBeside: true, envOf }),
       ]);
       await sayResults(results, folder);
       const { failed, passed } = total([checks, processes, ...results]);

@@ -51,8 +51,7 @@ export async function runTests(
   { runFolder, signal, experimentsBeside = false, envOf = () => ({}) }: RunOptions,
 ): Promise<TestResult[]> {
   if (files.some(({ isProof }) => isProof)) refuseContainers();
-  const needed = modelsOf(files).flatMap((model) => brokerOf(model) ?? []);
-  await unlessAborted(signal, prepareBrokers(needed, { proxiedKafka: files.some(proxiesKafka) }));
+  await unlessAborted(signal, prepareFor(files));
   let begun = 0;
   const goesAlone = ({ isExperiment }: TestFile) => isExperiment && !experimentsBeside;
   const timeLeft = new TimeLeft(files.filter(goesAlone));
@@ -78,6 +77,12 @@ export async function runTests(
   await using _ = { [Symbol.asyncDispose]: stopBrokers };
   const others = files.filter((file) => !goesAlone(file));
   return [...results, ...(await runAtOnce(others, plan))];
+}
+
+/** Makes sure that the brokers of those files can be started. Throws as `prepareBrokers` does. */
+export function prepareFor(files: readonly TestFile[]): Promise<void> {
+  const needed = modelsOf(files).flatMap((model) => brokerOf(model) ?? []);
+  return prepareBrokers(needed, { proxiedKafka: files.some(proxiesKafka) });
 }
 
 function modelsOf(files: readonly TestFile[]): Model[] {
