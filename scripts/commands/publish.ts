@@ -41,7 +41,7 @@ async function shootReport(): Promise<void> {
   await withPage(async (page) => {
     const html = join(repoFolder, PICTURE.replace(".png", ".html"));
     await page.goto(Bun.pathToFileURL(html).href);
-    await page.setViewportSize({ width: 1_200, height: 720 });
+    await page.setViewportSize({ width: 1_280, height: 760 });
     await page.screenshot({ path: join(repoFolder, PICTURE) });
   });
   console.log(PICTURE);
