@@ -37,7 +37,7 @@ share.coordinator.state.topic.num.partitions=1
 group.initial.rebalance.delay.ms=0
 # Retention goes by the records' own times. A stream that is said to be of last year would be deleted minutes after it was produced.
 log.retention.ms=-1
-# After a SIGKILL the node has to wait until its former self counts as dead: 9 s by default. Less than 4 s, and a busy machine makes it count as dead while it lives.
+# After a SIGKILL the node has to wait until its former self counts as dead: 9 s by default. With 2 s, it counts as dead on a busy machine while it lives.
 broker.session.timeout.ms=4000
 broker.heartbeat.interval.ms=500
 # 128 MiB by default, and taken at once.
