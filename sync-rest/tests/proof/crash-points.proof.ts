@@ -5,13 +5,21 @@ import {
   stopping,
   testCrashPoints,
 } from "@lab/proof/kills/crash-points";
+import { setFaults } from "@lab/lab/services/set-faults";
 
-/** Only an order that an earlier process has left half-way is asked for again. */
+const FAIL_RATE = 0.1;
+
+/**
+ * Only an order that an earlier process has left half-way is asked for again. Several are: of a
+ * single one the answer may be no, and then nobody is told.
+ */
 const LEFT_HALF_WAY: CrashSituation = {
-  title: "after a crash at stored-before-reserve",
-  async before(_, service) {
-    await service.restart({ LAB_CRASH_AT: "stored-before-reserve:5" });
+  title: "after a crash at stored-before-reserve, with orders that wait for Inventory",
+  async before({ campus: { inventory } }, service) {
+    await setFaults(inventory, { hang: true });
+    await service.restart({ LAB_CRASH_AT: "stored-before-reserve:10" });
     await service.exited;
+    await setFaults(inventory, { fail_rate: FAIL_RATE });
   },
 };
 
@@ -20,7 +28,7 @@ testCrashPoints({
   ratePerS: 100,
   lanes: 3,
   // Some reserves end unknown and are released, some confirmations are sent later.
-  env: { INVENTORY_FAIL_RATE: "0.1", NOTIFICATION_FAIL_RATE: "0.1" },
+  env: { INVENTORY_FAIL_RATE: `${FAIL_RATE}`, NOTIFICATION_FAIL_RATE: `${FAIL_RATE}` },
   points: [
     ["order-service", "placed-before-commit", 20],
     ["order-service", "stored-before-reserve", 20],
