@@ -101,6 +101,11 @@ export const Evidence = Type.Object({
 });
 export type Evidence = Static<typeof Evidence>;
 
+/** Whether it ran as scripts/lab test runs it, short and beside others: its figures say nothing. */
+export function ranShort({ parameters }: Evidence): boolean {
+  return parameters["length"] === "short";
+}
+
 /** `run.json` of a run's folder. */
 export const RunInfo = Type.Object({
   id: text,

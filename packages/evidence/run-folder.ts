@@ -47,7 +47,12 @@ export async function openRun(folder: string): Promise<string> {
 
 /** The commit that the clone is at; empty where git can't tell, as in a downloaded archive. */
 export function commitOf(clone: string): string {
-  const { stdout } = spawnSync("git", ["describe", "--always", "--dirty", "--exclude", "*"], {
+  return git(clone, "describe", "--always", "--dirty", "--exclude", "*") ?? "";
+}
+
+/** What git says of the clone; undefined where it fails, where there is none, and in a downloaded archive. */
+export function git(clone: string, ...words: string[]): string | undefined {
+  const { status, stdout } = spawnSync("git", words, {
     cwd: clone,
     encoding: "utf8",
     // Not that of a repository that contains the archive, nor of the one whose hook runs the lab.
@@ -60,8 +65,7 @@ export function commitOf(clone: string): string {
       GIT_WORK_TREE: undefined,
     },
   });
-  // null without git.
-  return (stdout as string | null)?.trim() ?? "";
+  return status === 0 ? stdout.trim() : undefined;
 }
 
 /** A description of this machine, without its host name. */

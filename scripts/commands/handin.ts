@@ -1,5 +1,6 @@
-import { type Evidence, readRun, type RunInfo } from "@lab/evidence/evidence";
+import { type Evidence, ranShort, readRun, type RunInfo } from "@lab/evidence/evidence";
 import { labFolder, repoFolder } from "@lab/evidence/folders";
+import { git } from "@lab/evidence/run-folder";
 import { printPdf, withPage } from "@lab/lab/machine/chromium";
 import { findTool, whatToType } from "@lab/lab/machine/doctor";
 import { handinFiles } from "@lab/report/handin/files";
@@ -17,8 +18,6 @@ import { say } from "../say.ts";
 
 /** RabbitMQ's management page, which poison-message takes while it runs. */
 const MANAGEMENT_PAGE = "async-rabbitmq/poison-message.rabbitmq-ui.png";
-
-const SOURCES = "sources.zip";
 
 export const command: Command = {
   summary: "put together what the assignment asks for: a folder and a zip",
@@ -40,11 +39,11 @@ screenshots where there is a Chromium. It goes into .lab/handin.`,
     const { files, missing } = handinFiles(experiments);
     for (const { path, text } of files) await Bun.write(join(folder, path), text);
     const pictures = await takePictures(run, folder, report.html, experiments);
-    const hasSources = await archiveSources(join(folder, SOURCES));
+    const sources = archiveSources(folder);
     const leftOut = [
-      ...(hasSources ? [] : [`${SOURCES}: git can't make an archive of ${repoFolder}`]),
+      ...sources.leftOut,
       ...experiments
-        .filter(({ parameters }) => parameters["length"] === "short")
+        .filter(ranShort)
         .map(({ experiment }) => `${experiment} at full length: it ran short; scripts/lab runs it`),
       ...findNotRun(evidence).map((name) => `${name} was not run`),
       ...missing,
@@ -55,9 +54,7 @@ screenshots where there is a Chromium. It goes into .lab/handin.`,
       { path: "report.md", title: "The same as text", answers: "all" },
       ...files,
       ...pictures.entries,
-      ...(hasSources
-        ? [{ path: SOURCES, title: "The sources as git has them, with changes", answers: "all" }]
-        : []),
+      ...sources.entries,
       { path: "evidence", title: "What each experiment recorded, as JSON", answers: "all" },
     ];
     await writeIndex(folder, info, experiments, { author, entries, leftOut });
@@ -69,22 +66,20 @@ screenshots where there is a Chromium. It goes into .lab/handin.`,
   },
 };
 
-/** Everything that git tracks, as it is now; whether git could. */
-async function archiveSources(zip: string): Promise<boolean> {
-  const git = async (...words: string[]) => {
-    const child = Bun.spawn(["git", ...words], { cwd: repoFolder, stderr: "ignore" });
-    const output = await child.stdout.text();
-    if ((await child.exited) !== 0) throw new Error(`git ${words[0]} ended with ${child.exitCode}`);
-    return output.trim();
-  };
-  try {
-    // A commit of what is changed, that belongs to no branch; empty where nothing is.
-    const changed = await git("stash", "create");
-    await git("archive", "--format=zip", `--output=${zip}`, changed || "HEAD");
-    return true;
-  } catch {
-    return false;
-  }
+/** Everything that git tracks, as it is now; what can't be made, with the reason. */
+function archiveSources(folder: string): { entries: Entry[]; leftOut: string[] } {
+  const path = "sources.zip";
+  // A commit of what is changed, that belongs to no branch; empty where nothing is. It needs an author.
+  const author = ["-c", "user.name=lab", "-c", "user.email=lab@localhost"];
+  const changed = git(repoFolder, ...author, "stash", "create");
+  const output = `--output=${join(folder, path)}`;
+  const made = git(repoFolder, "archive", "--format=zip", output, changed || "HEAD");
+  return changed === undefined || made === undefined
+    ? { entries: [], leftOut: [`${path}: git can't archive this clone`] }
+    : {
+        entries: [{ path, title: "The sources as git has them, with changes", answers: "all" }],
+        leftOut: [],
+      };
 }
 
 async function writeIndex(

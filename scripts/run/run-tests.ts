@@ -136,7 +136,9 @@ async function runAtOnce(files: readonly TestFile[], plan: Plan): Promise<TestRe
   // The longest first: none is left that the others would wait for in the end.
   const left = files
     .filter((file) => !isBusy(file))
-    .toSorted((a, b) => (publishedS(b) || 0) - (publishedS(a) || 0));
+    .map((file) => ({ file, seconds: publishedS(file) || 0 }))
+    .toSorted((a, b) => b.seconds - a.seconds)
+    .map(({ file }) => file);
   const results: TestResult[] = [];
   await Promise.all(
     Array.from({ length: LANES }, async (_, lane) => {

@@ -1,6 +1,6 @@
 // Dead letters: looked at on a click alone, since looking takes them out of the queue for a moment.
 import { decodeEvent } from "@lab/contracts/events";
-import { type DeadLetter, DeadLetters, textOf } from "@lab/lab/probes/dead-letters";
+import { type DeadLetter, DeadLetters, textOf, wouldDieAgain } from "@lab/lab/probes/dead-letters";
 import { brokerThatIsUp } from "@lab/lab/brokers/state";
 import { produceRaw, readTopic } from "@lab/lab/probes/kafka-tools";
 import type { Letter } from "../contract/answers.ts";
@@ -69,8 +69,7 @@ export async function replayLetter(
       const decoded = decodeEvent(repaired, broker.letterTypes);
       if (decoded.kind === "event") return { ...(key !== null && { key }), value: repaired };
       if (which === "all") return [];
-      const what = bytes === undefined ? "it" : "the repaired body";
-      throw new Error(`${what} would die again, ${decoded.reason}: ${decoded.detail}`);
+      throw wouldDieAgain(decoded, bytes);
     });
     await produceRaw(address, `${namespace}${broker.topics[0]}`, records);
     return `${records.length} of ${chosen.length} sent again; a log forgets nothing, so the dead topic keeps its copy`;

@@ -25,24 +25,29 @@ export async function linesAbout(log: string, orderId: string): Promise<LogLine[
   const file = Bun.file(log);
   if (!(await file.exists())) return [];
   const { size } = file;
-  let search = searches.get(log);
-  const isNew = search?.orderId !== orderId || search.readTo > size;
-  if (search === undefined || isNew) {
-    search = { orderId, ids: new Set(), readTo: Math.max(0, size - MOST_BYTES), lines: [] };
-  }
+  const begin = (ids: ReadonlySet<string>): Search => ({
+    orderId,
+    ids,
+    readTo: Math.max(0, size - MOST_BYTES),
+    lines: [],
+  });
+  const earlier = searches.get(log);
+  const goesOn = earlier?.orderId === orderId && earlier.readTo <= size;
+  const search = goesOn ? earlier : begin(new Set());
   const bytes = await file.slice(search.readTo, size).bytes();
-  const added = new TextDecoder().decode(bytes.subarray(0, bytes.lastIndexOf(10) + 1)).split("\n");
+  const length = bytes.lastIndexOf(10) + 1;
+  const added = new TextDecoder().decode(bytes.subarray(0, length)).split("\n");
   const own = added.filter((line) => line.includes(orderId)).flatMap((line) => lineOf(line) ?? []);
   const ids = new Set([...search.ids, ...own.flatMap(idsIn)]);
   // What has only those ids may stand before.
-  if (ids.size > search.ids.size && !isNew) {
-    searches.set(log, { orderId, ids, readTo: Math.max(0, size - MOST_BYTES), lines: [] });
+  if (goesOn && ids.size > search.ids.size) {
+    searches.set(log, begin(ids));
     return linesAbout(log, orderId);
   }
   const isAbout = (line: string) =>
     line.includes(orderId) || (line.includes('"span_') && [...ids].some((id) => line.includes(id)));
   const lines = [...search.lines, ...added.filter(isAbout)];
-  searches.set(log, { orderId, ids, readTo: search.readTo + bytes.lastIndexOf(10) + 1, lines });
+  searches.set(log, { orderId, ids, readTo: search.readTo + length, lines });
   return lines.flatMap((line) => lineOf(line) ?? []);
 }
 

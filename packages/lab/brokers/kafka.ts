@@ -2,7 +2,7 @@ import { cp, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Kafka, logLevel } from "kafkajs";
 import type { Broker, NativePlan } from "./broker.ts";
-import { brokerOptions, jvmOptions, kafkaVersion, prepareKafka } from "./kafka/kafka-jars.ts";
+import { brokerCommand, kafkaVersion, prepareKafka } from "./kafka/kafka-jars.ts";
 import { kafkaSettings, type KafkaPorts } from "./kafka/kafka-settings.ts";
 import { freshFolder } from "../host/lifeline.ts";
 import { runNative } from "./native.ts";
@@ -17,22 +17,14 @@ export async function planKafka(folder: string, ports: KafkaPorts): Promise<Nati
   await cp(formatted, join(folder, "data"), { recursive: true });
   await mkdir(join(folder, "tmp"), { recursive: true });
   await writeFile(join(folder, "server.properties"), kafkaSettings("data", ports));
+  const archived = archive === undefined ? [] : [`-XX:SharedArchiveFile=${archive}`];
   return {
     name: "kafka",
     folder,
     data: join(folder, "data", "__cluster_metadata-0"),
     address: `127.0.0.1:${ports.client}`,
     ports: [ports.client, ports.controller],
-    command: [
-      java.path,
-      ...jvmOptions,
-      ...(archive === undefined ? [] : [`-XX:SharedArchiveFile=${archive}`]),
-      ...brokerOptions,
-      "-cp",
-      classPath,
-      "kafka.Kafka",
-      "server.properties",
-    ],
+    command: brokerCommand(java, classPath, ...archived),
     env: {},
     versions: { kafka: kafkaVersion, java: java.version },
   };

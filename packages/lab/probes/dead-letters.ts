@@ -29,6 +29,15 @@ export interface DeadLetter {
   body: Buffer;
 }
 
+/** Why a letter isn't replayed, as it is or with a repaired body. */
+export function wouldDieAgain(
+  { reason, detail }: { reason: string; detail: string },
+  body: Uint8Array | undefined,
+): Error {
+  const what = body === undefined ? "it" : "the repaired body";
+  return new Error(`${what} would die again, ${reason}: ${detail}`);
+}
+
 /** Which letters of a queue: one by its position, one by its message id, or "all". */
 export type Which = number | string;
 
@@ -88,9 +97,7 @@ export class DeadLetters implements AsyncDisposable {
         const reuses = body === undefined && letter.reason === "id_reused";
         if (decoded.kind === "invalid" || reuses) {
           if (which === "all") continue;
-          const what = body === undefined ? "it" : "the repaired body";
-          const { detail, reason } = decoded.kind === "invalid" ? decoded : letter;
-          throw new Error(`${what} would die again, ${reason}: ${detail}`);
+          throw wouldDieAgain(decoded.kind === "invalid" ? decoded : letter, body);
         }
         const messageId = decoded.event.id;
         const put = (more: Options.Publish) =>

@@ -55,13 +55,8 @@ export async function hold(url: string, count: number, first: string, drip = "")
     async cut() {
       while (open.size > 0) {
         const left = open.size;
-        await eventually(
-          `one of the ${left} that are left of ${count} is cut`,
-          () => open.size < left,
-          {
-            timeoutMs: CUT_MS,
-          },
-        );
+        const what = `one of the ${left} that are left of ${count} is cut`;
+        await eventually(what, () => open.size < left, { timeoutMs: CUT_MS });
       }
       return ends;
     },

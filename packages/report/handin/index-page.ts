@@ -30,8 +30,8 @@ export function indexPage(
       answers,
     ]),
   });
-  const report = { report: "report.html", proof: "report.html" };
-  const lines = tableToMarkdown(requirementsTable(evidence, report));
+  const pages = { report: "report.html", proof: "proof.html" };
+  const lines = tableToMarkdown(requirementsTable(evidence, pages));
   return [
     "# One campus order, three ways to talk: the hand-in",
     ...(author === undefined ? [] : [`Handed in by **${escapeMarkdown(author)}**.`]),

@@ -1,4 +1,4 @@
-import { Evidence, readRun, validated } from "@lab/evidence/evidence";
+import { Evidence, ranShort, readRun, validated } from "@lab/evidence/evidence";
 import { repoFolder } from "@lab/evidence/folders";
 import { existsSync } from "node:fs";
 import { readdir, rm } from "node:fs/promises";
@@ -85,11 +85,9 @@ export async function publish(
 }
 
 /** Why evidence isn't published, if it isn't. */
-function whyNot({ held, parameters }: Evidence): string | undefined {
-  if (!held) return "did not hold";
-  // As scripts/lab test runs it, beside others: its figures say nothing.
-  if (parameters["length"] === "short") return "ran at short length";
-  return undefined;
+function whyNot(one: Evidence): string | undefined {
+  if (!one.held) return "did not hold";
+  return ranShort(one) ? "ran at short length" : undefined;
 }
 
 /**

@@ -23,16 +23,13 @@ export const kafkaFolder = join(labFolder, `kafka-${kafkaVersion}`);
 
 // The lab's broker is small and short-lived: start time and memory matter, the last few percent of
 // throughput don't.
-export const jvmOptions = [
+const jvmOptions = [
   "-Xmx512m",
   "-XX:+UseSerialGC",
   "-XX:TieredStopAtLevel=1",
   "-XX:-UsePerfData",
   "-Djava.awt.headless=true",
 ];
-
-/** Of a broker alone; without the level it logs nothing. */
-export const brokerOptions = ["-Djava.io.tmpdir=tmp", "-Dorg.apache.logging.log4j.level=INFO"];
 
 /** A broker that isn't up by then, on a busy machine too, leaves no class archive. */
 const ARCHIVE_MS = 60_000;
@@ -48,6 +45,22 @@ export interface PreparedKafka {
    * undefined where the JVM creates none. Also relative to the broker's folder.
    */
   archive: string | undefined;
+}
+
+/** Runs a broker in its folder, by the `server.properties` there. */
+export function brokerCommand(java: Found, classPath: string, ...options: string[]): string[] {
+  return [
+    java.path,
+    ...jvmOptions,
+    ...options,
+    "-Djava.io.tmpdir=tmp",
+    // Without it, it logs nothing.
+    "-Dorg.apache.logging.log4j.level=INFO",
+    "-cp",
+    classPath,
+    "kafka.Kafka",
+    "server.properties",
+  ];
 }
 
 /** Whether Kafka's jars have been fetched. */
@@ -158,12 +171,9 @@ async function format(part: string, java: Found, classPath: string): Promise<voi
  * archive where that doesn't succeed.
  */
 async function archiveClasses(part: string, java: Found, classPath: string): Promise<void> {
-  const options = [...brokerOptions, "-XX:ArchiveClassesAtExit=made/classes.jsa"];
-  const broker = spawnUnderLifeline(
-    part,
-    [java.path, ...jvmOptions, ...options, "-cp", classPath, "kafka.Kafka", "server.properties"],
-    { cwd: part, env: { ...process.env, ...jvmEnv }, output: "pipe" },
-  );
+  const command = brokerCommand(java, classPath, "-XX:ArchiveClassesAtExit=made/classes.jsa");
+  const env = { ...process.env, ...jvmEnv };
+  const broker = spawnUnderLifeline(part, command, { cwd: part, env, output: "pipe" });
   const end = () => killGroup(broker.pid);
   const timer = setTimeout(end, ARCHIVE_MS);
   // Its watcher holds the pipe, too.
