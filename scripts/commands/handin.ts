@@ -74,12 +74,14 @@ function archiveSources(folder: string): { entries: Entry[]; leftOut: string[] }
   const changed = git(repoFolder, ...author, "stash", "create");
   const output = `--output=${join(folder, path)}`;
   const made = git(repoFolder, "archive", "--format=zip", output, changed || "HEAD");
-  return changed === undefined || made === undefined
-    ? { entries: [], leftOut: [`${path}: git can't archive this clone`] }
-    : {
-        entries: [{ path, title: "The sources as git has them, with changes", answers: "all" }],
-        leftOut: [],
-      };
+  if (changed === undefined || made === undefined) {
+    return { entries: [], leftOut: [`${path}: git can't archive this clone`] };
+  }
+  const unknown = git(repoFolder, "ls-files", "--others", "--exclude-standard")?.split("\n") ?? [];
+  return {
+    entries: [{ path, title: "The sources as git has them, with changes", answers: "all" }],
+    leftOut: unknown.filter(Boolean).map((file) => `${file} in ${path}: git add makes it known`),
+  };
 }
 
 async function writeIndex(
