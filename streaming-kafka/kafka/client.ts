@@ -44,8 +44,9 @@ export function createKafka(brokers: string, clientId: string, log: Log): Kafka 
       return socket;
     },
     connectionTimeout: 3000,
-    requestTimeout: 10_000,
-    enforceRequestTimeout: true,
+    // kafkajs would look ten times a second, in each connection. Kafka answers in order, so that a
+    // connection without an answer is silent, and `connectWatched` closes it.
+    enforceRequestTimeout: false,
     // Few: the callers retry by themselves, and a stop must not wait for long.
     retry: { initialRetryTime: 100, maxRetryTime: 2000, retries: 4 },
     // Its error level includes non-errors ("topic exists"); the relevant errors are reported by
