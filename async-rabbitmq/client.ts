@@ -4,7 +4,13 @@
  */
 import { type Decoded, decodeEvent, type EventType, type LabEvent } from "@lab/contracts/events";
 import { type Log, reasonOf } from "@lab/runtime/log";
-import { beginProcessing, endSpan, errorAttributes, noteOnSpan } from "@lab/runtime/trace";
+import {
+  beginProcessing,
+  beginSettling,
+  endSpan,
+  errorAttributes,
+  noteOnSpan,
+} from "@lab/runtime/trace";
 import { Type } from "@sinclair/typebox";
 import type { Channel, ConsumeMessage } from "amqplib";
 import { type Death, isBrokerError, type Publisher } from "./publisher.ts";
@@ -66,10 +72,12 @@ export function readEvent<T extends EventType>(
  */
 export function acknowledge(channel: Channel, work: readonly Delivery<LabEvent>[]): void {
   for (const { event } of work) failures.delete(event.id);
+  const settlings = work.map(({ message }) => beginSettling(spans.get(message)));
   // A multiple-ack would include the deliveries that wait to be requeued.
   if (hasPendingRequeues(channel)) for (const { message } of work) channel.ack(message);
   else channel.ack(work.at(-1)!.message, true);
-  for (const { message } of work) endSpan(spans.get(message), { settle: "ack" });
+  for (const settling of settlings) endSpan(settling, { settle: "ack" });
+  for (const { message } of work) endSpan(spans.get(message));
 }
 
 /** How many deliveries of a channel wait to be requeued or dead-lettered. */
@@ -109,9 +117,11 @@ export function requeueLater(
   error: unknown,
   log: Log,
 ): void {
-  endSpan(spans.get(message), { ...errorAttributes(error), settle: "requeue" });
   // The channel is closed, and the broker has requeued the message: that is no failure of the message.
-  if (isBrokerError(error)) return;
+  const isFailure = !isBrokerError(error);
+  const settling = isFailure ? beginSettling(spans.get(message)) : undefined;
+  endSpan(spans.get(message), errorAttributes(error));
+  if (!isFailure) return;
   const id = event?.id ?? String(message.properties.messageId);
   const attempt = 1 + (failures.get(id) ?? 0);
   failures.set(id, attempt);
@@ -121,7 +131,8 @@ export function requeueLater(
   if (attempt >= MAX_ATTEMPTS) {
     failures.delete(id);
     const detail = `failed at each of ${attempt} attempts, at last with ${reason}`;
-    void deadLetter(channel, message, { reason: "failed_too_often", detail }, attempt);
+    const why: Death = { reason: "failed_too_often", detail };
+    void deadLetter(channel, message, settling, why, attempt);
     return;
   }
   const pauseMs = RETRY_PAUSE_MS * 2 ** Math.min(attempt - 1, 5);
@@ -130,8 +141,10 @@ export function requeueLater(
     countPending(channel, -1);
     try {
       channel.reject(message, true);
-    } catch {
+      endSpan(settling, { settle: "requeue" });
+    } catch (gone) {
       // The channel is gone, and the broker took the message back with it.
+      endSpan(settling, errorAttributes(gone));
     }
   }, pauseMs).unref();
 }
@@ -143,10 +156,12 @@ export function requeueLater(
  * that it can no longer encode, so that the dead queue can't be read (both seen with 3.10).
  */
 export async function giveUp(channel: Channel, message: ConsumeMessage): Promise<void> {
-  endSpan(spans.get(message), { settle: "dead-letter" });
+  const settling = beginSettling(spans.get(message));
+  endSpan(spans.get(message));
   const { headers = {} } = message.properties;
-  if ("x-death" in headers) await deadLetter(channel, message);
-  else channel.reject(message, false);
+  if ("x-death" in headers) return deadLetter(channel, message, settling);
+  channel.reject(message, false);
+  endSpan(settling, { settle: "dead-letter" });
 }
 
 /**
@@ -168,6 +183,7 @@ export function refuseReusedId(
 async function deadLetter(
   channel: Channel,
   message: ConsumeMessage,
+  settling: string | undefined,
   why?: Death,
   attempts?: number,
 ): Promise<void> {
@@ -176,7 +192,9 @@ async function deadLetter(
   try {
     await publisher.publishDeadLetter(queue, message, why, attempts);
     channel.ack(message);
+    endSpan(settling, { settle: "dead-letter" });
   } catch (error) {
+    endSpan(settling, errorAttributes(error));
     // Otherwise the channel is closed, and the broker has requeued the message.
     if (!isBrokerError(error)) throw error;
   } finally {

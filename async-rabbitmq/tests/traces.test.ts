@@ -10,11 +10,15 @@ testTraces("async-rabbitmq", {
     "server POST /order, order-service",
     "  producer send orders:order.placed, order-service",
     "    consumer process inventory.order-placed, inventory-service",
+    "      client settle inventory.order-placed, inventory-service",
     "      producer send orders:inventory.reserved, inventory-service",
     "        consumer process notification.inventory-reserved, notification-service",
+    "          client settle notification.inventory-reserved, notification-service",
     "          producer send orders:notification.sent, notification-service",
     "            consumer process order.inventory-events, order-service",
+    "              client settle order.inventory-events, order-service",
     "        consumer process order.inventory-events, order-service",
+    "          client settle order.inventory-events, order-service",
   ],
   async repeat({ broker, namespace }, event) {
     await using rabbit = new Rabbitmq(broker);

@@ -2,7 +2,15 @@ import { expect, setSystemTime, spyOn, test } from "bun:test";
 import { Faults } from "./faults.ts";
 import { createApp } from "./http/app.ts";
 import type { Log } from "./log.ts";
-import { beginSpan, endSpan, errorAttributes, inSpan, noteOnSpan } from "./trace.ts";
+import {
+  beginProcessing,
+  beginSettling,
+  beginSpan,
+  endSpan,
+  errorAttributes,
+  inSpan,
+  noteOnSpan,
+} from "./trace.ts";
 
 const TRACE = "0af7651916cd43dd8448eb211c80319c";
 const PARENT = "b7ad6b7169203331";
@@ -90,6 +98,29 @@ test("a span is a line when it begins, and one when it ends", async () => {
   await failing.catch(() => {});
   const error = { outcome: "error", attributes: errorAttributes(new RangeError()) };
   expect(lines.at(-1)).toMatchObject({ event: "span_ended", ...error });
+});
+
+test("a message is settled in a span of its own, within that of its processing", () => {
+  const { lines, log } = logOf();
+  const attributes = { "messaging.operation.type": "process", "messaging.system": "rabbitmq" };
+  const describe = () => ({ name: "process q", orderId: "o1", attributes }) as const;
+  const processing = beginProcessing(log, `00-${TRACE}-${PARENT}-01`, false, describe);
+  endSpan(beginSettling(processing), { settle: "ack" });
+  endSpan(processing);
+  expect(beginSettling(processing)).toBeUndefined();
+  expect(lines.map(({ event, name }) => [event, name])).toEqual([
+    ["span_begun", "process q"],
+    ["span_begun", "settle q"],
+    ["span_ended", undefined],
+    ["span_ended", undefined],
+  ]);
+  expect(lines[1]).toMatchObject({
+    kind: "client",
+    parent_id: processing.slice(36, 52),
+    order_id: "o1",
+    attributes: { ...attributes, "messaging.operation.type": "settle" },
+  });
+  expect(lines[2]).toMatchObject({ attributes: { settle: "ack" } });
 });
 
 test("an order that isn't sampled is neither described nor logged", () => {

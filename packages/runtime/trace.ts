@@ -94,6 +94,22 @@ export function beginProcessing(
   });
 }
 
+/**
+ * Begins the span in which a processed message is settled, within that of its processing. Undefined
+ * where that isn't sampled, or has ended.
+ */
+export function beginSettling(processing: string | undefined): string | undefined {
+  const begun = open.get(processing ?? "");
+  if (!begun) return undefined;
+  const { attributes, name, orderId } = begun.span;
+  return beginSpan(begun.log, processing, () => ({
+    kind: "client",
+    name: name.replace(/^process/, "settle"),
+    orderId,
+    attributes: { ...attributes, "messaging.operation.type": "settle" },
+  }));
+}
+
 /** Adds to what the span's end will say. Nothing where it isn't sampled, or has ended. */
 export function noteOnSpan(traceparent: string | null | undefined, attributes: Attributes): void {
   const noted = open.get(traceparent ?? "")?.noted;

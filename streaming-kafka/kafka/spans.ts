@@ -13,6 +13,7 @@ import type { Log } from "@lab/runtime/log";
 import {
   type Attributes,
   beginProcessing,
+  beginSettling,
   beginSpan,
   endSpan,
   errorAttributes,
@@ -171,19 +172,29 @@ export class Processing {
     return decoded;
   }
 
-  /** Those offsets were committed: the records before them are done. */
-  committed(offsets: readonly TopicPartitionOffset[]): void {
-    for (const place of offsets) {
-      const name = nameOf(place);
-      const open = this.#open.get(name);
-      if (!open) continue;
-      const isDone = ({ offset }: { offset: number }) => offset < Number(place.offset);
-      for (const { span } of open.filter(isDone)) endSpan(span, { settle: "commit" });
-      this.#open.set(
-        name,
-        open.filter((one) => !isDone(one)),
-      );
+  /** Commits offsets with `commit`: the records before them are done, and settled. */
+  async settle(offsets: readonly TopicPartitionOffset[], commit: () => Promise<void>) {
+    const done = offsets.flatMap((place) => {
+      const before = ({ offset }: { offset: number }) => offset < Number(place.offset);
+      return this.#open.get(nameOf(place))?.filter(before) ?? [];
+    });
+    const settlings = done.map(({ span }) => beginSettling(span));
+    let how: Attributes = { settle: "commit" };
+    try {
+      await commit();
+      for (const [name, open] of this.#open) {
+        this.#open.set(
+          name,
+          open.filter((one) => !done.includes(one)),
+        );
+      }
+    } catch (error) {
+      how = errorAttributes(error);
+      throw error;
+    } finally {
+      for (const settling of settlings) endSpan(settling, how);
     }
+    for (const { span } of done) endSpan(span);
   }
 
   /** The same work. What it has read and not committed at its end is read again. */

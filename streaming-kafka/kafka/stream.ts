@@ -56,10 +56,8 @@ export class Stream {
     const consumer = createConsumer(this.kafka, groupId, this.troubles);
     this.consumer = {
       ...consumer,
-      commitOffsets: async (offsets) => {
-        await consumer.commitOffsets(offsets);
-        this.#processing.committed(offsets);
-      },
+      commitOffsets: (offsets) =>
+        this.#processing.settle(offsets, () => consumer.commitOffsets(offsets)),
     };
     this.isMember = watchGroup(this.consumer, log, this.troubles);
   }

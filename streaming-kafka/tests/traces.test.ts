@@ -9,10 +9,14 @@ testTraces("streaming-kafka", {
     "server POST /order, order-producer",
     "  producer send order-events, order-producer",
     "    consumer process order-events, analytics-consumer",
+    "      client settle order-events, analytics-consumer",
     "    consumer process order-events, inventory-consumer",
+    "      client settle order-events, inventory-consumer",
     "      producer send inventory-events, inventory-consumer",
     "        consumer process inventory-events, analytics-consumer",
+    "          client settle inventory-events, analytics-consumer",
     "        consumer process inventory-events, order-producer",
+    "          client settle inventory-events, order-producer",
   ],
   async repeat({ broker, namespace }, value) {
     await produceRaw(broker.address, topics(namespace).orderEvents, [{ key: "main", value }]);

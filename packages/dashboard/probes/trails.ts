@@ -164,6 +164,8 @@ function stationOf(line: LogLine, own: Station, orders: string | undefined): Sta
     case "server":
       return own;
     case "client":
+      // A message that is settled is where it was.
+      if (name.startsWith("settle ")) return undefined;
       return name.endsWith("/send") ? "second-wait" : "first-wait";
     case "producer":
       return own === "order" ? "first-wait" : own === "inventory" ? "second-wait" : undefined;

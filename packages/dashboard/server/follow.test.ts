@@ -57,6 +57,22 @@ test("a span that its process never ended is cut off, and what is between sender
   ]);
 });
 
+test("a settlement is a line where it took a while, or never ended", () => {
+  const settling = (span_id: string, at_us: number) =>
+    begun("order-service", "client", "settle order.inventory-events", at_us, { span_id });
+  const lines = [
+    settling("a", 1_000),
+    ended("a", 1_500),
+    settling("b", 2_000),
+    ended("b", 3_000),
+    settling("c", 4_000),
+  ];
+  expect(spansOf(lines).map(({ from_ms, to_ms }) => [from_ms, to_ms])).toEqual([
+    [2, 3],
+    [4, null],
+  ]);
+});
+
 test("a dot goes forward only, by log events and spans alike, and never again once its order has ended", () => {
   const folder = mkdtempSync(join(tmpdir(), "trails-"));
   try {

@@ -6,7 +6,7 @@ import type { LogLine } from "../probes/trails.ts";
 import { linesAbout } from "./order-lines.ts";
 import type { Watched } from "./watched.ts";
 
-/** A shorter wait isn't worth a line. */
+/** A shorter wait, or a settlement that took less, isn't worth a line. */
 const LEAST_WAIT_US = 1_000;
 
 /** The timelines of an order, by the end of its id, and of those that were placed with the same click. */
@@ -68,11 +68,13 @@ export function spansOf(lines: readonly LogLine[]): Stretch[] {
   );
   const begun = spans.filter(({ event }) => event === "span_begun");
   const byId = new Map(begun.map((line) => [line.span_id, line]));
+  const isWorthALine = ({ at_us, name = "", span_id }: SpanLine) =>
+    !name.startsWith("settle ") || (ends.get(span_id)?.at_us ?? Infinity) - at_us >= LEAST_WAIT_US;
   const depthOf = (line: SpanLine): number => {
     const parent = line.parent_id === undefined ? undefined : byId.get(line.parent_id);
     return parent === undefined ? 0 : 1 + depthOf(parent);
   };
-  const works = begun.map((line): Stretch => {
+  const works = begun.filter(isWorthALine).map((line): Stretch => {
     const end = ends.get(line.span_id);
     return {
       service: line.service,
