@@ -8,7 +8,7 @@ import { takeLivePicture } from "../run/live-picture.ts";
 import { MODELS } from "../models.ts";
 import { say } from "../say.ts";
 import { hasData, takeDown, withUpLock } from "../up/campus.ts";
-import { settingsAgain } from "../up/environment.ts";
+import { namespaceOf, settingsAgain } from "../up/environment.ts";
 import { refuseWrongWords, startAll } from "../up/start-all.ts";
 
 const PORT = 8000;
@@ -55,11 +55,13 @@ async function live(words: string[], { port, opens, picture, signal }: Options):
   const own = names.map((name) => MODELS[name]!.model);
   const kept = own.filter(hasData);
   const nameOf = (model: Model) => all.find(([, one]) => one.model === model)![0];
+  const models = chosen.map(([, { model }]) => model);
   const dashboard = await startDashboard({
     port,
-    models: chosen.map(([, { model }]) => model),
+    models,
     withUpLock,
     settingsOf: (model) => settingsAgain(nameOf(model), model),
+    namespaceOf,
     protectionsOf: async (model) => Object.keys((await weavingOf(model)).PROTECTIONS),
     nameOf,
   }).catch((error: unknown) => {
@@ -75,8 +77,7 @@ async function live(words: string[], { port, opens, picture, signal }: Options):
       await withUpLock(() => startAll(names, how, signal), signal);
     }
     if (picture !== undefined) {
-      const shown = chosen.map(([, { model }]) => model);
-      await unlessAborted(signal, takeLivePicture(dashboard.url, shown, picture));
+      await unlessAborted(signal, takeLivePicture(dashboard.url, models, picture));
       return console.log(picture);
     }
     console.log("All is up; Ctrl-C ends what was started here.");
@@ -85,7 +86,9 @@ async function live(words: string[], { port, opens, picture, signal }: Options):
       signal.addEventListener("abort", () => resolve());
     });
   } finally {
-    await dashboard.stop();
+    // What was up before stays up, as it was.
+    const lasting = models.filter((model) => !own.includes(model));
+    await dashboard.stop(lasting).catch((error: Error) => say(error.message));
     const { ended } = await withUpLock(() => takeDown(own, kept));
     if (ended.length > 0) say(`down: ${ended.join(", ")}`);
   }

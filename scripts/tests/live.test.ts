@@ -247,6 +247,26 @@ test(
 );
 
 test(
+  "a bad line strikes, before Kafka too, and heals",
+  async () => {
+    for (const [title, broker] of [
+      ["Messages: RabbitMQ", /^RabbitMQ/],
+      ["A stream: Kafka", /^Kafka/],
+    ] as const) {
+      await column(title).getByRole("button", { name: broker }).click();
+      await click(/^A slow line/);
+      await page.keyboard.press("Escape");
+      await column(title)
+        .getByText(/line slow, struck [1-9]/)
+        .waitFor();
+    }
+    await click("Heal all");
+    await sees("Nothing is broken");
+  },
+  TIMEOUT_MS,
+);
+
+test(
   "a replay of the stream ends with equal metrics",
   async () => {
     await click("Replay the stream");

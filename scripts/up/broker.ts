@@ -95,7 +95,7 @@ export async function withFreshHint<T>({ name }: { name: string }, broker: Promi
 }
 
 async function writeDown(broker: Broker, foreground: boolean): Promise<void> {
-  const { address, folder, kind, managementUrl, name, versions } = broker;
+  const { address, folder, kind, managementUrl, name, proxied, versions } = broker;
   const project = projectOf(address)?.name;
   const pid = folder === undefined ? undefined : await nativePid(folder);
   changeState(({ brokers }) => {
@@ -104,6 +104,7 @@ async function writeDown(broker: Broker, foreground: boolean): Promise<void> {
       address,
       ...(managementUrl === undefined ? {} : { managementUrl }),
       ...(folder === undefined ? {} : { folder }),
+      ...(proxied && { proxied }),
       versions,
       ...(pid === undefined ? {} : { process: identityOf(pid) }),
       ...(project === undefined ? {} : { project }),

@@ -1,4 +1,4 @@
-// A bad line between a service and Inventory, or between the services and RabbitMQ: the lab's TCP proxy.
+// A bad line between a service and Inventory, or between the services and their broker: the lab's TCP proxy.
 import type { Model } from "@lab/evidence/evidence";
 import { factsOf } from "@lab/lab/brokers/model-facts";
 import { readState } from "@lab/lab/brokers/state";
@@ -23,15 +23,12 @@ export class Line {
   readonly #model: Model;
   #proxy: FaultProxy | undefined;
   #fault = "";
+  /** The variable with which the callers find the proxy; none while the line is direct. */
+  env: Record<string, string> = {};
 
   constructor(lab: Lab, model: Model) {
     this.#lab = lab;
     this.#model = model;
-  }
-
-  /** Whether a proxy can stand on it: a client of Kafka is sent on to the broker's own address. */
-  static isPossible(model: Model): boolean {
-    return factsOf(model).broker?.name !== "kafka";
   }
 
   get fault(): { fault: string; struck: number } | null {
@@ -39,15 +36,18 @@ export class Line {
     return { fault: this.#fault, struck: this.#proxy.counters.struck };
   }
 
-  /** Leads the line through a proxy, which restarts its callers, and spoils it. */
-  async spoil(fault: string): Promise<void> {
-    if (!Line.isPossible(this.#model)) throw new Error("no proxy can stand before Kafka here");
+  /**
+   * Leads the line through a proxy, which restarts its callers, and spoils it. Throws where the
+   * broker has no listener for that.
+   */
+  async spoil(fault: string, env: Record<string, string>): Promise<void> {
     if (this.#proxy === undefined) {
-      const { callers, upstream, variable, viaProxy } = await this.#ends();
-      const proxy = await startProxy({ upstream });
+      const { callers, variable, viaProxy, ...ends } = await this.#ends();
+      const proxy = await startProxy(ends);
       this.#proxy = proxy;
       this.#fault = fault;
-      await restart(this.#lab, this.#model, callers, { [variable]: viaProxy(proxy.listen) });
+      this.env = { [variable]: viaProxy(proxy.listen) };
+      await restart(this.#lab, this.#model, callers, { ...env, ...this.env });
     }
     this.#fault = fault;
     this.#proxy.clear();
@@ -59,6 +59,7 @@ export class Line {
     const proxy = this.#proxy;
     if (proxy === undefined) return;
     proxy.clear();
+    this.env = {};
     const { callers } = await this.#ends();
     await restart(this.#lab, this.#model, callers, env);
     await proxy[Symbol.asyncDispose]();
@@ -81,6 +82,17 @@ export class Line {
       );
       const viaProxy = (listen: string) => `http://${listen}`;
       return { callers: [services[0]], upstream: host, variable: name, viaProxy };
+    }
+    if (factsOf(this.#model).broker?.name === "kafka") {
+      const { proxied } = brokers.kafka!;
+      if (proxied === undefined) {
+        throw new Error("only a Kafka that scripts/lab up runs as a process can have a bad line");
+      }
+      // Its clients are sent on to the address that this listener tells.
+      const listen = `127.0.0.1:${proxied.advertised}`;
+      const upstream = `127.0.0.1:${proxied.listener}`;
+      const viaProxy = () => listen;
+      return { callers: [...services], upstream, listen, variable, viaProxy };
     }
     const { address } = brokers.rabbitmq!;
     const { host } = new URL(address);

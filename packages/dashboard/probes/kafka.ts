@@ -35,7 +35,7 @@ export class Logs {
         topic,
         group,
         ends,
-        looks: watch(500, signal, async () => this.#look(await namespace(), topic, group, ends)),
+        looks: watch(1_000, signal, async () => this.#look(await namespace(), topic, group, ends)),
         // Describing a group is work for its coordinator.
         members: watch(2_000, signal, async () => {
           const { groups } = await (
@@ -117,6 +117,6 @@ function behindS(ends: Ends, end: number, committed: number): number {
   ends.push([now, end]);
   // What is committed need not be remembered.
   while (ends.length > 1 && ends[0]![1] <= committed) ends.shift();
-  if (ends.length > 2_400) ends.splice(1, 1);
+  if (ends.length > 1_200) ends.splice(1, 1);
   return committed >= end ? 0 : Math.round((now - ends[0]![0]) / 100) / 10;
 }

@@ -78,31 +78,41 @@ export class Lamps {
   }
 
   #whyNot(input: LampInput): { state: "unknown" | "waiting"; says: string } | undefined {
-    const { databases, onTheWay, operations, services, waiting } = input;
+    const { databases, operations, services } = input;
     const [orders, inventory, downstream] = databases;
     if (!orders || !inventory || !downstream) return { state: "unknown", says: "not started yet" };
+    // An order that a customer was promised, and that is stored nowhere, is to be found.
+    const isAnyStored = count({ database: orders }, "SELECT EXISTS (SELECT 1 FROM orders)") > 0;
+    if (!isAnyStored && operations.length === 0) {
+      return { state: "unknown", says: "no order was placed yet" };
+    }
+    const says = this.#workLeft(input, orders);
+    if (says !== undefined) {
+      this.#state = "";
+      return { state: "waiting", says };
+    }
+    // The tables are counted only now: that takes the longer the more orders there are.
     const state = JSON.stringify([counts(this.#model, databases as string[]), input.dead.length]);
     if (state !== this.#state) {
       this.#state = state;
       this.#since = Date.now();
     }
-    // An order that a customer was promised, and that is stored nowhere, is to be found.
-    const placed = count({ database: orders }, "SELECT count(*) FROM orders");
-    if (placed + operations.length === 0) {
-      return { state: "unknown", says: "no order was placed yet" };
-    }
-    const off = services.find((one) => one.state !== "up");
-    if (off !== undefined) return { state: "waiting", says: `${off.name} is ${off.state}` };
-    if (waiting > 0) return { state: "waiting", says: `${waiting} customers wait for an answer` };
-    if (onTheWay === null) return { state: "waiting", says: "the broker doesn't answer" };
-    if (onTheWay > 0) return { state: "waiting", says: `${onTheWay} messages are on their way` };
-    const owed = owedBy(this.#model, orders);
-    if (owed > 0) return { state: "waiting", says: `${owed} messages are still to be sent` };
     const faulty = services.find(({ faults }) => Object.keys(faults ?? {}).length > 0);
     const quietMs = faulty === undefined ? QUIET_MS : QUIET_MS * 4;
     if (Date.now() - this.#since < quietMs)
       return { state: "waiting", says: "orders are on their way" };
     return undefined;
+  }
+
+  /** What work is to be seen. */
+  #workLeft({ onTheWay, services, waiting }: LampInput, orders: string): string | undefined {
+    const off = services.find((one) => one.state !== "up");
+    if (off !== undefined) return `${off.name} is ${off.state}`;
+    if (waiting > 0) return `${waiting} customers wait for an answer`;
+    if (onTheWay === null) return "the broker doesn't answer";
+    if (onTheWay > 0) return `${onTheWay} messages are on their way`;
+    const owed = owedBy(this.#model, orders);
+    return owed > 0 ? `${owed} messages are still to be sent` : undefined;
   }
 
   #check({ databases, dead, operations, repeated }: LampInput): LampFrame[] {

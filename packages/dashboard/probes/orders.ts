@@ -7,7 +7,7 @@ import type { Percentiles } from "../contract/frame.ts";
 
 const MINUTE_MS = 60_000;
 /** Orders become visible in another order than their ids are made in. */
-const SLACK_MS = 5_000;
+const SLACK_MS = 2_000;
 
 export interface KnownOrder {
   order_id: string;
@@ -99,25 +99,29 @@ export class OrderBook {
     return this.#orders.get(orderId);
   }
 
-  /** The open orders' number. */
-  get open(): number {
-    return this.#open().length;
+  /** Whether it is known, and has ended. */
+  hasEnded(orderId: string | undefined): boolean {
+    const ended = this.#orders.get(orderId ?? "")?.ended_ms;
+    return ended !== undefined && ended !== null;
   }
 
   /** Of the last minute. */
   stats() {
     const since = Date.now() - MINUTE_MS;
-    const all = [...this.#orders.values()];
-    const ended = all.filter(({ ended_ms }) => ended_ms !== null && ended_ms >= since);
-    const open = this.#open();
-    return {
-      placed: all.filter(({ placed_ms }) => placed_ms >= since).length,
-      per_minute: ended.length,
-      failed: ended.filter(({ status }) => status === "failed").length,
-      end: percentiles(ended.map(({ order_id }) => this.durationOf(order_id)!)),
-      open: open.length,
-      reserved: open.filter(({ status }) => status === "reserved").length,
-    };
+    const durations: number[] = [];
+    const stats = { placed: 0, per_minute: 0, failed: 0, open: 0, reserved: 0 };
+    for (const { ended_ms, order_id, placed_ms, status } of this.#orders.values()) {
+      if (placed_ms >= since) stats.placed += 1;
+      if (ended_ms === null) {
+        stats.open += 1;
+        if (status === "reserved") stats.reserved += 1;
+      } else if (ended_ms >= since) {
+        stats.per_minute += 1;
+        if (status === "failed") stats.failed += 1;
+        durations.push(ended_ms - (this.#sent.get(order_id) ?? placed_ms));
+      }
+    }
+    return { ...stats, end: percentiles(durations) };
   }
 
   #open(): KnownOrder[] {

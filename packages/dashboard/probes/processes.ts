@@ -7,7 +7,12 @@ import { nativePid } from "@lab/lab/brokers/native";
 import { readState, serviceRuns, type UpBroker, type UpService } from "@lab/lab/brokers/state";
 import { isPaused } from "@lab/lab/host/process-id";
 import { fetchHealth, type ShownHealth } from "@lab/lab/services/health";
-import type { BrokerFrame, ProcessState, ServiceFrame } from "../contract/frame.ts";
+import {
+  type BrokerFrame,
+  FRAME_MS,
+  type ProcessState,
+  type ServiceFrame,
+} from "../contract/frame.ts";
 import { ageOf, type Seen, watch } from "./watch.ts";
 
 /** What a service says of itself. */
@@ -33,7 +38,7 @@ export class Processes {
     this.#model = model;
     const { broker, services } = factsOf(model);
     // The end of a process is seen at the next frame.
-    this.#alive = watch(200, signal, async () =>
+    this.#alive = watch(FRAME_MS, signal, async () =>
       (await this.#services()).map((service) => {
         const runs = serviceRuns(service);
         return { service, runs, paused: runs && isPaused(service.pid) };

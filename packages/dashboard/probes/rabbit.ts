@@ -24,7 +24,7 @@ export class Queues {
     const full = async (queue: string) => `${await namespace()}${queue}`;
     this.#looks = Object.keys(broker.queues).map((name) => ({
       name,
-      ready: watch(250, signal, async () => (await this.#broker()).ready(await full(name))),
+      ready: watch(500, signal, async () => (await this.#broker()).ready(await full(name))),
       dead: watch(1_000, signal, async () =>
         (await this.#broker()).ready(broker.deadQueue(await full(name))),
       ),

@@ -114,7 +114,7 @@ export class Trails {
     const lines = text.split("\n");
     state.rest = lines.pop() ?? "";
     for (const line of lines) {
-      const parsed = lineOf(line);
+      const parsed = ARRIVES.test(line) ? lineOf(line) : undefined;
       if (parsed !== undefined) yield parsed;
     }
   }
@@ -129,6 +129,9 @@ export function lineOf(line: string): LogLine | undefined {
     return undefined;
   }
 }
+
+/** The lines that `arrivalsOf` knows; the others aren't parsed. */
+const ARRIVES = /"event":"(span_begun|order_placed|stock_decided|customer_told)"/;
 
 /** What a line says about where an order is. */
 function arrivalsOf(model: Model, line: LogLine): Arrival[] {

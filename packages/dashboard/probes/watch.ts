@@ -4,6 +4,9 @@ export interface Seen<T> {
   at_ms: number;
 }
 
+/** A look that keeps the processor busy rests afterwards for so many times as long: the models need it, too. */
+const RESTS = 30;
+
 /** Looks every `everyMs`, one look at a time, until `signal`. A look that fails keeps the last value, which gets older. */
 export function watch<T>(
   everyMs: number,
@@ -14,13 +17,16 @@ export function watch<T>(
   void (async () => {
     while (!signal.aborted) {
       const startMs = performance.now();
+      let busyMs = 0;
       try {
-        seen.value = await look();
+        const looking = look();
+        busyMs = performance.now() - startMs;
+        seen.value = await looking;
         seen.at_ms = Date.now();
       } catch {
         // Its broker or its service is down: the age says it.
       }
-      await Bun.sleep(Math.max(20, everyMs - (performance.now() - startMs)));
+      await Bun.sleep(Math.max(20, everyMs - (performance.now() - startMs), busyMs * RESTS));
     }
   })();
   return seen;

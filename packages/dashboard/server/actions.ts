@@ -1,5 +1,5 @@
 // What the page may do, checked and done; each answer says what has become of it.
-import { validated } from "@lab/evidence/evidence";
+import { type Model, validated } from "@lab/evidence/evidence";
 import { serviceRuns } from "@lab/lab/brokers/state";
 import { setFaults } from "@lab/lab/services/set-faults";
 import { beginReplay } from "@lab/lab/probes/replay";
@@ -140,7 +140,8 @@ export class Actions {
       case "export":
         return `written: scripts/lab report ${await this.tour.export()}`;
       case "heal":
-        return this.#heal();
+        await this.heal(this.#lab.models);
+        return "all is whole";
     }
   }
 
@@ -206,10 +207,10 @@ export class Actions {
 
   async #network(one: Watched, fault: string): Promise<string> {
     if (fault === "") {
-      await one.line.mend(envOf(one));
+      await one.line.mend(withoutOf(one));
       return "the line is direct again";
     }
-    await one.line.spoil(fault);
+    await one.line.spoil(fault, withoutOf(one));
     return `the line is bad: ${fault}`;
   }
 
@@ -229,10 +230,10 @@ export class Actions {
     return "the metrics are computed again, from the start of the log";
   }
 
-  /** Ends every fault, brings back every process and every protection. */
-  async #heal(): Promise<string> {
-    await Promise.all(this.#watched.map((one) => this.#healOne(one)));
-    return "all is whole";
+  /** Ends every fault of those models, brings back every process and every protection. */
+  async heal(models: readonly Model[]): Promise<void> {
+    const chosen = this.#watched.filter(({ model }) => models.includes(model));
+    await Promise.all(chosen.map((one) => this.#healOne(one)));
   }
 
   /** Looks afresh: what the page shows is half a second old. */
@@ -267,6 +268,10 @@ export class Actions {
 }
 
 /** What a service that is started again needs to stay as it was. */
-function envOf({ without }: Watched): Record<string, string> {
+function envOf(one: Watched): Record<string, string> {
+  return { ...withoutOf(one), ...one.line.env };
+}
+
+function withoutOf({ without }: Watched): Record<string, string> {
   return without.length === 0 ? {} : { LAB_WITHOUT: without.join(",") };
 }

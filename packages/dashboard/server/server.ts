@@ -6,6 +6,7 @@ import { type Assets, bundle } from "./assets.ts";
 import { Feed } from "./feed.ts";
 import { timelines } from "./follow.ts";
 import { isWrongHost, isWrongWrite, SECURITY_HEADERS } from "./guards.ts";
+import type { Model } from "@lab/evidence/evidence";
 import type { Lab } from "../contract/lab.ts";
 import { fetchMetrics, fetchReplay } from "@lab/lab/probes/replay";
 import { Watched } from "./watched.ts";
@@ -16,7 +17,8 @@ const HEARTBEAT_MS = 5_000;
 export interface Dashboard {
   /** With the key in its fragment, which no browser sends anywhere. */
   url: string;
-  stop(): Promise<void>;
+  /** Heals those models first, which stay up. Throws what prevents that. */
+  stop(lasting: readonly Model[]): Promise<void>;
 }
 
 /** Serves the page; the models need not be up yet. Throws EADDRINUSE where the port is taken. */
@@ -43,10 +45,14 @@ export async function startDashboard(lab: Lab): Promise<Dashboard> {
   }
   return {
     url: `http://127.0.0.1:${app.server!.port}/#${token}`,
-    async stop() {
-      ended.abort();
-      await app.server!.stop(true);
-      await Promise.all(watched.map(({ line }) => line.close()));
+    async stop(lasting) {
+      try {
+        await actions.heal(lasting);
+      } finally {
+        ended.abort();
+        await app.server!.stop(true);
+        await Promise.all(watched.map(({ line }) => line.close()));
+      }
     },
   };
 }

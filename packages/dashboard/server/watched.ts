@@ -18,6 +18,8 @@ import { Queues } from "../probes/rabbit.ts";
 import { Trails } from "../probes/trails.ts";
 import { type Seen, watch } from "../probes/watch.ts";
 
+/** Beyond so many answers, those of orders that have ended are forgotten before the lamps look. */
+const MOST_ANSWERS = 10_000;
 /** The checker is asked no more often: it reads the whole stores. */
 const LAMPS_MS = 1_000;
 
@@ -35,6 +37,7 @@ export class Watched {
   readonly #lab: Lab;
   readonly #lamps: Lamps;
   readonly #logs: Logs;
+  readonly #namespace: Seen<string>;
   readonly #processes: Processes;
   readonly #queues: Queues;
   readonly #stats: Seen<Omit<ModelFrame["stats"], "waiting">>;
@@ -52,14 +55,15 @@ export class Watched {
     this.trails = new Trails(model);
     this.line = new Line(lab, model);
     this.#lamps = new Lamps(model);
+    this.#namespace = watch(1_000, signal, () => lab.namespaceOf(model));
     const namespace = () => this.namespace();
     this.#processes = new Processes(model, signal);
     this.#queues = new Queues(model, namespace, signal);
     this.#logs = new Logs(model, namespace, signal);
-    watch(100, signal, () => this.trails.follow(this.#services().map(({ log }) => log)));
+    watch(200, signal, () => this.trails.follow(this.#services().map(({ log }) => log)));
     watch(500, signal, () => this.#lookAtOrders());
-    // Percentiles of a minute of orders: sorted no more often than one reads them.
-    this.#stats = watch(500, signal, () => this.#lookAtStats());
+    // Percentiles of a minute of orders: sorted no more often than the charts are drawn.
+    this.#stats = watch(1_000, signal, () => this.#lookAtStats());
     watch(LAMPS_MS, signal, () => this.#lookAtLamps());
     signal.addEventListener("abort", () => {
       this.customers.steady("", 0);
@@ -67,8 +71,9 @@ export class Watched {
     });
   }
 
+  /** A fresh start may have another. */
   async namespace(): Promise<string> {
-    return (await this.#lab.settingsOf(this.model))["LAB_NAMESPACE"] ?? "";
+    return this.#namespace.value ?? this.#lab.namespaceOf(this.model);
   }
 
   /** Its services as they were started last; none while they never were. */
@@ -153,6 +158,11 @@ export class Watched {
       repeated,
     });
     // What was found right need not be remembered: a day of orders would fill the memory.
-    if (lamps.every(({ state }) => state === "kept")) customers.history.operations.length = 0;
+    const { operations } = customers.history;
+    if (lamps.every(({ state }) => state === "kept")) operations.length = 0;
+    else if (operations.length > MOST_ANSWERS) {
+      const left = operations.filter(({ order_id }) => !this.book.hasEnded(order_id));
+      operations.splice(0, Infinity, ...left);
+    }
   }
 }

@@ -1,6 +1,12 @@
 /** The lab's interface to a broker, independent of how it runs. */
 export type BrokerName = "rabbitmq" | "kafka";
 
+/** A second listener of Kafka's, for clients behind a proxy: its port, and that of the proxy. */
+export interface ProxiedListener {
+  listener: number;
+  advertised: number;
+}
+
 /** A running broker, and the means to disturb it. */
 export interface Broker extends AsyncDisposable {
   readonly kind: "external" | "compose" | "native";
@@ -9,6 +15,7 @@ export interface Broker extends AsyncDisposable {
   readonly address: string;
   /** RabbitMQ's management page and API: `http://127.0.0.1:port`, with the user and password of `address`. */
   readonly managementUrl?: string | undefined;
+  readonly proxied?: ProxiedListener | undefined;
   /**
    * For a broker of the lab: the folder with what other processes need to find it; for a native one
    * also data, settings and log.
@@ -49,6 +56,7 @@ export interface NativePlan {
   data?: string;
   address: string;
   managementUrl?: string;
+  proxied?: ProxiedListener;
   /** All ports that it listens on. */
   ports: number[];
   command: string[];

@@ -57,7 +57,7 @@ export async function startOwn(name: BrokerName, options: StartOptions = {}): Pr
   await (name === "kafka" ? prepareKafka() : provide(["rabbitmq"]));
   const folder = options.dataIn ?? (await freshFolder(name));
   const lifeline = options.dataIn === undefined ? folder : await lifelineOf(name, options);
-  return runNative(await planNative(name, folder, options.managementPort), lifeline, probe);
+  return runNative(await planNative(name, folder, options), lifeline, probe);
 }
 
 /** Restarts the ended broker of that folder, on its data and ports. Throws when it doesn't start; the data stay. */
@@ -243,16 +243,21 @@ async function chooseKind(name: BrokerName): Promise<"compose" | "native"> {
 async function planNative(
   name: BrokerName,
   folder: string,
-  managementPort: number | undefined,
+  { dataIn, managementPort }: StartOptions,
 ): Promise<NativePlan> {
-  const [client, second, distribution] = (await freePorts(3)) as [number, number, number];
-  return name === "rabbitmq"
-    ? planRabbitmq(folder, {
-        amqp: client,
-        management: managementPort ?? second,
-        distribution,
-      })
-    : planKafka(folder, { client, controller: second });
+  const [client, second, third, advertised] = (await freePorts(4)) as [
+    number,
+    number,
+    number,
+    number,
+  ];
+  if (name === "rabbitmq") {
+    const management = managementPort ?? second;
+    return planRabbitmq(folder, { amqp: client, management, distribution: third });
+  }
+  // The broker of `lab up` can't get a listener later, when a person wants a bad line.
+  const proxied = dataIn === undefined ? undefined : { listener: third, advertised };
+  return planKafka(folder, { client, controller: second, proxied });
 }
 
 function probe(plan: NativePlan): Promise<Record<string, string>> {

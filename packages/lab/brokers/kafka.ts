@@ -1,7 +1,7 @@
 import { cp, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { Kafka, logLevel } from "kafkajs";
-import type { Broker, NativePlan } from "./broker.ts";
+import type { Broker, NativePlan, ProxiedListener } from "./broker.ts";
 import { brokerCommand, kafkaVersion, prepareKafka } from "./kafka/kafka-jars.ts";
 import { kafkaSettings, type KafkaPorts } from "./kafka/kafka-settings.ts";
 import { freshFolder } from "../host/lifeline.ts";
@@ -13,6 +13,7 @@ import { freePorts } from "../host/ports.ts";
  * returns how to run it. Throws as `prepareKafka` does.
  */
 export async function planKafka(folder: string, ports: KafkaPorts): Promise<NativePlan> {
+  const { client, controller, proxied } = ports;
   const { archive, classPath, formatted, java } = await prepareKafka();
   await cp(formatted, join(folder, "data"), { recursive: true });
   await mkdir(join(folder, "tmp"), { recursive: true });
@@ -22,8 +23,9 @@ export async function planKafka(folder: string, ports: KafkaPorts): Promise<Nati
     name: "kafka",
     folder,
     data: join(folder, "data", "__cluster_metadata-0"),
-    address: `127.0.0.1:${ports.client}`,
-    ports: [ports.client, ports.controller],
+    address: `127.0.0.1:${client}`,
+    ...(proxied && { proxied }),
+    ports: [client, controller, ...(proxied ? [proxied.listener] : [])],
     command: brokerCommand(java, classPath, ...archived),
     env: {},
     versions: { kafka: kafkaVersion, java: java.version },
@@ -58,9 +60,7 @@ export async function probeKafka(address: string): Promise<Record<string, string
  * A private Kafka with a second listener, which advertises the port of a proxy in front of it. The
  * broker's own address bypasses the proxy. Ends with this process.
  */
-export async function startProxiedKafka(
-  proxied: NonNullable<KafkaPorts["proxied"]>,
-): Promise<Broker> {
+export async function startProxiedKafka(proxied: ProxiedListener): Promise<Broker> {
   const [client, controller] = (await freePorts(2)) as [number, number];
   await prepareKafka();
   const folder = await freshFolder("kafka");

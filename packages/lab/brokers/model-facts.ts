@@ -57,10 +57,16 @@ interface KafkaFacts {
   concurrency: number;
 }
 
+const known = new Map<Model, ModelFacts>();
+
 /** The facts of a model: each defines its own in `tests/model.ts`. */
 export function factsOf(model: Model): ModelFacts {
-  // Loaded by path, since packages import no model; and synchronously, so that callers need not
-  // await it.
-  const { MODEL } = require(join(repoFolder, model, "tests/model.ts")) as { MODEL: ModelFacts };
-  return MODEL;
+  let facts = known.get(model);
+  if (facts === undefined) {
+    // Loaded by path, since packages import no model; and synchronously, so that callers need not
+    // await it.
+    const { MODEL } = require(join(repoFolder, model, "tests/model.ts")) as { MODEL: ModelFacts };
+    known.set(model, (facts = MODEL));
+  }
+  return facts;
 }

@@ -1,7 +1,13 @@
 import { closeSync, existsSync, openSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Broker, type BrokerName, dataLost, type NativePlan } from "./broker.ts";
+import {
+  type Broker,
+  type BrokerName,
+  dataLost,
+  type NativePlan,
+  type ProxiedListener,
+} from "./broker.ts";
 import {
   holdLifeline,
   killGroup,
@@ -136,6 +142,10 @@ class NativeBroker implements Broker {
 
   get managementUrl(): string | undefined {
     return this.#plan.managementUrl;
+  }
+
+  get proxied(): ProxiedListener | undefined {
+    return this.#plan.proxied;
   }
 
   get versions(): Record<string, string> {

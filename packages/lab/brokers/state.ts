@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import type { BrokerName } from "./broker.ts";
+import type { BrokerName, ProxiedListener } from "./broker.ts";
 import type { Model } from "@lab/evidence/evidence";
 import { labFolder } from "@lab/evidence/folders";
 import { type Identity, runs } from "../host/process-id.ts";
@@ -11,6 +11,7 @@ export interface UpBroker {
   address: string;
   managementUrl?: string;
   folder?: string;
+  proxied?: ProxiedListener;
   versions: Record<string, string>;
   /** For a native broker, also stored in its folder. */
   process?: Identity;

@@ -14,7 +14,8 @@ export function BrokerPanel({ model }: { model: string }) {
   const frame = modelFrame(model);
   if (facts === undefined || frame === undefined) return null;
   const { broker, network } = frame;
-  const hasProxy = broker?.name !== "kafka";
+  // A Kafka in a container, or elsewhere, has no listener for it.
+  const hasProxy = broker?.name !== "kafka" || broker.kind === "native";
   return (
     <>
       <Title>

@@ -2,7 +2,7 @@ export interface KafkaPorts {
   client: number;
   controller: number;
   /** A second listener for clients, with the advertised port of a proxy in front of it. */
-  proxied?: { listener: number; advertised: number };
+  proxied?: { listener: number; advertised: number } | undefined;
 }
 
 /**
