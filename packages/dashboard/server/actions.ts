@@ -232,8 +232,10 @@ export class Actions {
 
   /** Ends every fault of those models, brings back every process and every protection. */
   async heal(models: readonly Model[]): Promise<void> {
-    const chosen = this.#watched.filter(({ model }) => models.includes(model));
-    await Promise.all(chosen.map((one) => this.#healOne(one)));
+    for (const one of this.#watched) {
+      // Services start under one lock: side by side they would only wait for it.
+      if (models.includes(one.model)) await this.#healOne(one);
+    }
   }
 
   /** Looks afresh: what the page shows is half a second old. */
