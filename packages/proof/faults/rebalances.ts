@@ -126,8 +126,8 @@ async function whileLocked(
   }
 }
 
-/** Long for an answer on the same machine. */
-const BLOCKED_MS = 200;
+/** Long for an answer, on a busy machine too. SQLite waits for its lock four times as long. */
+const BLOCKED_MS = 500;
 
 /** Returns when each has work in its hand: who waits for SQLite's lock answers nobody. */
 async function waitToCommit(services: readonly ServiceProcess[]): Promise<void> {
