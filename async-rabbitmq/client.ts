@@ -117,11 +117,11 @@ export function requeueLater(
   error: unknown,
   log: Log,
 ): void {
+  const span = spans.get(message);
   // The channel is closed, and the broker has requeued the message: that is no failure of the message.
-  const isFailure = !isBrokerError(error);
-  const settling = isFailure ? beginSettling(spans.get(message)) : undefined;
-  endSpan(spans.get(message), errorAttributes(error));
-  if (!isFailure) return;
+  if (isBrokerError(error)) return endSpan(span, errorAttributes(error));
+  const settling = beginSettling(span);
+  endSpan(span, errorAttributes(error));
   const id = event?.id ?? String(message.properties.messageId);
   const attempt = 1 + (failures.get(id) ?? 0);
   failures.set(id, attempt);

@@ -86,7 +86,7 @@ async function live(words: string[], { port, opens, picture, signal }: Options):
       signal.addEventListener("abort", () => resolve());
     });
   } finally {
-    // What was up before stays up, as it was.
+    // What was up before stays up.
     const lasting = models.filter((model) => !own.includes(model));
     await dashboard.stop(lasting).catch((error: Error) => say(error.message));
     const { ended } = await withUpLock(() => takeDown(own, kept));

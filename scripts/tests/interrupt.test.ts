@@ -9,8 +9,8 @@ async function interruptedTwice(againMs: number) {
     import { interruptible } from ${module};
     const code = await interruptible(async () => {
       process.emit("SIGINT");
-      setTimeout(() => process.emit("SIGINT"), ${againMs});
-      await Bun.sleep(${againMs} + 100);
+      await new Promise((again) => setTimeout(again, ${againMs}));
+      process.emit("SIGINT");
       console.log("cleaned up");
       return 0;
     });

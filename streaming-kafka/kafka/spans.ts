@@ -178,23 +178,18 @@ export class Processing {
       const before = ({ offset }: { offset: number }) => offset < Number(place.offset);
       return this.#open.get(nameOf(place))?.filter(before) ?? [];
     });
+    if (done.length === 0) return commit();
     const settlings = done.map(({ span }) => beginSettling(span));
-    let how: Attributes = { settle: "commit" };
     try {
       await commit();
-      for (const [name, open] of this.#open) {
-        this.#open.set(
-          name,
-          open.filter((one) => !done.includes(one)),
-        );
-      }
     } catch (error) {
-      how = errorAttributes(error);
+      for (const settling of settlings) endSpan(settling, errorAttributes(error));
       throw error;
-    } finally {
-      for (const settling of settlings) endSpan(settling, how);
     }
+    for (const settling of settlings) endSpan(settling, { settle: "commit" });
     for (const { span } of done) endSpan(span);
+    const isLeft = (one: { span: string }) => !done.some(({ span }) => span === one.span);
+    for (const [name, open] of this.#open) this.#open.set(name, open.filter(isLeft));
   }
 
   /** The same work. What it has read and not committed at its end is read again. */

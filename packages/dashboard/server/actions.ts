@@ -140,8 +140,7 @@ export class Actions {
       case "export":
         return `written: scripts/lab report ${await this.tour.export()}`;
       case "heal":
-        await this.heal(this.#lab.models);
-        return "all is whole";
+        return this.#heal();
     }
   }
 
@@ -230,12 +229,26 @@ export class Actions {
     return "the metrics are computed again, from the start of the log";
   }
 
-  /** Ends every fault of those models, brings back every process and every protection. */
-  async heal(models: readonly Model[]): Promise<void> {
-    for (const one of this.#watched) {
-      // Services start under one lock: side by side they would only wait for it.
-      if (models.includes(one.model)) await this.#healOne(one);
-    }
+  /**
+   * Gives those models back what only this page knows that they lack: protections, and the direct
+   * line, without which they could not go on after its end.
+   */
+  async giveBack(models: readonly Model[]): Promise<void> {
+    for (const one of this.#watched) if (models.includes(one.model)) await this.#giveBack(one);
+  }
+
+  async #giveBack(one: Watched): Promise<void> {
+    const wasWithout = one.without.length > 0;
+    one.without = [];
+    await one.line.mend({});
+    if (wasWithout) await restart(this.#lab, one.model, one.facts.services);
+  }
+
+  /** Ends every fault, brings back every process and every protection. */
+  async #heal(): Promise<string> {
+    // Services start under one lock: side by side they would only wait for it.
+    for (const one of this.#watched) await this.#healOne(one);
+    return "all is whole";
   }
 
   /** Looks afresh: what the page shows is half a second old. */
@@ -244,12 +257,15 @@ export class Actions {
     if (services.length === 0) return;
     await healBroker(one.model);
     for (const service of services) resume(service);
-    const wasWithout = one.without.length > 0;
-    one.without = [];
-    await one.line.mend({});
-    const ended = services.filter((service) => !serviceRuns(service));
-    const names = wasWithout ? one.facts.services : ended.map(({ name }) => name);
-    if (names.length > 0) await restart(this.#lab, one.model, names);
+    await this.#giveBack(one);
+    const ended = (await one.services()).filter((service) => !serviceRuns(service));
+    if (ended.length > 0) {
+      await restart(
+        this.#lab,
+        one.model,
+        ended.map(({ name }) => name),
+      );
+    }
     for (const service of services) await setFaults(service, {});
   }
 

@@ -17,7 +17,7 @@ const HEARTBEAT_MS = 5_000;
 export interface Dashboard {
   /** With the key in its fragment, which no browser sends anywhere. */
   url: string;
-  /** Heals those models first, which stay up. Throws what prevents that. */
+  /** First gives those models, which stay up, back what the page took from them; throws what prevents that. */
   stop(lasting: readonly Model[]): Promise<void>;
 }
 
@@ -47,7 +47,7 @@ export async function startDashboard(lab: Lab): Promise<Dashboard> {
     url: `http://127.0.0.1:${app.server!.port}/#${token}`,
     async stop(lasting) {
       try {
-        await actions.heal(lasting);
+        await actions.giveBack(lasting);
       } finally {
         ended.abort();
         await app.server!.stop(true);

@@ -18,7 +18,7 @@ import { Queues } from "../probes/rabbit.ts";
 import { Trails } from "../probes/trails.ts";
 import { type Seen, watch } from "../probes/watch.ts";
 
-/** Beyond so many answers, those of orders that have ended are forgotten before the lamps look. */
+/** Beyond so many answers, those of orders that have ended are forgotten, also where the lamps couldn't look. */
 const MOST_ANSWERS = 10_000;
 /** The checker is asked no more often: it reads the whole stores. */
 const LAMPS_MS = 1_000;
@@ -161,8 +161,11 @@ export class Watched {
     const { operations } = customers.history;
     if (lamps.every(({ state }) => state === "kept")) operations.length = 0;
     else if (operations.length > MOST_ANSWERS) {
-      const left = operations.filter(({ order_id }) => !this.book.hasEnded(order_id));
-      operations.splice(0, Infinity, ...left);
+      let left = 0;
+      for (const one of operations) {
+        if (!this.book.hasEnded(one.order_id)) operations[left++] = one;
+      }
+      operations.length = left;
     }
   }
 }
