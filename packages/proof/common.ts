@@ -12,7 +12,7 @@ import { eventually, nowUs } from "@lab/lab/host/waiting";
 export const PATIENT = { INVENTORY_TIMEOUT_MS: "9000", NOTIFICATION_TIMEOUT_MS: "5000" };
 
 /** Orders under which most proofs go on. */
-export const RATE_PER_S = byLength({ short: 30, full: 100 });
+export const RATE_PER_S = byLength({ short: 20, full: 100 });
 
 /** Orders that keep coming until `stop`, which gives what was seen of them. */
 export interface Ordering {

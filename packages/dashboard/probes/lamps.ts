@@ -10,6 +10,9 @@ import type { LampFrame, ServiceFrame } from "../contract/frame.ts";
 /** Unchanged for so long, with nothing owed, counts as done: a lost order never ends. */
 const QUIET_MS = 3_000;
 
+/** A check reads the whole stores; it rests afterwards for so many times as long. */
+const RESTS = 30;
+
 /** Each lamp, with the violations that turn it red. */
 const LAMPS: Record<string, (keyof Violations)[]> = {
   "Nothing lost": ["lost", "stuck", "swallowed"],
@@ -49,6 +52,7 @@ export class Lamps {
   #state = "";
   #since = Date.now();
   #looked = "";
+  #restsUntil = 0;
   #frames: LampFrame[] = grey("unknown", "no order was placed yet");
 
   constructor(model: Model) {
@@ -58,18 +62,24 @@ export class Lamps {
   /** Looks, unless there is a reason to wait; returns the lamps. */
   look(input: LampInput): LampFrame[] {
     const reason = this.#whyNot(input);
-    if (reason !== undefined) {
-      // A promise once broken stays broken until it is looked at again.
-      this.#frames = this.#frames.map((lamp) =>
-        lamp.state === "broken" ? lamp : { ...lamp, state: reason.state, says: reason.says },
-      );
-      return this.#frames;
-    }
+    if (reason !== undefined) return this.#wait(reason);
     if (this.#looked === this.#state && !this.#frames.some(({ state }) => state === "waiting")) {
       return this.#frames;
     }
+    const nowMs = Date.now();
+    const restsS = Math.ceil((this.#restsUntil - nowMs) / 1_000);
+    if (restsS > 0) return this.#wait({ state: "waiting", says: `looks again in ${restsS} s` });
     this.#looked = this.#state;
     this.#frames = this.#check(input);
+    this.#restsUntil = Date.now() + (Date.now() - nowMs) * RESTS;
+    return this.#frames;
+  }
+
+  /** A promise once broken stays broken until it is looked at again. */
+  #wait({ state, says }: Pick<LampFrame, "state" | "says">): LampFrame[] {
+    this.#frames = this.#frames.map((lamp) =>
+      lamp.state === "broken" ? lamp : { ...lamp, state, says },
+    );
     return this.#frames;
   }
 

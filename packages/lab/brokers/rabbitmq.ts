@@ -4,7 +4,7 @@ import { connect } from "amqplib";
 import { provide } from "../machine/doctor.ts";
 import type { NativePlan } from "./broker.ts";
 import { becomesFree, freePorts } from "../host/ports.ts";
-import { slimServer } from "./rabbitmq/slim-home.ts";
+import { LOADS_FIRST, slimServer } from "./rabbitmq/slim-home.ts";
 
 export interface RabbitmqPorts {
   amqp: number;
@@ -60,6 +60,7 @@ management.sample_retention_policies.detailed.minute = 1
     ports: [ports.amqp, ports.management, ports.distribution],
     command: await slimServer(folder, rabbitmq.path),
     env: {
+      ERL_AFLAGS: LOADS_FIRST,
       RABBITMQ_NODENAME: node,
       RABBITMQ_CONFIG_FILE: join(folder, "rabbitmq.conf"),
       RABBITMQ_CONF_ENV_FILE: join(folder, "rabbitmq-env.conf"),

@@ -1,6 +1,7 @@
 import { REFUSED } from "../answers.ts";
 import { mkdirSync, renameSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
+import { byLength } from "@lab/evidence/settings";
 import type { Model } from "@lab/evidence/evidence";
 import { experiment } from "@lab/lab/experiment/experiment";
 import { fetchHealth } from "@lab/lab/services/health";
@@ -10,7 +11,7 @@ import { trialOf } from "@lab/lab/experiment/trial";
 import { eventually } from "@lab/lab/host/waiting";
 import { answersTable, judge, keepOrdering, timed } from "../common.ts";
 
-const RATE_PER_S = 50;
+const RATE_PER_S = byLength({ short: 15, full: 50 });
 /** Orders that are answered while a database is away, and refused where it is the order service's. */
 const MEANWHILE = 30;
 

@@ -1,6 +1,7 @@
 import { Database } from "bun:sqlite";
 import { closeSync, openSync, readFileSync, truncateSync, writeSync } from "node:fs";
 import { count } from "@lab/lab/probes/databases";
+import { byLength } from "@lab/evidence/settings";
 import type { Model } from "@lab/evidence/evidence";
 import { experiment, type Run } from "@lab/lab/experiment/experiment";
 import type { ServiceProcess } from "@lab/lab/services/processes";
@@ -12,7 +13,7 @@ import { goodAnswers, REFUSED } from "../answers.ts";
 import { answersTable, judge, keepOrdering, type Ordering, timed } from "../common.ts";
 import { SMALL_MIB, type SmallDisk, smallDisk } from "./small-disk.ts";
 
-const RATE_PER_S = 50;
+const RATE_PER_S = byLength({ short: 15, full: 50 });
 /** Longer than a message's attempts last until it is dead: 3.1 s in RabbitMQ's model. */
 const FULL_S = 4;
 /** Longer than the services' busy_timeout of 2 s. */

@@ -85,7 +85,7 @@ const everywhere = (service: string): CrashPoint[] =>
 
 /** Has each service kill itself in each gap between two effects, under load, and holds the checker's verdict on each. */
 export function testCrashPoints(fullSuite: Suite): void {
-  const suite = { ...fullSuite, ratePerS: byLength({ short: 15, full: fullSuite.ratePerS }) };
+  const suite = { ...fullSuite, ratePerS: byLength({ short: 8, full: fullSuite.ratePerS }) };
   const { env, lanes, model, ratePerS } = suite;
   const services = [...new Set(suite.points.map(([service]) => service))];
   const points = [...services.flatMap(everywhere), ...suite.points];

@@ -7,14 +7,14 @@ import type { Outcome } from "@lab/lab/load/history";
 import { openLoop, seededOrder } from "@lab/lab/load/load";
 import type { ServiceProcess } from "@lab/lab/services/processes";
 import type { FaultProxy } from "@lab/lab/proxy/proxy";
-import { settings, stormMinutes } from "@lab/evidence/settings";
+import { byLength, settings, stormMinutes } from "@lab/evidence/settings";
 import type { Trial } from "@lab/lab/experiment/trial";
 import { nowUs, outage } from "@lab/lab/host/waiting";
 import { illegalAnswers } from "../answers.ts";
 import { answersTable, judge } from "../common.ts";
 import { type Strike, stormSchedule, TOXICS } from "./storm-schedule.ts";
 
-const RATE_PER_S = 50;
+const RATE_PER_S = byLength({ short: 15, full: 50 });
 /** One order in so many has an idempotency key; its client retries while the outcome is unknown. */
 const KEYED = 3;
 const TRIES = 3;

@@ -9,6 +9,12 @@ const DEBIAN = "/usr/lib/rabbitmq/lib/";
 const WANTED = ["rabbit", "rabbitmq_management"];
 
 /**
+ * Erlang's arguments with which the server loads all modules of these plugins before it starts, each
+ * by its path: looked for one by one, a thousand modules take 21,000 files that don't exist.
+ */
+export const LOADS_FIRST = `-eval '[code:load_abs(filename:rootname(F))||F<-filelib:wildcard("home/plugins/*/ebin/*.beam")].'`;
+
+/**
  * The command that runs the installed `rabbitmq-server` in that folder, its working directory, with
  * no plugins but those that are needed. Erlang before 26 looks for each module in the folders of all
  * plugins: with 26 of 70, RabbitMQ 3.10 is up in 2.4 s instead of 4.2. Elsewhere than on Debian the
