@@ -5,7 +5,7 @@ export interface Seen<T> {
 }
 
 /** A look that keeps the processor busy rests afterwards for so many times as long: the models need it, too. */
-const RESTS = 30;
+const RESTS = 60;
 
 /** Looks every `everyMs`, one look at a time, until `signal`. A look that fails keeps the last value, which gets older. */
 export function watch<T>(

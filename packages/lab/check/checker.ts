@@ -300,21 +300,21 @@ function checkReservations(
     if (state === "reserved" && (!order || order.status === "failed")) verdict.leaked.push(orderId);
     const known = kitchen !== null && KITCHENS.includes(kitchen);
     const offMenu = items.some(({ sku }) => !SKUS.includes(sku));
-    const explained: Record<RejectReason, boolean> = {
-      unknown_kitchen: !known,
-      unknown_item: known && offMenu,
-      out_of_stock:
+    const explains: Record<RejectReason, () => boolean> = {
+      unknown_kitchen: () => !known,
+      unknown_item: () => known && offMenu,
+      out_of_stock: () =>
         known && items.some(({ sku, qty }) => openingStock - heldAt(shelf(kitchen, sku), at) < qty),
       // Its reservation is stored as released, not as rejected.
-      order_released: false,
+      order_released: () => false,
     };
     // Whether the stock was enough shows below: what else is held says nothing about a yes.
-    const { out_of_stock: _, ...againstYes } = explained;
+    const { out_of_stock: _, ...againstYes } = explains;
     const isTrue =
       (kitchen === null || !order || whatOf({ ...order, kitchen, items }) === whatOf(order)) &&
       (state === "rejected"
-        ? explained[reason as RejectReason]
-        : kitchen === null || !Object.values(againstYes).includes(true));
+        ? explains[reason as RejectReason]()
+        : kitchen === null || !Object.values(againstYes).some((isSo) => isSo()));
     if (!isTrue) verdict.contradicted.push(orderId);
   }
   const givenUp: readonly string[] = factsOf(model).givenUp;

@@ -51,26 +51,39 @@ export function linesChart(series: Series, frame: Frame): string {
 
 function axesOf(series: Series, { width, height }: Frame): Axes {
   const plottable = (y: number): boolean => Number.isFinite(y) && (!series.y.log || y > 0);
-  const points = series.lines.flatMap((line) => line.points).filter(([, y]) => plottable(y));
   const edges = series.shaded.flatMap((window) => [window.from, window.to]);
-  const xs = [...points.map(([x]) => x), ...edges];
-  const ys = points.map(([, y]) => y);
-  const range = (values: number[], none: [number, number]): [number, number] =>
-    values.length
-      ? [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))]
-      : none;
-  const [left, right] = range(xs, [0, 1]);
+  const xs: number[] = [];
+  const ys: number[] = [];
+  for (const { points } of series.lines) {
+    for (const [x, y] of points) {
+      if (!plottable(y)) continue;
+      xs.push(x);
+      ys.push(y);
+    }
+  }
+  const [left, right] = range(xs.concat(edges), [0, 1]);
   const [bottom, top] = range(ys, series.y.log ? [1, 10] : [0, 1]);
   return {
     x:
       series.x.unit === "percentile"
-        ? percentileAxis(points.map(([x]) => x))
+        ? percentileAxis(xs)
         : linearAxis(left >= 0 ? 0 : left, right, width / 95, true),
     y: series.y.log
       ? logAxis(bottom, top)
       : linearAxis(Math.min(bottom, 0), top, Math.min(5, height / 60)),
     plottable,
   };
+}
+
+/** The lowest and the highest of them. In a loop: the live page draws thousands of points a second. */
+function range(values: readonly number[], none: [number, number]): [number, number] {
+  if (values.length === 0) return none;
+  let [low, high] = [Infinity, -Infinity];
+  for (const value of values) {
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
+  return [low, high];
 }
 
 function grid({ bottom, left, right, toX, toY, top }: Area, { x, y }: Axes): string[] {
@@ -125,7 +138,8 @@ function lines(series: Series, { toX, toY }: Area, { plottable }: Axes): string[
     );
   return series.lines.map(({ points }, i) => {
     const shown = points.filter(([, value]) => plottable(value));
-    const path = shown.map(([px, py], n) => `${n ? "L" : "M"}${toX(px)} ${toY(py)}`).join("");
+    let path = "";
+    for (const [px, py] of shown) path += `${path && "L"}${toX(px)} ${toY(py)}`;
     const dots =
       shown.length <= 16
         ? shown.map(
@@ -133,7 +147,7 @@ function lines(series: Series, { toX, toY }: Area, { plottable }: Axes): string[
               `<circle class="d${i % inks.length}" cx="${toX(px)}" cy="${toY(py)}" r="3"/>`,
           )
         : [];
-    return `<path class="l${i % inks.length}" stroke-width="${covered(i) ? 7 : 2.2}"${covered(i) ? ' stroke-opacity=".45"' : ""} d="${path}"/>${dots.join("")}`;
+    return `<path class="l${i % inks.length}" stroke-width="${covered(i) ? 7 : 2.2}"${covered(i) ? ' stroke-opacity=".45"' : ""} d="${path && `M${path}`}"/>${dots.join("")}`;
   });
 }
 

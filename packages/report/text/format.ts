@@ -18,7 +18,15 @@ export function formatNumber(value: number): string {
 
 /** A number with exactly that many decimals and thousands separators, in the same form in every locale. */
 export function withDecimals(value: number, decimals: number): string {
-  return value.toLocaleString("en-US", {
+  const format = formats.get(decimals) ?? formatOf(decimals);
+  formats.set(decimals, format);
+  return format.format(value);
+}
+
+const formats = new Map<number, Intl.NumberFormat>();
+
+function formatOf(decimals: number): Intl.NumberFormat {
+  return new Intl.NumberFormat("en-US", {
     minimumFractionDigits: decimals,
     maximumFractionDigits: decimals,
   });
