@@ -15,15 +15,15 @@ import {
 const ORDERS = 100;
 const CONNECTIONS = 20;
 const DELAY_MS = 2000;
+const DELAY = `${DELAY_MS / 1_000} s`;
 
 experiment(
   {
     name: "slow-inventory",
     model: "sync-rest",
-    question: "Inventory takes 2 s longer: what does the customer see?",
-    method:
-      "100 orders at 20 connections, without and then with a delay of 2 s before every reservation.",
-    disproof: "An answer that is not 201, or one that came in less than 2 s under the delay.",
+    question: `Inventory takes ${DELAY} longer: what does the customer see?`,
+    method: `100 orders at 20 connections, without and then with a delay of ${DELAY} before every reservation.`,
+    disproof: `An answer that is not 201, or one that came in less than ${DELAY} under the delay.`,
     requirements: ["A3", "D2"],
     parameters: {
       delay_ms: DELAY_MS,
@@ -40,7 +40,7 @@ experiment(
 
     run.progress("100 orders without the delay");
     const baseline = await closedLoop(load);
-    run.progress("100 orders with 2 s of delay");
+    run.progress(`100 orders with ${DELAY} of delay`);
     await setFaults(campus.inventory, { delay_ms: DELAY_MS });
     const slow = await closedLoop(load);
 
@@ -60,7 +60,7 @@ experiment(
       id: "latency",
       title: "Latency of POST /order, without and with the delay",
       columns: LATENCY_COLUMNS,
-      rows: [latencyRow("no delay", baseline), latencyRow("2 s delay in Inventory", slow)],
+      rows: [latencyRow("no delay", baseline), latencyRow(`${DELAY} delay in Inventory`, slow)],
     });
     run.table({
       id: "difference",
@@ -68,7 +68,7 @@ experiment(
       columns: [
         { name: "figure" },
         { name: "no delay" },
-        { name: "2 s delay" },
+        { name: `${DELAY} delay` },
         { name: "difference" },
       ],
       rows: [
@@ -79,7 +79,7 @@ experiment(
     });
     percentileSeries(run, "Latency of POST /order, with and without the delay", {
       "no delay": baseline,
-      "2 s delay": slow,
+      [`${DELAY} delay`]: slow,
     });
     run.figure("delay_ms", DELAY_MS);
     run.figure("orders", ORDERS);
