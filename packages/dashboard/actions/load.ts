@@ -2,7 +2,7 @@
 import type { PlaceOrder } from "@lab/contracts/order";
 import type { Model } from "@lab/evidence/evidence";
 import { type History, type Outcome } from "@lab/lab/load/history";
-import { closedLoop, placeOrder, seededOrder } from "@lab/lab/load/load";
+import { closedLoop, openLoop, placeOrder, seededOrder } from "@lab/lab/load/load";
 import { type Percentiles } from "../contract/frame.ts";
 import { percentiles } from "../probes/orders.ts";
 
@@ -90,15 +90,13 @@ export class Customers {
     this.#steady.abort();
     this.#steady = new AbortController();
     if (perMinute === 0) return;
-    void this.#keepPlacing(url, 60_000 / perMinute, this.#steady.signal);
-  }
-
-  /** Not by `openLoop`: it waits for each moment to some microseconds, which takes more time than the orders do. */
-  async #keepPlacing(url: string, everyMs: number, signal: AbortSignal): Promise<void> {
-    for (let dueMs = performance.now(); !signal.aborted; dueMs += everyMs) {
-      await Bun.sleep(Math.max(0, dueMs - performance.now()));
-      if (!signal.aborted) void this.place(url);
-    }
+    void openLoop({
+      ratePerS: perMinute / 60,
+      count: 10_000_000,
+      exact: false,
+      send: () => this.place(url),
+      signal: this.#steady.signal,
+    });
   }
 
   /** Of the last minute. */

@@ -158,7 +158,7 @@ export class Trial implements AsyncDisposable {
 
   /** Places orders at that rate, for that long or until `signal`. */
   load(ratePerS: number, durationS: number, signal?: AbortSignal): Promise<LoadResult> {
-    const options = { ratePerS, durationS, send: () => this.send() };
+    const options = { ratePerS, durationS, exact: false, send: () => this.send() };
     return openLoop(signal === undefined ? options : { ...options, signal });
   }
 

@@ -21,12 +21,13 @@ const block = (ms: number) => {
   while (nowUs() < endUs);
 };
 
-test("an open loop sends everything, at the intended times", async () => {
+test.each([true, false])("an open loop sends everything, none early (exact: %p)", async (exact) => {
   const starts: number[] = [];
   const startUs = nowUs();
   const result = await openLoop({
     ratePerS: 500,
     durationS: 0.05,
+    exact,
     send: (n) => {
       starts[n] = nowUs() - startUs;
       return ok();
