@@ -3,6 +3,18 @@ import { brokerThatIsUp } from "@lab/lab/brokers/state";
 import { DeadLetters } from "@lab/lab/probes/dead-letters";
 import { eventsOf, readTopic } from "@lab/lab/probes/kafka-tools";
 
+let last: Promise<unknown> = Promise.resolve();
+
+/**
+ * One after the other: who looks at the letters of a queue takes them out of it for a moment, in
+ * which another would see none.
+ */
+export function oneByOne<T>(look: () => Promise<T>): Promise<T> {
+  const next = last.then(look);
+  last = next.catch(() => {});
+  return next;
+}
+
 const known = new Map<string, { letters: number; orders: string[] }>();
 
 /** The orders with a dead letter: their messages are looked at only where their number has changed. */
@@ -20,10 +32,12 @@ export async function deadOrders(
     const records = await readTopic(address, `${namespace}${broker.deadTopic}`);
     orders = eventsOf(records).events.map(({ data }) => data.order_id);
   } else {
-    await using queue = await DeadLetters.open(address, namespace, broker);
-    for (const name of Object.keys(broker.queues)) {
-      orders.push(...(await queue.list(name)).flatMap(({ body }) => subjectOf(body)));
-    }
+    orders = await oneByOne(async () => {
+      await using queue = await DeadLetters.open(address, namespace, broker);
+      const lists = [];
+      for (const name of Object.keys(broker.queues)) lists.push(...(await queue.list(name)));
+      return lists.flatMap(({ body }) => subjectOf(body));
+    });
   }
   known.set(broker.name, { letters, orders });
   return orders;
