@@ -14,6 +14,9 @@ export const PATIENT = { INVENTORY_TIMEOUT_MS: "9000", NOTIFICATION_TIMEOUT_MS: 
 /** Orders under which most proofs go on. */
 export const RATE_PER_S = byLength({ short: 20, full: 100 });
 
+/** Fewer, under proofs that go on for minutes or in which little can be stored for much of the time. */
+export const LOW_RATE_PER_S = byLength({ short: 15, full: 50 });
+
 /** Orders that keep coming until `stop`, which gives what was seen of them. */
 export interface Ordering {
   /** Returns once that many more orders have been answered. */

@@ -1,10 +1,11 @@
 // Dead letters: looked at on a click alone, since looking takes them out of the queue for a moment.
 import { decodeEvent } from "@lab/contracts/events";
-import { type DeadLetter, DeadLetters, textOf, wouldDieAgain } from "@lab/lab/probes/dead-letters";
+import { type DeadLetter, textOf, wouldDieAgain } from "@lab/lab/probes/dead-letters";
 import { brokerThatIsUp } from "@lab/lab/brokers/state";
 import { produceRaw, readTopic } from "@lab/lab/probes/kafka-tools";
 import type { Letter } from "../contract/answers.ts";
 import type { ModelFacts } from "@lab/lab/brokers/model-facts";
+import { withDeadLetters } from "../probes/dead.ts";
 
 /** The model whose letters they are. */
 interface Owner {
@@ -34,10 +35,12 @@ export async function listLetters(one: Owner): Promise<Letter[]> {
       ...shown(value ?? Buffer.alloc(0)),
     }));
   }
-  await using letters = await DeadLetters.open(address, namespace, broker);
-  const found: DeadLetter[] = [];
-  for (const queue of Object.keys(broker.queues))
-    found.push(...(await letters.list(queue)).slice(0, MOST));
+  const found = await withDeadLetters([address, namespace, broker], async (letters) => {
+    const all: DeadLetter[] = [];
+    for (const queue of Object.keys(broker.queues))
+      all.push(...(await letters.list(queue)).slice(0, MOST));
+    return all;
+  });
   return found.map(({ attempts, body, detail, died_at, position, queue, reason }) => ({
     queue,
     which: String(position),
@@ -74,10 +77,11 @@ export async function replayLetter(
     await produceRaw(address, `${namespace}${broker.topics[0]}`, records);
     return `${records.length} of ${chosen.length} sent again; a log forgets nothing, so the dead topic keeps its copy`;
   }
-  await using letters = await DeadLetters.open(address, namespace, broker);
-  const replayed = await letters.replay(queue, which === "all" ? "all" : Number(which), bytes);
-  const left = (await letters.list(queue)).length;
-  return `RabbitMQ took ${replayed.length} back into ${queue}; ${left} dead letters are left there`;
+  return withDeadLetters([address, namespace, broker], async (letters) => {
+    const replayed = await letters.replay(queue, which === "all" ? "all" : Number(which), bytes);
+    const left = (await letters.list(queue)).length;
+    return `RabbitMQ took ${replayed.length} back into ${queue}; ${left} dead letters are left there`;
+  });
 }
 
 function shown(body: Buffer): { body: string; editable: boolean } {

@@ -1,18 +1,23 @@
 import type { ModelFacts } from "@lab/lab/brokers/model-facts";
+import { inTurn } from "@lab/lab/host/in-turn";
 import { brokerThatIsUp } from "@lab/lab/brokers/state";
 import { DeadLetters } from "@lab/lab/probes/dead-letters";
 import { eventsOf, readTopic } from "@lab/lab/probes/kafka-tools";
 
-let last: Promise<unknown> = Promise.resolve();
+const inTurnWithOthers = inTurn();
 
 /**
- * One after the other: who looks at the letters of a queue takes them out of it for a moment, in
- * which another would see none.
+ * Opens RabbitMQ's dead letters for that use, one use after the other: who looks at the letters of a
+ * queue takes them out of it for a moment, in which another would see none.
  */
-export function oneByOne<T>(look: () => Promise<T>): Promise<T> {
-  const next = last.then(look);
-  last = next.catch(() => {});
-  return next;
+export function withDeadLetters<T>(
+  [address, namespace, facts]: Parameters<typeof DeadLetters.open>,
+  use: (letters: DeadLetters) => Promise<T>,
+): Promise<T> {
+  return inTurnWithOthers(async () => {
+    await using letters = await DeadLetters.open(address, namespace, facts);
+    return await use(letters);
+  });
 }
 
 const known = new Map<string, { letters: number; orders: string[] }>();
@@ -32,10 +37,9 @@ export async function deadOrders(
     const records = await readTopic(address, `${namespace}${broker.deadTopic}`);
     orders = eventsOf(records).events.map(({ data }) => data.order_id);
   } else {
-    orders = await oneByOne(async () => {
-      await using queue = await DeadLetters.open(address, namespace, broker);
+    orders = await withDeadLetters([address, namespace, broker], async (letters) => {
       const lists = [];
-      for (const name of Object.keys(broker.queues)) lists.push(...(await queue.list(name)));
+      for (const queue of Object.keys(broker.queues)) lists.push(...(await letters.list(queue)));
       return lists.flatMap(({ body }) => subjectOf(body));
     });
   }

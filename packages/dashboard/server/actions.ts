@@ -1,5 +1,4 @@
 // What the page may do, checked and done; each answer says what has become of it.
-import { oneByOne } from "../probes/dead.ts";
 import { type Model, validated } from "@lab/evidence/evidence";
 import { serviceRuns } from "@lab/lab/brokers/state";
 import { setFaults } from "@lab/lab/services/set-faults";
@@ -133,7 +132,7 @@ export class Actions {
       case "without":
         return this.#without(this.#of(action.model), action.names);
       case "letter":
-        return oneByOne(() => replayLetter(this.#of(action.model), action));
+        return replayLetter(this.#of(action.model), action);
       case "replay":
         return this.#replay();
       case "predict":

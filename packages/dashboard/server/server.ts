@@ -1,5 +1,4 @@
 // The page's server: on loopback alone, for a browser that came by the printed address.
-import { oneByOne } from "../probes/dead.ts";
 import { Elysia } from "elysia";
 import { Actions } from "./actions.ts";
 import { listLetters } from "../actions/letters.ts";
@@ -90,7 +89,7 @@ function appOf({ actions, assets, feed, signal, token, watched }: Parts) {
     )
     .get("/letters/:model", async ({ params: { model } }) => {
       const one = named(model);
-      return one === undefined ? refusal(404, "no such model") : oneByOne(() => listLetters(one));
+      return one === undefined ? refusal(404, "no such model") : listLetters(one);
     })
     .get("/tour", () => actions.tour.steps)
     .get("/replay", async () => {

@@ -60,7 +60,7 @@ export async function openLoop(
   const underWay = new Set<Promise<void>>();
   for (let n = 0; n < count && !recorder.broken && !signal?.aborted; n += 1) {
     const intendedUs = startUs + Math.round((n * 1_000_000) / ratePerS);
-    await (exact ? until(intendedUs) : timerUntil(intendedUs));
+    await (exact ? until : timerUntil)(intendedUs);
     const one = recorder.measure(intendedUs, () => send(n));
     underWay.add(one);
     void one.then(() => underWay.delete(one));

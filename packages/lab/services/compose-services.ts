@@ -9,6 +9,7 @@ import {
   override,
   pause,
 } from "../machine/compose.ts";
+import { inTurn } from "../host/in-turn.ts";
 import { runQuietly } from "../host/run.ts";
 import type { Model } from "@lab/evidence/evidence";
 import { type ProcessHandle, register } from "./process-handle.ts";
@@ -70,18 +71,16 @@ export async function openContainers(
   };
   const started = new Set<string>();
   // One after the other: two concurrent starts would both create the network.
-  let last: Promise<unknown> = Promise.resolve();
+  const next = inTurn();
   return {
     spawn(service, folder, env) {
       // The code may be newer than the image; a second start uses the same image.
       const build = started.has(service) ? [] : ["--build"];
       started.add(service);
-      const next = last
-        .catch(() => {})
-        .then(() => describeService(project, service, folder, env, networks))
-        .then((name) => up(project, name, build));
-      last = next;
-      return next;
+      return next(async () => {
+        const name = await describeService(project, service, folder, env, networks);
+        return up(project, name, build);
+      });
     },
     end: () => endProject(project),
   };

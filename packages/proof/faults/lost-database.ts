@@ -1,7 +1,6 @@
 import { REFUSED } from "../answers.ts";
 import { mkdirSync, renameSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
-import { byLength } from "@lab/evidence/settings";
 import type { Model } from "@lab/evidence/evidence";
 import { experiment } from "@lab/lab/experiment/experiment";
 import { fetchHealth } from "@lab/lab/services/health";
@@ -9,9 +8,8 @@ import { answerOf } from "@lab/lab/load/history";
 import type { ServiceProcess } from "@lab/lab/services/processes";
 import { trialOf } from "@lab/lab/experiment/trial";
 import { eventually } from "@lab/lab/host/waiting";
-import { answersTable, judge, keepOrdering, timed } from "../common.ts";
+import { answersTable, judge, keepOrdering, LOW_RATE_PER_S, timed } from "../common.ts";
 
-const RATE_PER_S = byLength({ short: 15, full: 50 });
 /** Orders that are answered while a database is away, and refused where it is the order service's. */
 const MEANWHILE = 30;
 
@@ -23,16 +21,16 @@ export function testLostDatabase(model: Model): void {
       model,
       question:
         "A running service's database files are moved away, or deleted: what is still said to be stored?",
-      method: `${RATE_PER_S} orders/s all along. The three files of one service after the other are moved away and, ${MEANWHILE} answers later, back. Then the order service's log alone is deleted, and the service stopped and started again.`,
+      method: `${LOW_RATE_PER_S} orders/s all along. The three files of one service after the other are moved away and, ${MEANWHILE} answers later, back. Then the order service's log alone is deleted, and the service stopped and started again.`,
       disproof:
         "A service that says it is up meanwhile, or doesn't name the file. An order accepted by a service that can't keep it, anything stored in a file that nobody finds, an order that is lost once the files are back or the service has started again.",
       requirements: [],
-      parameters: { rate_per_s: RATE_PER_S },
+      parameters: { rate_per_s: LOW_RATE_PER_S },
     },
     async (run) => {
       await using trial = await trialOf(run, "lost-database");
       const { order, services } = trial.campus;
-      const orders = keepOrdering(trial, RATE_PER_S);
+      const orders = keepOrdering(trial, LOW_RATE_PER_S);
       const rows: (string | number)[][] = [];
       const strike = async (
         title: string,

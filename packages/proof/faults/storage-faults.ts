@@ -1,7 +1,6 @@
 import { Database } from "bun:sqlite";
 import { closeSync, openSync, readFileSync, truncateSync, writeSync } from "node:fs";
 import { count } from "@lab/lab/probes/databases";
-import { byLength } from "@lab/evidence/settings";
 import type { Model } from "@lab/evidence/evidence";
 import { experiment, type Run } from "@lab/lab/experiment/experiment";
 import type { ServiceProcess } from "@lab/lab/services/processes";
@@ -10,10 +9,16 @@ import { eventually, nowUs, outage } from "@lab/lab/host/waiting";
 import { setFaults } from "@lab/lab/services/set-faults";
 import { answerOf } from "@lab/lab/load/history";
 import { goodAnswers, REFUSED } from "../answers.ts";
-import { answersTable, judge, keepOrdering, type Ordering, timed } from "../common.ts";
+import {
+  answersTable,
+  judge,
+  keepOrdering,
+  LOW_RATE_PER_S,
+  type Ordering,
+  timed,
+} from "../common.ts";
 import { SMALL_MIB, type SmallDisk, smallDisk } from "./small-disk.ts";
 
-const RATE_PER_S = byLength({ short: 15, full: 50 });
 /** Longer than a message's attempts last until it is dead: 3.1 s in RabbitMQ's model. */
 const FULL_S = 4;
 /** Longer than the services' busy_timeout of 2 s. */
@@ -48,12 +53,12 @@ export function testStorageFaults(model: Model, own: ClearAnswers = { up: [], do
       name: "storage-faults",
       model,
       question: "The disk is full, a file is read-only, locked, or was torn by a crash: what then?",
-      method: `${RATE_PER_S} orders/s all along, and one service after the other. Full: a file size limit of 0 for the running process (prlimit), so that every write fails; and no room on a small file system that all three share, where one may be mounted. Locked: another process holds the write lock for ${LOCKED_S} s at least, longer than busy_timeout, and where it is the order service's, until ${REFUSALS} orders were refused. Read-only: the database's header says so, which binds root too; the service is started on it, and again when it is lifted. Torn: SIGKILL of all three, one more transaction in each write-ahead log, and the log cut off in the middle of that.`,
+      method: `${LOW_RATE_PER_S} orders/s all along, and one service after the other. Full: a file size limit of 0 for the running process (prlimit), so that every write fails; and no room on a small file system that all three share, where one may be mounted. Locked: another process holds the write lock for ${LOCKED_S} s at least, longer than busy_timeout, and where it is the order service's, until ${REFUSALS} orders were refused. Read-only: the database's header says so, which binds root too; the service is started on it, and again when it is lifted. Torn: SIGKILL of all three, one more transaction in each write-ahead log, and the log cut off in the middle of that.`,
       disproof:
         "A fault that isn't felt: nothing to store for who is struck, something that it stores all the same, an order service that refuses hardly anybody. An answer that is neither success nor a clear refusal, an order acknowledged and not stored, a transaction that outlives half of its log, a message that dies of it, a service that needs a hand when the disk is well again.",
       requirements: [],
       parameters: {
-        rate_per_s: RATE_PER_S,
+        rate_per_s: LOW_RATE_PER_S,
         full_s: CAN_FILL ? FULL_S : "not run: no prlimit here",
         locked_s: LOCKED_S,
       },
@@ -66,7 +71,7 @@ export function testStorageFaults(model: Model, own: ClearAnswers = { up: [], do
       );
       await using trial = await trialOf(run, "storage");
       const { inventory, order, services } = trial.campus;
-      const orders = keepOrdering(trial, RATE_PER_S);
+      const orders = keepOrdering(trial, LOW_RATE_PER_S);
       const rows: Row[] = [];
       const strike = async (fault: string, struck: readonly ServiceProcess[], work: Work) => {
         run.progress(`${fault}: ${struck.map(({ name }) => name).join(", ")}`);

@@ -5,6 +5,7 @@ import { experiment, type Run } from "@lab/lab/experiment/experiment";
 import { History } from "@lab/lab/load/history";
 import type { ServiceProcess } from "@lab/lab/services/processes";
 import { type Trial, trialOf } from "@lab/lab/experiment/trial";
+import { inTurn } from "@lab/lab/host/in-turn";
 import { eventually } from "@lab/lab/host/waiting";
 import { illegalAnswers } from "../answers.ts";
 import type { EVERYWHERE } from "../weaving/crash-sites.ts";
@@ -109,12 +110,7 @@ export function testCrashPoints(fullSuite: Suite): void {
       const leftFirst = [...firsts];
       const visits: Visit[] = [];
       // One after the other: all at once they would keep each other from starting.
-      let door: Promise<unknown> = Promise.resolve();
-      const enter = <T>(start: () => Promise<T>): Promise<T> => {
-        const started = door.then(start);
-        door = started.catch(() => {});
-        return started;
-      };
+      const enter = inTurn();
       await Promise.all(
         Array.from({ length: lanes }, async (_, n) => {
           for (let round = 0; left.length > 0; round += 1) {

@@ -9,6 +9,7 @@ import { History, type Outcome } from "@lab/lab/load/history";
 import { factsOf } from "@lab/lab/brokers/model-facts";
 import type { ServiceProcess } from "@lab/lab/services/processes";
 import { startTrial, type Trial } from "@lab/lab/experiment/trial";
+import { inTurn } from "@lab/lab/host/in-turn";
 import { eventually, settled } from "@lab/lab/host/waiting";
 import { illegalAnswers } from "../answers.ts";
 import { count, OUTBOX_DEPTH } from "@lab/lab/probes/databases";
@@ -138,8 +139,8 @@ class MutantProof {
   /** What clients of the models with every protection were told, and may not be. */
   readonly #illegalAnswers: string[] = [];
   #trials = 0;
-  /** The last start of each of two queues; the starts of a queue go one after the other. */
-  readonly #starts: Promise<unknown>[] = [Promise.resolve(), Promise.resolve()];
+  /** Two queues; the starts of a queue go one after the other. */
+  readonly #starts = [inTurn(), inTurn()];
 
   constructor(run: Run, stuckMs: number, broker: Broker | undefined) {
     this.#run = run;
@@ -208,8 +209,8 @@ class MutantProof {
     const name = `m${(this.#trials += 1)}`;
     const history = new History(`${folder}/${name}/history.jsonl`);
     // Two at a time: all at once they only starve each other, and a new broker.
-    const at = this.#trials % this.#starts.length;
-    const starting = (this.#starts[at] as Promise<unknown>).then(() =>
+    const inTurnWithOthers = this.#starts[this.#trials % 2]!;
+    const trial = await inTurnWithOthers(() =>
       startTrial({
         model: evidence.model,
         folder: `${folder}/${name}`,
@@ -221,8 +222,6 @@ class MutantProof {
         env: startsWhole ? env : { ...env, LAB_WITHOUT: without },
       }),
     );
-    this.#starts[at] = starting.catch(() => {});
-    const trial = await starting;
     return { without, trial, history, between, struck: { kills: 0, faults: 0 } };
   }
 

@@ -7,14 +7,13 @@ import type { Outcome } from "@lab/lab/load/history";
 import { openLoop, seededOrder } from "@lab/lab/load/load";
 import type { ServiceProcess } from "@lab/lab/services/processes";
 import type { FaultProxy } from "@lab/lab/proxy/proxy";
-import { byLength, settings, stormMinutes } from "@lab/evidence/settings";
+import { settings, stormMinutes } from "@lab/evidence/settings";
 import type { Trial } from "@lab/lab/experiment/trial";
 import { nowUs, outage } from "@lab/lab/host/waiting";
 import { illegalAnswers } from "../answers.ts";
-import { answersTable, judge } from "../common.ts";
+import { answersTable, judge, LOW_RATE_PER_S } from "../common.ts";
 import { type Strike, stormSchedule, TOXICS } from "./storm-schedule.ts";
 
-const RATE_PER_S = byLength({ short: 15, full: 50 });
 /** One order in so many has an idempotency key; its client retries while the outcome is unknown. */
 const KEYED = 3;
 const TRIES = 3;
@@ -47,11 +46,11 @@ export function testStorm(model: Model, open: (run: Run) => Promise<StormTargets
       name: "storm",
       model,
       question: "Everything at once, for minutes: is anything lost, doubled or left half-done?",
-      method: `${RATE_PER_S} orders/s for ${MINUTES} minutes, a third of them by clients that ask again under their key when they don't know. Meanwhile a schedule that follows from the seed kills, pauses and stops services, spoils the network and kills and pauses the broker, several at a time. Then all of it ends, and nobody helps.`,
+      method: `${LOW_RATE_PER_S} orders/s for ${MINUTES} minutes, a third of them by clients that ask again under their key when they don't know. Meanwhile a schedule that follows from the seed kills, pauses and stops services, spoils the network and kills and pauses the broker, several at a time. Then all of it ends, and nobody helps.`,
       disproof:
         "Anything illegal in the checker's eyes, a dead letter, an answer that the model may not give, a service that ends by itself, stops with an exit code other than 0 or doesn't come to rest. A schedule that for the most part never struck.",
       requirements: [],
-      parameters: { minutes: MINUTES, rate_per_s: RATE_PER_S },
+      parameters: { minutes: MINUTES, rate_per_s: LOW_RATE_PER_S },
       timeoutS: MINUTES * 60 + AFTERWARDS_S,
     },
     async (run) => {
@@ -61,7 +60,7 @@ export function testStorm(model: Model, open: (run: Run) => Promise<StormTargets
       await storm.keep(run.fileBeside("schedule.jsonl"));
       await Promise.all([
         openLoop({
-          ratePerS: RATE_PER_S,
+          ratePerS: LOW_RATE_PER_S,
           durationS: MINUTES * 60,
           send: (n) => placeOne(run, trial, n),
         }),

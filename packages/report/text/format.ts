@@ -18,19 +18,19 @@ export function formatNumber(value: number): string {
 
 /** A number with exactly that many decimals and thousands separators, in the same form in every locale. */
 export function withDecimals(value: number, decimals: number): string {
-  const format = formats.get(decimals) ?? formatOf(decimals);
-  formats.set(decimals, format);
+  let format = formats.get(decimals);
+  if (format === undefined) {
+    format = new Intl.NumberFormat("en-US", {
+      minimumFractionDigits: decimals,
+      maximumFractionDigits: decimals,
+    });
+    formats.set(decimals, format);
+  }
   return format.format(value);
 }
 
+/** By decimals: to make one costs much more than to use it, and the live page formats thousands a second. */
 const formats = new Map<number, Intl.NumberFormat>();
-
-function formatOf(decimals: number): Intl.NumberFormat {
-  return new Intl.NumberFormat("en-US", {
-    minimumFractionDigits: decimals,
-    maximumFractionDigits: decimals,
-  });
-}
 
 /** A figure as text, its unit taken from the end of its name: `drain_rate_per_s` gives "1,234/s". */
 export function formatFigure(name: string, value: Scalar): string {

@@ -10,7 +10,8 @@ const WANTED = ["rabbit", "rabbitmq_management"];
 
 /**
  * Erlang's arguments with which the server loads all modules of these plugins before it starts, each
- * by its path: looked for one by one, a thousand modules take 21,000 files that don't exist.
+ * by its path: looked for one by one, a thousand modules take 21,000 tries to open a file that
+ * doesn't exist.
  */
 export const LOADS_FIRST = `-eval '[code:load_abs(filename:rootname(F))||F<-filelib:wildcard("home/plugins/*/ebin/*.beam")].'`;
 
