@@ -17,7 +17,7 @@ import { createApp } from "@lab/runtime/http/app";
 import { createLog, type Log } from "@lab/runtime/log";
 import { retryTransient } from "@lab/runtime/transient";
 import { OrderHeaders, OrderParams, OrderQuery } from "@lab/runtime/http/requests";
-import { Repeater } from "@lab/runtime/work/repeater";
+import { Repeater, type Rest } from "@lab/runtime/work/repeater";
 import { listen, runService, type Service } from "@lab/runtime/service";
 import { Attempts, ATTEMPTS_SCHEMA } from "@lab/store/attempts";
 import { Orders, ORDERS_SCHEMA } from "@lab/store/orders";
@@ -171,16 +171,16 @@ async function onOrder(
 }
 
 /** Publishes the outbox, oldest first, and marks each event once the broker has confirmed it. */
-async function sendOutbox(shop: Shop, stopped: () => boolean): Promise<void> {
+async function sendOutbox(shop: Shop, stopped: () => boolean): Promise<Rest> {
   const { outbox, pace, store } = shop;
   while (!stopped()) {
     // Otherwise nothing could be marked, and the same events would be published again and again.
     store.assertFilesIntact();
     const { publisher } = shop;
     // Every order wakes this: without a broker the outbox need not be read.
-    if (!publisher) return;
+    if (!publisher) return "again";
     const rows = pace.next(outbox);
-    if (rows.length === 0) return;
+    if (rows.length === 0) return pace.isEmpty ? "idle" : "again";
     const publishing = rows.map((row) => publisher.publish(row.body));
     const results = await Promise.allSettled(publishing);
     const sent = rows.filter((_, n) => results[n]?.status === "fulfilled");
@@ -189,8 +189,9 @@ async function sendOutbox(shop: Shop, stopped: () => boolean): Promise<void> {
     const refused = rows.filter((row) => !sent.includes(row));
     pace.note(sent, refused, publisher !== shop.publisher);
     // A refused event doesn't stop the others, unless nothing was accepted.
-    if (sent.length === 0) return;
+    if (sent.length === 0) return "again";
   }
+  return "again";
 }
 
 /** 2. and 3. are done by other services: record the outcomes of the orders. */

@@ -219,6 +219,11 @@ export class Pace {
     this.#refused = new Backoff(retryEveryMs);
   }
 
+  /** Whether no event is refused. */
+  get isEmpty(): boolean {
+    return this.#refused.isEmpty;
+  }
+
   next(outbox: Outbox): OutboxRow[] {
     return outbox.unsent(this.#limit, this.#refused.waiting());
   }

@@ -42,6 +42,7 @@ export class LogWatch {
         if (isBug(error)) throw error;
         log.debug("broker_says", { reason: describeError(error) });
       }
+      return "again";
     });
   }
 

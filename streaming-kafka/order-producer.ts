@@ -20,7 +20,7 @@ import { Backoff } from "@lab/runtime/work/backoff";
 import { createApp } from "@lab/runtime/http/app";
 import { createLog, reasonOf } from "@lab/runtime/log";
 import { OrderHeaders, OrderParams, OrderQuery } from "@lab/runtime/http/requests";
-import { Repeater } from "@lab/runtime/work/repeater";
+import { Repeater, type Rest } from "@lab/runtime/work/repeater";
 import { listen, runService, type Service } from "@lab/runtime/service";
 import { Bulk, BulkRequest } from "@lab/contracts/bulk";
 import { Bulks, BULKS_SCHEMA } from "@lab/store/bulks";
@@ -172,14 +172,15 @@ async function onBulk({ bulks, store, wakeBulks }: Shop, body: BulkRequest) {
 }
 
 /** Sends the outbox, oldest first, and marks each event once the broker has acknowledged it. */
-async function sendOutbox(shop: Shop, stopped: () => boolean): Promise<void> {
+async function sendOutbox(shop: Shop, stopped: () => boolean): Promise<Rest> {
   const { log, names, outbox, refused, store, stream } = shop;
   const { producer, troubles } = stream;
   while (!stopped()) {
     // Otherwise nothing could be marked, and the same events would be sent again and again.
     store.assertFilesIntact();
-    const rows = stream.isReading ? outbox.unsent(SEND_BATCH, refused.waiting()) : [];
-    if (rows.length === 0) return;
+    if (!stream.isReading) return "again";
+    const rows = outbox.unsent(SEND_BATCH, refused.waiting());
+    if (rows.length === 0) return refused.isEmpty ? "idle" : "again";
     const left = new Set<OutboxRow>();
     try {
       const apart = await sendApart(rows, (some) =>
@@ -197,7 +198,7 @@ async function sendOutbox(shop: Shop, stopped: () => boolean): Promise<void> {
     } catch (error) {
       if (isBug(error)) throw error;
       troubles.noteError("outbox", error);
-      return;
+      return "again";
     }
     troubles.clear("outbox");
     // Killed here, the events are sent again under the same ids.
@@ -205,6 +206,7 @@ async function sendOutbox(shop: Shop, stopped: () => boolean): Promise<void> {
     await store.commit(() => outbox.markSent(sent));
     for (const { seq } of sent) refused.done(seq);
   }
+  return "again";
 }
 
 /** 2. is done by another service: record the outcomes of the orders. */

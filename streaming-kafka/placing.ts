@@ -4,6 +4,7 @@ import type { Order, PlaceOrder } from "@lab/contracts/order";
 import type { Backoff } from "@lab/runtime/work/backoff";
 import type { Faults } from "@lab/runtime/faults";
 import type { Log } from "@lab/runtime/log";
+import type { Rest } from "@lab/runtime/work/repeater";
 import { beginSpan, endSpan } from "@lab/runtime/trace";
 import type { Bulks } from "@lab/store/bulks";
 import type { Orders } from "@lab/store/orders";
@@ -52,13 +53,13 @@ export function placeOrder(
 const TICK_MS = 20;
 
 /** Places the orders of the bulk streams, each when it is due, until every stream is finished. */
-export async function placeBulks(shop: Shop, stopped: () => boolean): Promise<void> {
+export async function placeBulks(shop: Shop, stopped: () => boolean): Promise<Rest> {
   const { bulks, log, store } = shop;
   const look = () => bulks.running(SEND_BATCH);
   for (let running = look(); running.length > 0; running = look()) {
     // A batch of each in turn: a burst does not starve the others.
     for (const { bulk_id, plan, due } of running) {
-      if (stopped()) return;
+      if (stopped()) return "again";
       if (due.length === 0) continue;
       const bulk = await store.commit(() => {
         for (const n of due) {
@@ -76,4 +77,5 @@ export async function placeBulks(shop: Shop, stopped: () => boolean): Promise<vo
     }
     if (running.every(({ due }) => due.length === 0)) await setTimeout(TICK_MS);
   }
+  return "idle";
 }

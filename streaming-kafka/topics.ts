@@ -74,7 +74,7 @@ interface Watched {
 type Declared = ReturnType<typeof declared>[number];
 
 /** The interval at which the topics are checked. */
-const LOOK_MS = 3_000;
+const LOOK_MS = 5_000;
 
 /**
  * Creates missing topics and sets unlimited retention, at the start and whenever that was changed,
@@ -142,10 +142,10 @@ export function watchTopics({ brokers, kafka, log, names, onRecreated, troubles 
         try {
           await look();
         } catch (error) {
-          if (stopped) return;
-          if (isBug(error)) throw error;
-          troubles.noteError("topics", error);
+          if (!stopped && isBug(error)) throw error;
+          if (!stopped) troubles.noteError("topics", error);
         }
+        return "again";
       });
     },
     async stop() {

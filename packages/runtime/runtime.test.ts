@@ -142,6 +142,7 @@ test("a repeater runs again when woken, and not after its stop", async () => {
   const repeater = new Repeater(createLog("test", "error"), 3_600_000, async () => {
     runs += 1;
     if (runs === 2) second.resolve();
+    return "idle";
   });
   repeater.wake();
   await second.promise;

@@ -15,7 +15,8 @@ process.removeAllListeners("warning");
  * then. The shortest that a broker allows by default.
  */
 export const SESSION_TIMEOUT_MS = 6000;
-const HEARTBEAT_MS = 1000;
+/** As long as a fetch waits: kafkajs sends heartbeats between its fetches. */
+const HEARTBEAT_MS = 2000;
 
 /** How long a consumer uses its cached list of partitions. */
 const METADATA_MAX_AGE_MS = 10_000;
@@ -70,15 +71,19 @@ export function createConsumer(kafka: Kafka, groupId: string, troubles: Troubles
   return isolatePartitions(finishingBatches(createMember(kafka, groupId)), troubles);
 }
 
-/** A consumer as kafkajs makes it, which commits nothing by itself. */
-export function createMember(kafka: Kafka, groupId: string): Consumer {
+/**
+ * A consumer as kafkajs makes it, which commits nothing by itself. A record is fetched as soon as it
+ * is there; where there is none, a fetch waits for `maxWaitMs`.
+ */
+export function createMember(kafka: Kafka, groupId: string, maxWaitMs = HEARTBEAT_MS): Consumer {
   return kafka.consumer({
     groupId,
     sessionTimeout: SESSION_TIMEOUT_MS,
     heartbeatInterval: HEARTBEAT_MS,
-    // Small batches are fetched without waiting for more; without any, a fetch costs work only so often.
     minBytes: 1,
-    maxWaitTimeInMs: 500,
+    // Each fetch costs some milliseconds of work; but a partition that is to be read again waits for
+    // the end of the one before.
+    maxWaitTimeInMs: maxWaitMs,
     allowAutoTopicCreation: false,
     // When a topic gets more partitions, those are read too.
     metadataMaxAge: METADATA_MAX_AGE_MS,

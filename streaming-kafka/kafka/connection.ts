@@ -5,11 +5,15 @@
 import { connect, type Socket } from "node:net";
 import type { ISocketFactoryArgs } from "kafkajs";
 import Broker from "kafkajs/src/broker/index.js";
+import Runner from "kafkajs/src/consumer/runner.js";
 import Connection from "kafkajs/src/network/connection.js";
 import RequestQueue from "kafkajs/src/network/requestQueue/index.js";
 
 /** Longer than any answer of Kafka's takes, including a group's rebalance after a lost member. */
 const SILENT_MS = 15_000;
+
+/** The place of a broker's connection for fetches in kafkajs' pool. */
+const FETCHES = 1;
 
 // kafkajs keeps the first part of a truncated response, and takes the next connection's first
 // response for its rest: the process ends with a RangeError, or waits for ever
@@ -31,6 +35,17 @@ Broker.prototype.connect = async function (this: Broker) {
 };
 Broker.prototype.isConnected = function (this: Broker) {
   return introduced.has(this) && isConnected.call(this);
+};
+
+// A stop waits for the end of the last fetch, which itself waits for records. Fetches have a
+// connection of their own: closed, it ends them. Over the other one the group is left.
+const { stop } = Runner.prototype;
+Runner.prototype.stop = function (this: Runner) {
+  const stopped = stop.call(this);
+  for (const { connectionPool } of Object.values(this.consumerGroup.cluster.brokerPool.brokers)) {
+    connectionPool.pool[FETCHES]?.socket?.destroy(new Error("stopped"));
+  }
+  return stopped;
 };
 
 // With nothing to send kafkajs polls its queue a thousand times a second (tulios/kafkajs#1704).

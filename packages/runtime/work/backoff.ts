@@ -28,6 +28,11 @@ export class Backoff<Id> {
     return (this.#failed.get(id)?.dueMs ?? 0) <= performance.now();
   }
 
+  /** Whether no item has failed. */
+  get isEmpty(): boolean {
+    return this.#failed.size === 0;
+  }
+
   /** The items that are not due yet. */
   waiting(): Id[] {
     return [...this.#failed.keys()].filter((id) => !this.isDue(id));

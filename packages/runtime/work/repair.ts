@@ -31,7 +31,10 @@ export class Repair {
   constructor(log: Log, everyMs: number, options: RepairOptions) {
     this.#options = options;
     this.#backoff = new Backoff(everyMs);
-    this.#repeater = new Repeater(log, everyMs, () => this.#run());
+    this.#repeater = new Repeater(log, everyMs, async () => {
+      await this.#run();
+      return "again";
+    });
   }
 
   wake(): void {

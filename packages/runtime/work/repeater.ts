@@ -1,20 +1,27 @@
 import { type Log, reasonOf } from "../log.ts";
 import { isTransient } from "../transient.ts";
 
+/** The pause after a run that left nothing to do; another process may add something to the same database. */
+const IDLE_MS = 5_000;
+
+/** What a run leaves: `idle`, nothing to do until something is added; `again`, something to try again. */
+export type Rest = "idle" | "again";
+
 /**
- * Runs `work` repeatedly: at once when woken, otherwise after `everyMs`. One run at a time; a long
- * run checks `stopped` in between. A transient database error is logged and retried; any other
- * error that `work` throws is a bug and ends the process.
+ * Runs `work` repeatedly: at once when woken, otherwise after `everyMs`, or after 5 s where `work`
+ * has returned that nothing is left to do. One run at a time; a long run checks `stopped` in
+ * between. A transient database error is logged and retried; any other error that `work` throws is
+ * a bug and ends the process.
  */
 export class Repeater {
   readonly #log: Log;
-  readonly #work: (stopped: () => boolean) => Promise<void>;
+  readonly #work: (stopped: () => boolean) => Promise<Rest>;
   readonly #everyMs: number;
   #wake = Promise.withResolvers<void>();
   #stopped = false;
   readonly #done: Promise<void>;
 
-  constructor(log: Log, everyMs: number, work: (stopped: () => boolean) => Promise<void>) {
+  constructor(log: Log, everyMs: number, work: (stopped: () => boolean) => Promise<Rest>) {
     this.#log = log;
     this.#everyMs = everyMs;
     this.#work = work;
@@ -35,14 +42,16 @@ export class Repeater {
   async #loop(): Promise<void> {
     while (!this.#stopped) {
       this.#wake = Promise.withResolvers<void>();
+      let rest: Rest = "again";
       try {
-        await this.#work(() => this.#stopped);
+        rest = await this.#work(() => this.#stopped);
       } catch (error) {
         if (!isTransient(error)) throw error;
         this.#log.warn("store_unavailable", { reason: reasonOf(error) });
       }
       if (this.#stopped) return;
-      const timer = setTimeout(() => this.wake(), this.#everyMs);
+      const pauseMs = rest === "idle" ? Math.max(IDLE_MS, this.#everyMs) : this.#everyMs;
+      const timer = setTimeout(() => this.wake(), pauseMs);
       await this.#wake.promise;
       clearTimeout(timer);
     }

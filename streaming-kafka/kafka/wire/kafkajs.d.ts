@@ -3,6 +3,19 @@ declare module "kafkajs/src/network/connection.js" {
   export default class Connection {
     isConnected(): boolean;
     connect(): Promise<boolean>;
+    socket?: { destroy(reason: Error): void };
+  }
+}
+
+declare module "kafkajs/src/consumer/runner.js" {
+  import type Connection from "kafkajs/src/network/connection.js";
+  export default class Runner {
+    consumerGroup: {
+      cluster: {
+        brokerPool: { brokers: Record<string, { connectionPool: { pool: Connection[] } }> };
+      };
+    };
+    stop(): Promise<void>;
   }
 }
 
