@@ -71,10 +71,12 @@ export class Logs {
   async #look(namespace: string, topic: string, group: string, ends: Ends[]) {
     const admin = await this.#connected();
     try {
-      const [offsets, committed] = await Promise.all([
-        admin.fetchTopicOffsets(`${namespace}${topic}`),
-        admin.fetchOffsets({ groupId: `${namespace}${group}`, topics: [`${namespace}${topic}`] }),
-      ]);
+      const committed = await admin.fetchOffsets({
+        groupId: `${namespace}${group}`,
+        topics: [`${namespace}${topic}`],
+      });
+      // Asked for afterwards: an end that is older than a commit would make the lag negative.
+      const offsets = await admin.fetchTopicOffsets(`${namespace}${topic}`);
       const at = new Map(
         committed[0]?.partitions.map((one) => [one.partition, Math.max(0, Number(one.offset))]),
       );

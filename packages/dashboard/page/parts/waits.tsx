@@ -67,9 +67,11 @@ function Queue({ model, which }: { model: ModelFrame; which: 0 | 1 }) {
 function Log({ model, which }: { model: ModelFrame; which: 0 | 1 }) {
   const log = model.logs[which];
   if (log === undefined) return null;
-  const lag = log.partitions.reduce((sum, [end, done]) => sum + end - done, 0);
+  // Where a topic was made anew, the old commit may lie behind the new end.
+  const lags = log.partitions.map(([end, done]) => Math.max(0, end - done));
+  const lag = lags.reduce((sum, one) => sum + one, 0);
   const behind = Math.max(0, ...log.partitions.map(([, , seconds]) => seconds));
-  const most = Math.max(1, ...log.partitions.map(([end, done]) => end - done));
+  const most = Math.max(1, ...lags);
   return (
     <>
       <h4>{log.topic}</h4>
@@ -87,7 +89,7 @@ function Log({ model, which }: { model: ModelFrame; which: 0 | 1 }) {
             <span>
               <svg viewBox="0 0 10 4" preserveAspectRatio="none" aria-hidden="true">
                 <rect class="all" width="10" height="4" />
-                <rect class="lag" width={((end - done) / most) * 10} height="4" />
+                <rect class="lag" width={(lags[n]! / most) * 10} height="4" />
               </svg>
             </span>
             <small>
