@@ -114,7 +114,7 @@ export function watchTopics({ brokers, kafka, log, names, onRecreated, troubles 
       }
     }
     const settings = await settingsOf(
-      admin,
+      brokers,
       present.map(({ topic }) => topic),
     );
     for (const wanted of present) {

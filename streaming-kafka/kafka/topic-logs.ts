@@ -1,20 +1,19 @@
 /**
  * What the broker reports about a topic's log: where it begins, where it ends, and whether it is
  * still the same one. A topic that is deleted and recreated has the same name, and another id.
- * kafkajs 2.2.4 uses a metadata version without topic ids, so they are requested here.
+ * kafkajs 2.2.4 uses a metadata version without topic ids.
  */
 import type { TopicLog } from "@lab/store/gaps";
 import type { Admin, KafkaJSProtocolError } from "kafkajs";
 import Decoder from "kafkajs/src/protocol/decoder.js";
 import Encoder from "kafkajs/src/protocol/encoder.js";
-import { connectWatched } from "./connection.ts";
+import { ask, type Request } from "./wire/ask.ts";
 
 type Identity = Pick<TopicLog, "id" | "partitions">;
 
 /** The Metadata request, in a version that Kafka 2.8 and later support. */
 const METADATA = { key: 3, version: 11 };
 const NO_ID = Buffer.alloc(16);
-const ANSWER_MS = 3_000;
 
 /**
  * The logs of those topics as they are now, with each topic's id and ends from the same moment.
@@ -60,60 +59,37 @@ export async function fetchIdentities(
   brokers: string,
   topics: readonly string[],
 ): Promise<Map<string, Identity>> {
-  for (const broker of brokers.split(",")) {
-    try {
-      return identitiesIn(await ask(broker, metadataRequest(topics)));
-    } catch {
-      // Too old, or down: then other requests to it fail, too.
-    }
-  }
-  return new Map();
-}
-
-/** The answer to one request over a connection of its own. Throws when there is none. */
-async function ask(broker: string, request: Buffer): Promise<Buffer> {
-  const colon = broker.lastIndexOf(":");
-  const address = { host: broker.slice(0, colon), port: Number(broker.slice(colon + 1)) };
-  const socket = connectWatched({ ...address, onConnect: () => socket.write(request) });
-  const timer = setTimeout(() => socket.destroy(new Error("no answer")), ANSWER_MS);
   try {
-    let answer = Buffer.alloc(0);
-    for await (const bytes of socket as AsyncIterable<Buffer>) {
-      answer = Buffer.concat([answer, bytes]);
-      if (answer.length >= 4 && answer.length >= 4 + answer.readInt32BE(0)) {
-        return answer.subarray(4);
-      }
-    }
-    throw new Error("it hung up");
-  } finally {
-    clearTimeout(timer);
-    socket.destroy();
+    return identitiesIn(await ask(brokers, metadataRequest(topics)));
+  } catch {
+    // Too old, or down: then other requests fail, too.
+    return new Map();
   }
 }
 
-function metadataRequest(topics: readonly string[]): Buffer {
-  const request = new Encoder()
-    .writeInt16(METADATA.key)
-    .writeInt16(METADATA.version)
-    .writeInt32(0)
-    .writeString("lab")
-    .writeUVarInt(0)
-    .writeUVarInt(topics.length + 1);
-  for (const topic of topics) {
-    request.writeBufferInternal(NO_ID);
-    request.writeUVarIntString(topic).writeUVarInt(0);
-  }
-  // No auto-creation of topics, no authorized operations, no tagged fields.
-  request.writeInt8(0).writeInt8(0).writeUVarInt(0);
-  return Buffer.concat([new Encoder().writeInt32(request.buffer.length).buffer, request.buffer]);
+function metadataRequest(topics: readonly string[]): Request {
+  return {
+    apiKey: METADATA.key,
+    apiVersion: METADATA.version,
+    encode: async () => {
+      // The header's tagged fields come first.
+      const body = new Encoder().writeUVarInt(0).writeUVarInt(topics.length + 1);
+      for (const topic of topics) {
+        body.writeBufferInternal(NO_ID);
+        body.writeUVarIntString(topic).writeUVarInt(0);
+      }
+      // No auto-creation of topics, no authorized operations, no tagged fields.
+      return body.writeInt8(0).writeInt8(0).writeUVarInt(0);
+    },
+  };
 }
 
 function identitiesIn(answer: Buffer): Map<string, Identity> {
   const read = new Decoder(answer);
   const tags = () => read.readTaggedFields();
   const ints = () => read.readUVarIntArray(() => read.readInt32());
-  // Correlation id and throttle time, then the brokers, the cluster id and the controller.
-  read.readInt32();
+  // The header's tagged fields and the throttle time, then the brokers, the cluster id and the
+  // controller.
   tags();
   read.readInt32();
   read.readUVarIntArray(() => {

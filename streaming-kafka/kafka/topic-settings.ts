@@ -1,6 +1,9 @@
 /** What the broker says about a topic's partitions and settings, and whether it refuses a change. */
-import { type Admin, ConfigResourceTypes, ConfigSource } from "kafkajs";
+import { type Admin, type ConfigEntries, ConfigResourceTypes, ConfigSource } from "kafkajs";
+import { createErrorFromCode } from "kafkajs/src/protocol/error.js";
+import describeConfigs from "kafkajs/src/protocol/requests/describeConfigs/index.js";
 import { rootOf } from "./errors.ts";
+import { ask } from "./wire/ask.ts";
 
 /**
  * The number of partitions; undefined where there is no such topic, or where kafkajs failed to read
@@ -34,33 +37,28 @@ export async function refusalOf(change: Promise<unknown>): Promise<string | unde
 /** A topic's settings by name, and which of them are its own. */
 export type TopicSettings = Map<string, { value: string; isOwn: boolean }>;
 
-/** By topic; without those whose settings we aren't authorized to see. */
+/** By topic; without those whose settings we aren't authorized to see. Throws transient errors. */
 export async function settingsOf(
-  admin: Admin,
+  brokers: string,
   names: readonly string[],
 ): Promise<Map<string, TopicSettings>> {
   if (names.length === 0) return new Map();
-  try {
-    const { resources } = await admin.describeConfigs({
-      includeSynonyms: false,
-      resources: names.map((name) => ({ type: ConfigResourceTypes.TOPIC, name })),
-    });
-    return new Map(
-      resources.map(({ configEntries, resourceName }) => [
-        resourceName,
-        new Map(
-          configEntries.map(({ configName, configSource, configValue }) => [
-            configName,
-            { value: configValue, isOwn: configSource === ConfigSource.TOPIC_CONFIG },
-          ]),
-        ),
-      ]),
-    );
-  } catch (error) {
-    if (!rootOf(error).type?.endsWith("AUTHORIZATION_FAILED")) throw error;
-    if (names.length === 1) return new Map();
-    // kafkajs tells of one refusal, and drops the other answers.
-    const each = await Promise.all(names.map((name) => settingsOf(admin, [name])));
-    return new Map(each.flatMap((one) => [...one]));
+  const resources = names.map((name) => ({ type: ConfigResourceTypes.TOPIC, name }));
+  const describe = describeConfigs.protocol({ version: 2 });
+  const { request, response } = describe({ resources, includeSynonyms: false });
+  const answer = await response.decode(await ask(brokers, request));
+  const settings = new Map<string, TopicSettings>();
+  for (const { configEntries, errorCode, resourceName } of answer.resources) {
+    if (errorCode === 0) settings.set(resourceName, new Map(configEntries.map(settingOf)));
+    else {
+      const error = createErrorFromCode(errorCode);
+      if (!error.type.endsWith("AUTHORIZATION_FAILED")) throw error;
+    }
   }
+  return settings;
+}
+
+function settingOf({ configName, configSource, configValue }: ConfigEntries) {
+  const isOwn = (configSource as ConfigSource) === ConfigSource.TOPIC_CONFIG;
+  return [configName, { value: configValue, isOwn }] as const;
 }

@@ -48,6 +48,34 @@ declare module "kafkajs/src/network/requestQueue/index.js" {
   }
 }
 
+declare module "kafkajs/src/protocol/request.js" {
+  import type Encoder from "kafkajs/src/protocol/encoder.js";
+  export default function createRequest(options: {
+    correlationId: number;
+    clientId: string;
+    request: { apiKey: number; apiVersion: number; encode(): Promise<Encoder> };
+  }): Promise<Encoder>;
+}
+
+declare module "kafkajs/src/protocol/requests/describeConfigs/index.js" {
+  import type { ConfigEntries } from "kafkajs";
+  import type createRequest from "kafkajs/src/protocol/request.js";
+  type Request = Parameters<typeof createRequest>[0]["request"];
+  interface Described {
+    resources: { resourceName: string; errorCode: number; configEntries: ConfigEntries[] }[];
+  }
+  const describeConfigs: {
+    protocol(options: { version: number }): (options: {
+      resources: { type: number; name: string }[];
+      includeSynonyms: boolean;
+    }) => {
+      request: Request;
+      response: { decode(bytes: Buffer): Promise<Described> };
+    };
+  };
+  export default describeConfigs;
+}
+
 declare module "kafkajs/src/protocol/encoder.js" {
   export default class Encoder {
     readonly buffer: Buffer;
