@@ -35,7 +35,7 @@ export function keepOrdering(trial: Trial, ratePerS: number): Ordering {
     async more(count) {
       const enough = answered() + count;
       await eventually(`${count} more orders are answered`, () => answered() >= enough, {
-        everyMs: 10,
+        everyMs: 30,
       });
     },
     stop() {

@@ -202,7 +202,7 @@ export class ServiceProcess implements AsyncDisposable {
         return { ended: undefined, problems };
       },
       // A dead group member takes seconds to be removed: polling more often would only add load.
-      { everyMs: 25 },
+      { everyMs: 100 },
     );
     if (problems.length > 0) {
       throw new Error(`${this.name} can't do its work:\n  ${problems.join("\n  ")}`);
@@ -244,7 +244,7 @@ export class ServiceProcess implements AsyncDisposable {
         const ready = readyLine(await Bun.file(this.logFile).slice(logStart).text());
         return ready ?? (ended && { url: undefined });
       },
-      { everyMs: 5 },
+      { everyMs: 20 },
     );
     if (outcome.url !== undefined) return outcome.url;
     this.#endWanted = true;

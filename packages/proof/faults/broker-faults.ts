@@ -158,7 +158,7 @@ async function strikeOnce(fault: BrokerFault, trial: Trial, orders: Ordering): P
   await fault.lift();
   await Promise.all(trial.campus.services.map((service) => service.healthy()));
   // New orders keep coming: what came in the last half second may wait.
-  await eventually("the outbox is drained", () => waiting() < RATE_PER_S / 2, { everyMs: 10 });
+  await eventually("the outbox is drained", () => waiting() < RATE_PER_S / 2, { everyMs: 30 });
   const seen = trial.operations.slice(from).map(answerOf);
   const clear = fault.stopsAfter === undefined ? CLEAR : CLEAR_WITHOUT;
   return {
