@@ -74,7 +74,7 @@ export function acknowledge(channel: Channel, work: readonly Delivery<LabEvent>[
   for (const { event } of work) failures.delete(event.id);
   const settlings = work.map(({ message }) => beginSettling(spans.get(message)));
   // A multiple-ack would include the deliveries that wait to be requeued.
-  if (hasPendingRequeues(channel)) for (const { message } of work) channel.ack(message);
+  if (pendingRequeues.get(channel)) for (const { message } of work) channel.ack(message);
   else channel.ack(work.at(-1)!.message, true);
   for (const settling of settlings) endSpan(settling, { settle: "ack" });
   for (const { message } of work) endSpan(spans.get(message));
@@ -82,11 +82,6 @@ export function acknowledge(channel: Channel, work: readonly Delivery<LabEvent>[
 
 /** How many deliveries of a channel wait to be requeued or dead-lettered. */
 const pendingRequeues = new WeakMap<Channel, number>();
-
-/** Whether deliveries of that channel wait to be settled one by one. */
-export function hasPendingRequeues(channel: Channel): boolean {
-  return Boolean(pendingRequeues.get(channel));
-}
 
 /** The queue that a channel consumes, and the publisher of its dead letters. */
 const deadLetterRoutes = new WeakMap<Channel, { publisher: Publisher; queue: string }>();

@@ -7,7 +7,7 @@ import { type Log, reasonOf } from "@lab/runtime/log";
 import { retryTransient } from "@lab/runtime/transient";
 import { type Attempts, MAX_DEATHS } from "@lab/store/attempts";
 import type { ConfirmChannel, ConsumeMessage } from "amqplib";
-import { hasPendingRequeues, requeueLater, routeDeadLetters } from "./client.ts";
+import { requeueLater, routeDeadLetters } from "./client.ts";
 import { isBug, type Publisher } from "./publisher.ts";
 
 /**
@@ -16,7 +16,10 @@ import { isBug, type Publisher } from "./publisher.ts";
  */
 export const PREFETCH = 300;
 
-/** Ample time for a quorum queue to apply acks; it doesn't report when it has. */
+/**
+ * Ample time for a quorum queue to apply acks: it doesn't report when it has, and forgets some of
+ * those that it received just before the channel closed (rabbitmq/rabbitmq-server#10327).
+ */
 const ACKS_NOTED_MS = 300;
 
 /** A consumer that processes deliveries in batches. */
@@ -89,7 +92,7 @@ export async function consumeBatches(options: ConsumerOptions, work: Work): Prom
       // Answered after every ack that was sent before. The close of the connection could overtake
       // the acks, and their messages would be redelivered.
       await channel.checkQueue(queue).catch(() => {});
-      if (hasPendingRequeues(channel)) await Bun.sleep(ACKS_NOTED_MS);
+      await Bun.sleep(ACKS_NOTED_MS);
     },
   };
 }

@@ -24,7 +24,7 @@ export interface TestResult extends Counts {
 }
 
 /** So many files at once. */
-const LANES = 4;
+const LANES = 5;
 
 /** Proofs that use a whole machine: services start all the time, or a flood comes. The first lane is for them. */
 const BUSY = ["crash-points", "mutants", "stop", "overload"];

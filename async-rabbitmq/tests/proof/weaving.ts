@@ -100,7 +100,7 @@ export const PROTECTIONS: Protections = {
   "ack-own-work": [
     {
       file: CLIENT,
-      passage: "if (hasPendingRequeues(channel)) for (const",
+      passage: "if (pendingRequeues.get(channel)) for (const",
       instead: "if (false) for (const",
     },
   ],
