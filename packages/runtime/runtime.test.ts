@@ -151,6 +151,23 @@ test("a repeater runs again when woken, and not after its stop", async () => {
   expect(runs).toBe(2);
 });
 
+test("a repeater that has left nothing rests until it is woken, one that has left something doesn't", async () => {
+  const runs = { idle: 0, again: 0 };
+  const third = Promise.withResolvers<void>();
+  const resting = new Repeater(createLog("test", "error"), 1, async () => {
+    runs.idle += 1;
+    return "idle";
+  });
+  const retrying = new Repeater(createLog("test", "error"), 1, async () => {
+    runs.again += 1;
+    if (runs.again === 3) third.resolve();
+    return "again";
+  });
+  await third.promise;
+  expect(runs.idle).toBe(1);
+  await Promise.all([resting.stop(), retrying.stop()]);
+});
+
 test("a repeater tries again what may pass, and what may not ends the process", async () => {
   const script = `
     import { createLog } from "${import.meta.dir}/log.ts";
