@@ -69,6 +69,8 @@ export class Connection {
   #cause: unknown;
   #lookedAtMs: number | undefined;
   #destroy = () => {};
+  /** Set when a stop has waited long enough: over a new connection it would wait again. */
+  #hungUp = false;
 
   /** Use `connectBroker`. */
   constructor(options: ConnectionOptions) {
@@ -79,7 +81,10 @@ export class Connection {
     this.#address.searchParams.set("heartbeat", "10");
     this.#reporter = logOnChange(log);
     // Outstanding confirms and closes then fail, as they do when RabbitMQ dies.
-    onStopTimeout(CLOSE_TIMEOUT_MS, () => this.#destroy());
+    onStopTimeout(CLOSE_TIMEOUT_MS, () => {
+      this.#hungUp = true;
+      this.#destroy();
+    });
   }
 
   get connected(): boolean {
@@ -153,6 +158,7 @@ export class Connection {
 
   async #setUp(model: ChannelModel): Promise<void> {
     const { log, names, queue, setup } = this.#options;
+    if (this.#hungUp) throw new Error("hung up");
     const { stream } = model.connection as unknown as { stream: Socket };
     this.#destroy = () => void stream.destroy();
     // The disconnect event reports the same error.

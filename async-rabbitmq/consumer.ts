@@ -91,8 +91,9 @@ export async function consumeBatches(options: ConsumerOptions, work: Work): Prom
       await batches.idle();
       // Answered after every ack that was sent before. The close of the connection could overtake
       // the acks, and their messages would be redelivered.
-      await channel.checkQueue(queue).catch(() => {});
-      await Bun.sleep(ACKS_NOTED_MS);
+      const answered = channel.checkQueue(queue).then(() => Bun.sleep(ACKS_NOTED_MS));
+      // Where the channel is closed, the broker has requeued what it had not noted.
+      await answered.catch(() => {});
     },
   };
 }
