@@ -15,8 +15,13 @@ process.removeAllListeners("warning");
  * then. The shortest that a broker allows by default.
  */
 export const SESSION_TIMEOUT_MS = 6000;
-/** As long as a fetch waits: kafkajs sends heartbeats between its fetches. */
-const HEARTBEAT_MS = 2000;
+const HEARTBEAT_MS = 1000;
+/**
+ * How long a fetch waits for records. Each costs some milliseconds of work; but kafkajs sends
+ * heartbeats only between them, and a partition that is to be read again waits for the end of the
+ * one before.
+ */
+const FETCH_WAIT_MS = 2000;
 
 /** How long a consumer uses its cached list of partitions. */
 const METADATA_MAX_AGE_MS = 10_000;
@@ -75,14 +80,12 @@ export function createConsumer(kafka: Kafka, groupId: string, troubles: Troubles
  * A consumer as kafkajs makes it, which commits nothing by itself. A record is fetched as soon as it
  * is there; where there is none, a fetch waits for `maxWaitMs`.
  */
-export function createMember(kafka: Kafka, groupId: string, maxWaitMs = HEARTBEAT_MS): Consumer {
+export function createMember(kafka: Kafka, groupId: string, maxWaitMs = FETCH_WAIT_MS): Consumer {
   return kafka.consumer({
     groupId,
     sessionTimeout: SESSION_TIMEOUT_MS,
     heartbeatInterval: HEARTBEAT_MS,
     minBytes: 1,
-    // Each fetch costs some milliseconds of work; but a partition that is to be read again waits for
-    // the end of the one before.
     maxWaitTimeInMs: maxWaitMs,
     allowAutoTopicCreation: false,
     // When a topic gets more partitions, those are read too.
