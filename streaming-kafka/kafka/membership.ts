@@ -25,7 +25,7 @@ export async function setGroupOffsets(
     // A killed member, such as this service's previous process, is removed by then.
     throw new BlockingError(reason, 2 * SESSION_TIMEOUT_MS);
   }
-  // It has nothing to read, and its end waits for its last fetch.
+  // All that it reads is paused: instead of a fetch kafkajs sleeps for as long, and its end waits.
   const member = createMember(kafka, groupId, 100);
   const joined = new Promise((resolve) => {
     member.on(member.events.GROUP_JOIN, resolve);
