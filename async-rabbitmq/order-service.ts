@@ -178,9 +178,9 @@ async function sendOutbox(shop: Shop, stopped: () => boolean): Promise<Rest> {
     store.assertFilesIntact();
     const { publisher } = shop;
     // Every order wakes this: without a broker the outbox need not be read.
-    if (!publisher) return "again";
+    if (!publisher) return;
     const rows = pace.next(outbox);
-    if (rows.length === 0) return pace.isEmpty ? "idle" : "again";
+    if (rows.length === 0) return pace.isEmpty ? "idle" : undefined;
     const publishing = rows.map((row) => publisher.publish(row.body));
     const results = await Promise.allSettled(publishing);
     const sent = rows.filter((_, n) => results[n]?.status === "fulfilled");
@@ -189,9 +189,8 @@ async function sendOutbox(shop: Shop, stopped: () => boolean): Promise<Rest> {
     const refused = rows.filter((row) => !sent.includes(row));
     pace.note(sent, refused, publisher !== shop.publisher);
     // A refused event doesn't stop the others, unless nothing was accepted.
-    if (sent.length === 0) return "again";
+    if (sent.length === 0) return;
   }
-  return "again";
 }
 
 /** 2. and 3. are done by other services: record the outcomes of the orders. */

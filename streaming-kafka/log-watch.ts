@@ -42,7 +42,6 @@ export class LogWatch {
         if (isBug(error)) throw error;
         log.debug("broker_says", { reason: describeError(error) });
       }
-      return "again";
     });
   }
 

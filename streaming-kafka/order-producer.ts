@@ -178,9 +178,9 @@ async function sendOutbox(shop: Shop, stopped: () => boolean): Promise<Rest> {
   while (!stopped()) {
     // Otherwise nothing could be marked, and the same events would be sent again and again.
     store.assertFilesIntact();
-    if (!stream.isReading) return "again";
+    if (!stream.isReading) return;
     const rows = outbox.unsent(SEND_BATCH, refused.waiting());
-    if (rows.length === 0) return refused.isEmpty ? "idle" : "again";
+    if (rows.length === 0) return refused.isEmpty ? "idle" : undefined;
     const left = new Set<OutboxRow>();
     try {
       const apart = await sendApart(rows, (some) =>
@@ -198,7 +198,7 @@ async function sendOutbox(shop: Shop, stopped: () => boolean): Promise<Rest> {
     } catch (error) {
       if (isBug(error)) throw error;
       troubles.noteError("outbox", error);
-      return "again";
+      return;
     }
     troubles.clear("outbox");
     // Killed here, the events are sent again under the same ids.
@@ -206,7 +206,6 @@ async function sendOutbox(shop: Shop, stopped: () => boolean): Promise<Rest> {
     await store.commit(() => outbox.markSent(sent));
     for (const { seq } of sent) refused.done(seq);
   }
-  return "again";
 }
 
 /** 2. is done by another service: record the outcomes of the orders. */

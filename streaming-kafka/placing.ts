@@ -59,7 +59,7 @@ export async function placeBulks(shop: Shop, stopped: () => boolean): Promise<Re
   for (let running = look(); running.length > 0; running = look()) {
     // A batch of each in turn: a burst does not starve the others.
     for (const { bulk_id, plan, due } of running) {
-      if (stopped()) return "again";
+      if (stopped()) return;
       if (due.length === 0) continue;
       const bulk = await store.commit(() => {
         for (const n of due) {

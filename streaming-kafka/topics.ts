@@ -142,10 +142,10 @@ export function watchTopics({ brokers, kafka, log, names, onRecreated, troubles 
         try {
           await look();
         } catch (error) {
-          if (!stopped && isBug(error)) throw error;
-          if (!stopped) troubles.noteError("topics", error);
+          if (stopped) return;
+          if (isBug(error)) throw error;
+          troubles.noteError("topics", error);
         }
-        return "again";
       });
     },
     async stop() {

@@ -161,7 +161,6 @@ test("a repeater that has left nothing rests until it is woken, one that has lef
   const retrying = new Repeater(createLog("test", "error"), 1, async () => {
     runs.again += 1;
     if (runs.again === 3) third.resolve();
-    return "again";
   });
   await third.promise;
   expect(runs.idle).toBe(1);

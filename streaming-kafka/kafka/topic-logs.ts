@@ -7,7 +7,8 @@ import type { TopicLog } from "@lab/store/gaps";
 import type { Admin, KafkaJSProtocolError } from "kafkajs";
 import Decoder from "kafkajs/src/protocol/decoder.js";
 import Encoder from "kafkajs/src/protocol/encoder.js";
-import { ask, type Request } from "./wire/ask.ts";
+import type { Request } from "kafkajs/src/protocol/request.js";
+import { ask } from "./wire/ask.ts";
 
 type Identity = Pick<TopicLog, "id" | "partitions">;
 

@@ -31,10 +31,7 @@ export class Repair {
   constructor(log: Log, everyMs: number, options: RepairOptions) {
     this.#options = options;
     this.#backoff = new Backoff(everyMs);
-    this.#repeater = new Repeater(log, everyMs, async () => {
-      await this.#run();
-      return "again";
-    });
+    this.#repeater = new Repeater(log, everyMs, () => this.#run());
   }
 
   wake(): void {

@@ -4,8 +4,8 @@ import { isTransient } from "../transient.ts";
 /** The pause after a run that left nothing to do; another process may add something to the same database. */
 const IDLE_MS = 5_000;
 
-/** What a run leaves: `idle`, nothing to do until something is added; `again`, something to try again. */
-export type Rest = "idle" | "again";
+/** What a run may return: nothing is left to do until something is added. */
+export type Rest = "idle" | void;
 
 /**
  * Runs `work` repeatedly: at once when woken, otherwise after `everyMs`, or after 5 s where `work`
@@ -42,7 +42,7 @@ export class Repeater {
   async #loop(): Promise<void> {
     while (!this.#stopped) {
       this.#wake = Promise.withResolvers<void>();
-      let rest: Rest = "again";
+      let rest: Rest = undefined;
       try {
         rest = await this.#work(() => this.#stopped);
       } catch (error) {

@@ -4,13 +4,10 @@
  * all topics of the cluster.
  */
 import { KafkaJSConnectionError } from "kafkajs";
-import createRequest from "kafkajs/src/protocol/request.js";
+import createRequest, { type Request } from "kafkajs/src/protocol/request.js";
 import { connectWatched } from "../connection.ts";
 
 const ANSWER_MS = 3_000;
-
-/** A request in kafkajs' form. */
-export type Request = Parameters<typeof createRequest>[0]["request"];
 
 /**
  * The answer of the first of those brokers (`host:port`, with commas between) that gives one, without

@@ -50,17 +50,21 @@ declare module "kafkajs/src/network/requestQueue/index.js" {
 
 declare module "kafkajs/src/protocol/request.js" {
   import type Encoder from "kafkajs/src/protocol/encoder.js";
+  export interface Request {
+    apiKey: number;
+    apiVersion: number;
+    encode(): Promise<Encoder>;
+  }
   export default function createRequest(options: {
     correlationId: number;
     clientId: string;
-    request: { apiKey: number; apiVersion: number; encode(): Promise<Encoder> };
+    request: Request;
   }): Promise<Encoder>;
 }
 
 declare module "kafkajs/src/protocol/requests/describeConfigs/index.js" {
   import type { ConfigEntries } from "kafkajs";
-  import type createRequest from "kafkajs/src/protocol/request.js";
-  type Request = Parameters<typeof createRequest>[0]["request"];
+  import type { Request } from "kafkajs/src/protocol/request.js";
   interface Described {
     resources: { resourceName: string; errorCode: number; configEntries: ConfigEntries[] }[];
   }
