@@ -13,14 +13,9 @@ import { declareTopology, type Topology } from "./topology.ts";
 
 /** How long a stop waits for a RabbitMQ that may hang. */
 const CLOSE_TIMEOUT_MS = 4_000;
-/**
- * The interval between two checks of the topology, and the longest that RabbitMQ may take for one.
- */
+/** Between two checks of the topology, and the longest that RabbitMQ may take for one. */
 const LOOK_EVERY_MS = 5_000;
-/**
- * A confirm takes milliseconds. Shorter than the heartbeat, which closes the connection of a silent
- * RabbitMQ.
- */
+/** A confirm takes milliseconds. Shorter than the heartbeat, which ends a silent connection. */
 const CONFIRM_S = 5;
 
 /** A connection that was up for so long counts as stable. */
@@ -69,8 +64,6 @@ export class Connection {
   #cause: unknown;
   #lookedAtMs: number | undefined;
   #destroy = () => {};
-  /** Set when a stop has waited long enough: over a new connection it would wait again. */
-  #hungUp = false;
 
   /** Use `connectBroker`. */
   constructor(options: ConnectionOptions) {
@@ -80,9 +73,10 @@ export class Connection {
     // In seconds. A broker that doesn't answer is detected after two heartbeats.
     this.#address.searchParams.set("heartbeat", "10");
     this.#reporter = logOnChange(log);
-    // Outstanding confirms and closes then fail, as they do when RabbitMQ dies.
+    // Outstanding confirms and closes then fail, as they do when RabbitMQ dies; without a close it
+    // would reconnect, and a stop would wait again.
     onStopTimeout(CLOSE_TIMEOUT_MS, () => {
-      this.#hungUp = true;
+      void this.close();
       this.#destroy();
     });
   }
@@ -158,7 +152,6 @@ export class Connection {
 
   async #setUp(model: ChannelModel): Promise<void> {
     const { log, names, queue, setup } = this.#options;
-    if (this.#hungUp) throw new Error("hung up");
     const { stream } = model.connection as unknown as { stream: Socket };
     this.#destroy = () => void stream.destroy();
     // The disconnect event reports the same error.
