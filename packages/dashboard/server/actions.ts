@@ -7,7 +7,15 @@ import { Type } from "@sinclair/typebox";
 import { replayLetter } from "../actions/letters.ts";
 import { toldBy } from "../actions/load.ts";
 import { poison, sendAgain } from "../actions/messages.ts";
-import { breakBroker, healBroker, kill, pause, restart, resume } from "../actions/services.ts";
+import {
+  breakBroker,
+  healBroker,
+  kill,
+  pause,
+  restart,
+  resume,
+  untilUp,
+} from "../actions/services.ts";
 import type { Action } from "../contract/commands.ts";
 import type { Feed } from "./feed.ts";
 import type { Click } from "../contract/frame.ts";
@@ -225,7 +233,10 @@ export class Actions {
   async #replay(): Promise<string> {
     const one = this.#watched.find(({ facts }) => facts.downstream === "analytics");
     if (one === undefined) throw new Error("there is no stream to replay");
-    await beginReplay((await one.service(one.facts.services[2])).url);
+    const analytics = await one.service(one.facts.services[2]);
+    // Just started, it isn't a member of its group yet, and refuses.
+    await untilUp(analytics);
+    await beginReplay(analytics.url);
     return "the metrics are computed again, from the start of the log";
   }
 
@@ -248,6 +259,8 @@ export class Actions {
   async #heal(): Promise<string> {
     // Services start under one lock: side by side they would only wait for it.
     for (const one of this.#watched) await this.#healOne(one);
+    const services = await Promise.all(this.#watched.map((one) => one.services()));
+    await Promise.all(services.flat().map(untilUp));
     return "all is whole";
   }
 
