@@ -22,8 +22,8 @@ const CONFIRM_S = 5;
 const GOOD_AFTER_MS = 10_000;
 /** The longest that a new connection is observed before anything is delivered over it. */
 const WATCHED_MS = 2_000;
-/** The longest that RabbitMQ may take until a new connection consumes. */
-const SETUP_TIMEOUT_MS = WATCHED_MS + LOOK_EVERY_MS;
+/** Until a new connection consumes. A busy RabbitMQ takes seconds, and another adds to its work. */
+const SETUP_TIMEOUT_MS = 20_000;
 
 interface ConnectionOptions {
   /** `amqp://user:password@host:port/vhost`. */
@@ -54,7 +54,7 @@ export class Connection {
   /** RabbitMQ's reason for blocking publishers: memory, disk. */
   #blocked: string | undefined;
   /** Why there is no connection. */
-  #lost: string | undefined;
+  #lost = "it is being made";
   /**
    * Why RabbitMQ refused the last connection or declaration, and the permanent error that closed
    * the last channel.
