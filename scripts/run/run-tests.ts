@@ -26,7 +26,11 @@ export interface TestResult extends Counts {
 /** So many files at once. */
 const LANES = 5;
 
-/** Proofs that use a whole machine: services start all the time, or a flood comes. The first lane is for them. */
+/**
+ * Proofs in which services start all the time, or a flood comes. Those of a model go one after the
+ * other: two at once can keep the broker that they share from answering for seconds, and its
+ * clients then reconnect and publish again, which others count as a fault.
+ */
 const BUSY = ["crash-points", "mutants", "stop", "overload"];
 
 /** How the files are run. */
@@ -127,32 +131,34 @@ async function brokerEnv(
   return folder === undefined ? {} : { [folderVariable[name]]: folder };
 }
 
-/** In lanes. An interrupted one comes to the end of what it has begun. */
+/** In lanes; the first is for the busy ones. An interrupted one comes to the end of what it has begun. */
 async function runAtOnce(files: readonly TestFile[], plan: Plan): Promise<TestResult[]> {
   const { signal } = plan;
   const isBusy = ({ isProof, name }: TestFile) => isProof && BUSY.includes(name);
   // The later models' take longest: they start first, beside the others' short files.
-  const busy = files.filter(isBusy).toReversed();
+  const busy = [...Map.groupBy(files.filter(isBusy), ({ model }) => model).values()].toReversed();
   // The longest first: none is left that the others would wait for in the end.
   const left = files
     .filter((file) => !isBusy(file))
-    .map((file) => ({ file, seconds: publishedS(file) || 0 }))
-    .toSorted((a, b) => b.seconds - a.seconds)
-    .map(({ file }) => file);
+    .toSorted((a, b) => secondsOf(b) - secondsOf(a))
+    .map((file) => [file]);
   const results: TestResult[] = [];
   await Promise.all(
     Array.from({ length: LANES }, async (_, lane) => {
       const [first, then] = lane === 0 ? [busy, left] : [left, busy];
-      for (;;) {
-        const file = first.shift() ?? then.shift();
-        if (file === undefined || signal.aborted) return;
-        results.push(await runFile(file, plan));
+      for (let next = first.shift() ?? then.shift(); next; next = first.shift() ?? then.shift()) {
+        for (const file of next) {
+          if (signal.aborted) return;
+          results.push(await runFile(file, plan));
+        }
       }
     }),
   );
   signal.throwIfAborted();
   return results.toSorted((a, b) => files.indexOf(a.file) - files.indexOf(b.file));
 }
+
+const secondsOf = (file: TestFile) => publishedS(file) || 0;
 
 async function runFile(file: TestFile, plan: Plan): Promise<TestResult> {
   const { board, timeLeft, title } = plan;

@@ -90,9 +90,13 @@ export function testCrashPoints(fullSuite: Suite): void {
   const { env, lanes, model, ratePerS } = suite;
   const services = [...new Set(suite.points.map(([service]) => service))];
   const points = [...services.flatMap(everywhere), ...suite.points];
-  const firsts = points
-    .filter(([, , , situation]) => situation === STARTING)
-    .map(([service, point]): CrashPoint => [service, point, 1, FIRST_START]);
+  // One visit for all services that have the point: each dies at it before the model has ever run.
+  const firsts = Map.groupBy(
+    points
+      .filter(([, , , situation]) => situation === STARTING)
+      .map(([service, point]): CrashPoint => [service, point, 1, FIRST_START]),
+    ([, point]) => point,
+  );
   experiment(
     {
       name: "crash-points",
@@ -107,7 +111,7 @@ export function testCrashPoints(fullSuite: Suite): void {
     },
     async (run) => {
       const left = [...points];
-      const leftFirst = [...firsts];
+      const leftFirst = [...firsts.values()];
       const visits: Visit[] = [];
       // One after the other: all at once they would keep each other from starting.
       const enter = inTurn();
@@ -119,12 +123,12 @@ export function testCrashPoints(fullSuite: Suite): void {
             await using trial = await enter(() => trialOf(run, name, { history, env }));
             visits.push(...(await visitPoints(run, trial, suite, left)));
           }
-          for (let point = leftFirst.shift(); point; point = leftFirst.shift()) {
-            visits.push(await visitFirstStart(run, suite, point, enter));
+          for (let same = leftFirst.shift(); same; same = leftFirst.shift()) {
+            visits.push(await visitFirstStarts(run, suite, same, enter));
           }
         }),
       );
-      conclude(run, [...points, ...firsts], visits);
+      conclude(run, [...points, ...[...firsts.values()].flat()], visits);
     },
   );
 }
@@ -147,7 +151,8 @@ async function visitPoints(
     const seen = repeatsOf(trial);
     const next = takeNext(service, left);
     const { kills, problems } = await crashAt(trial, ratePerS, point, { isAhead, next });
-    const { after, visit } = await look(run, trial, { point, kills, problems, before, from });
+    const visited = { points: [point], kills, problems };
+    const { after, visit } = await look(run, trial, { ...visited, before, from });
     visits.push(visit);
     problems.push(...((await situation?.wrong?.(trial)) ?? []));
     for (const [ledger, must] of Object.entries(ledgers)) {
@@ -173,33 +178,37 @@ function takeNext(service: string, left: CrashPoint[]): CrashPoint | undefined {
   return at < 0 ? undefined : left.splice(at, 1)[0];
 }
 
-/** Lets a service die there before it has ever been up, and then starts the whole model on what that left. */
-async function visitFirstStart(
+/** Lets each service die there before it has ever been up, and then starts the model on what that left. */
+async function visitFirstStarts(
   run: Run,
   { env, ratePerS }: Suite,
-  point: CrashPoint,
+  points: readonly CrashPoint[],
   enter: <T>(start: () => Promise<T>) => Promise<T>,
 ): Promise<Visit> {
-  const [service, name] = point;
-  const folder = `first-${service}-${name}`;
+  const [[, name]] = points as [CrashPoint];
+  const folder = `first-${name}`;
   await using history = new History(`${run.folder}/${folder}/history.jsonl`);
   const crash = { ...env, LAB_CRASH_AT: `${name}:1` };
-  const end = await enter(() =>
-    trialOf(run, folder, { history, env: crash, services: [service] }).then(
-      async (alive) => {
-        await alive[Symbol.asyncDispose]();
-        return "not reached";
-      },
-      (error: Error) => (hasKilledItself(error) ? undefined : error.message),
-    ),
-  );
+  const problems: string[] = [];
+  for (const [service] of points) {
+    const options = { history, env: crash, services: [service] };
+    const end = await enter(() =>
+      trialOf(run, folder, options).then(
+        async (alive) => {
+          await alive[Symbol.asyncDispose]();
+          return "not reached";
+        },
+        (error: Error) => (hasKilledItself(error) ? undefined : error.message),
+      ),
+    );
+    if (end !== undefined) problems.push(`${service}: ${end}`);
+  }
+  const kills = points.length - problems.length;
   await using trial = await enter(() => trialOf(run, folder, { history, env }));
   const orders = keepOrdering(trial, ratePerS);
   await orders.more(2 * AROUND);
   await orders.stop();
-  const problems = end === undefined ? [] : [end];
-  const kills = 1 - problems.length;
-  return (await look(run, trial, { point, kills, problems, before: NOTHING, from: 0 })).visit;
+  return (await look(run, trial, { points, kills, problems, before: NOTHING, from: 0 })).visit;
 }
 
 /** How often each service's ledger knew a message that came again. */
@@ -214,10 +223,10 @@ async function look(
   {
     before,
     from,
-    point,
-    problems,
     kills,
-  }: Pick<Visit, "point" | "kills" | "problems"> & { before: Counts; from: number },
+    points,
+    problems,
+  }: Pick<Visit, "kills" | "points" | "problems"> & { before: Counts; from: number },
 ): Promise<{ visit: Visit; after: Counts }> {
   await trial.settle();
   const verdict = await trial.verdict();
@@ -234,10 +243,8 @@ async function look(
     dead: verdict.dead.length,
   };
   if (after.acknowledged === before.acknowledged) problems.push("no order was acknowledged");
-  const [service, name] = point;
-  run.progress([`${service} ${name}`, ...illegal, ...problems].join("; "));
   const visit: Visit = {
-    point,
+    points,
     kills,
     orders: after.orders - before.orders,
     acknowledged: after.acknowledged - before.acknowledged,
@@ -248,6 +255,7 @@ async function look(
     illegal,
     problems,
   };
+  run.progress([nameOf(visit), ...illegal, ...problems].join("; "));
   return { visit, after };
 }
 
@@ -262,7 +270,8 @@ interface Counts {
 const NOTHING: Counts = { orders: 0, acknowledged: 0, unknown: 0, recovered: 0, dead: 0 };
 
 interface Visit extends Counts {
-  point: CrashPoint;
+  /** One, or the same of several services. */
+  points: readonly CrashPoint[];
   /** Ends by a SIGKILL of its own. */
   kills: number;
   violations: number;
@@ -340,8 +349,15 @@ function hasKilledItself({ message }: Error): boolean {
   return message.includes(`with exit code ${KILLED}`);
 }
 
+/** Its services, and the point. */
+function nameOf({ points }: Pick<Visit, "points">): string {
+  return `${servicesOf(points)} ${points[0]![1]}`;
+}
+
+const servicesOf = (points: readonly CrashPoint[]) => points.map(([service]) => service).join(", ");
+
 function conclude(run: Run, points: readonly CrashPoint[], visits: readonly Visit[]): void {
-  const ordered = points.flatMap((point) => visits.filter((visit) => visit.point === point));
+  const ordered = points.flatMap((point) => visits.filter((visit) => visit.points[0] === point));
   run.table(visitsTable(ordered));
   const sum = (of: (visit: Visit) => number) => visits.reduce((all, one) => all + of(one), 0);
   run.figure("points", points.length);
@@ -362,10 +378,7 @@ function conclude(run: Run, points: readonly CrashPoint[], visits: readonly Visi
   );
   noteRepeated(run);
   const named = (of: (visit: Visit) => string[]) =>
-    ordered.flatMap((visit) => {
-      const [service, point] = visit.point;
-      return of(visit).map((what) => `${service} ${point}: ${what}`);
-    });
+    ordered.flatMap((visit) => of(visit).map((what) => `${nameOf(visit)}: ${what}`));
   run.holds(
     "the checker finds nothing illegal, at no point",
     named(({ illegal }) => illegal),
@@ -376,7 +389,8 @@ function conclude(run: Run, points: readonly CrashPoint[], visits: readonly Visi
     named(({ problems }) => problems),
     [],
   );
-  run.holds("every point was visited", visits.length, points.length);
+  const visited = sum((visit) => visit.points.length);
+  run.holds("every point was visited", visited, points.length);
 }
 
 function visitsTable(visits: readonly Visit[]): Table {
@@ -392,10 +406,10 @@ function visitsTable(visits: readonly Visit[]): Table {
       { name: "recovered" },
       { name: "violations" },
     ],
-    rows: visits.map(({ orders, point, recovered, unknown, violations: found }) => {
-      const [service, name, pass, situation] = point;
+    rows: visits.map(({ orders, points, recovered, unknown, violations: found }) => {
+      const [[, name, pass, situation]] = points as readonly [CrashPoint];
       return [
-        service,
+        servicesOf(points),
         name,
         situation?.title ?? `pass ${pass} under load`,
         orders,
