@@ -1,4 +1,5 @@
 import { follow } from "./follow.ts";
+import { BUN_ENV } from "@lab/lab/host/bun-env";
 import {
   freshFolder,
   holdLifeline,
@@ -74,7 +75,7 @@ function spawnTests({ atOnce, cwd, env, files }: TestRun, folder: string, output
   try {
     return spawnUnderLifeline(folder, command, {
       cwd,
-      env: { ...process.env, TMPDIR, ...env },
+      env: { ...process.env, ...BUN_ENV, TMPDIR, ...env },
       output: log,
     });
   } finally {

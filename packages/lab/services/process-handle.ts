@@ -3,6 +3,7 @@ import { closeSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { atExit } from "../host/at-exit.ts";
 import type { Model } from "@lab/evidence/evidence";
+import { BUN_ENV } from "../host/bun-env.ts";
 import { repoFolder } from "@lab/evidence/folders";
 import { pauseProcess } from "../host/process-id.ts";
 
@@ -64,6 +65,7 @@ function spawnChild(
       PATH,
       ...(HOME === undefined ? {} : { HOME }),
       ...(TMPDIR === undefined ? {} : { TMPDIR }),
+      ...BUN_ENV,
       ...options.env,
     },
     stdin: options.lasting ? "ignore" : "pipe",

@@ -19,7 +19,7 @@ export interface ServiceOptions {
   /** Its file's name: `inventory-service`. */
   service: string;
   /**
-   * Its environment besides PATH, HOME and TMPDIR: it gets nothing else of the caller's
+   * Its environment besides PATH, HOME, TMPDIR and `BUN_ENV`: it gets nothing else of the caller's
    * environment.
    */
   env?: Record<string, string>;
