@@ -86,7 +86,7 @@ export class Line {
     if (factsOf(this.#model).broker?.name === "kafka") {
       const { proxied } = brokers.kafka!;
       if (proxied === undefined) {
-        throw new Error("only a Kafka that scripts/lab up runs as a process can have a bad line");
+        throw new Error("only a Kafka that scripts/lab up has started can have a bad line");
       }
       // Its clients are sent on to the address that this listener tells.
       const listen = `127.0.0.1:${proxied.advertised}`;

@@ -52,6 +52,8 @@ export interface ServiceFrame {
 export interface BrokerFrame {
   name: string;
   kind: string;
+  /** Whether the line to it can be made bad. */
+  canProxy: boolean;
   state: ProcessState;
 }
 

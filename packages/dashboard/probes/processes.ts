@@ -112,10 +112,12 @@ async function faultsOf(url: string): Promise<Said["faults"]> {
   return answer.ok ? ((await answer.json()) as Said["faults"]) : {};
 }
 
-async function lookAt(name: string, { folder, kind }: UpBroker): Promise<BrokerFrame> {
-  if (folder === undefined) return { name, kind, state: "up" };
+async function lookAt(name: string, { folder, kind, proxied }: UpBroker): Promise<BrokerFrame> {
+  // Kafka tells its clients where to go on: that must be the proxy.
+  const canProxy = name !== "kafka" || proxied !== undefined;
+  if (folder === undefined) return { name, kind, canProxy, state: "up" };
   const pid = kind === "native" ? await nativePid(folder) : undefined;
   const paused = pid === undefined ? await composePaused(folder) : isPaused(pid);
   const runs = paused || (await brokerRuns(folder));
-  return { name, kind, state: paused ? "paused" : runs ? "up" : "killed" };
+  return { name, kind, canProxy, state: paused ? "paused" : runs ? "up" : "killed" };
 }

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type Broker, type BrokerName, dataLost } from "./broker.ts";
+import { type Broker, type BrokerName, dataLost, type ProxiedListener } from "./broker.ts";
 import {
   compose,
   type ComposeProject,
@@ -26,6 +26,8 @@ import { probeRabbitmq } from "./rabbitmq.ts";
 import { eventually } from "../host/waiting.ts";
 
 const START_TIMEOUT_MS = 120_000;
+/** Of Kafka's listener PROXIED, in its container. */
+const PROXIED_PORT = 9094;
 
 /** The model that uses the broker: its compose file names the image. */
 function modelOf(name: BrokerName): Model {
@@ -43,6 +45,7 @@ interface ComposePlan {
   project: ComposeProject;
   address: string;
   managementUrl?: string;
+  proxied?: ProxiedListener;
   /** The folder of the lifeline with which the container ends; its data are kept. */
   lifeline?: string;
   /** Set once it has answered: since then its volume has data. */
@@ -71,7 +74,9 @@ export async function startComposeAgain(
   needDocker(plan.name);
   if (former !== undefined) await lifelineEnds(former);
   await refuseLostData(plan);
-  await assertPortsFree(plan.name, Object.values(plan.project.env).map(Number));
+  // There a proxy of ours may listen.
+  const { KAFKA_PROXY_PORT: _, ...published } = plan.project.env;
+  await assertPortsFree(plan.name, Object.values(published).map(Number));
   return runCompose(plan, lifeline, async () => void (await killCompose(folder)));
 }
 
@@ -178,15 +183,18 @@ async function planCompose(
   dataIn: string | undefined,
   managementPort: number | undefined,
 ): Promise<ComposePlan> {
-  const [client, second] = (await freePorts(2)) as [number, number];
+  const [client, second, advertised] = (await freePorts(3)) as [number, number, number];
+  if (name === "kafka") {
+    const env = { KAFKA_PORT: String(client), KAFKA_PROXY_PORT: String(advertised) };
+    const project = await openProject(name, modelOf(name), env, dataIn);
+    await override(project, name, { ports: [`127.0.0.1:${second}:${PROXIED_PORT}`] });
+    const proxied = { listener: second, advertised };
+    return { name, project, address: `127.0.0.1:${client}`, proxied };
+  }
   const management = managementPort ?? second;
-  const env: Record<string, string> =
-    name === "kafka"
-      ? { KAFKA_PORT: String(client) }
-      : { RABBITMQ_PORT: String(client), RABBITMQ_MANAGEMENT_PORT: String(management) };
+  const env = { RABBITMQ_PORT: String(client), RABBITMQ_MANAGEMENT_PORT: String(management) };
   const project = await openProject(name, modelOf(name), env, dataIn);
   await override(project, name, {});
-  if (name === "kafka") return { name, project, address: `127.0.0.1:${client}` };
   return {
     name,
     project,
@@ -200,6 +208,7 @@ class ComposeBroker implements Broker {
   readonly name: BrokerName;
   readonly address: string;
   readonly managementUrl?: string;
+  readonly proxied?: ProxiedListener;
   readonly folder: string;
   /** What `stop` does; undefined for a broker that outlives this process. */
   end: (() => Promise<void>) | undefined;
@@ -211,6 +220,7 @@ class ComposeBroker implements Broker {
     this.address = plan.address;
     this.folder = plan.project.folder;
     if (plan.managementUrl) this.managementUrl = plan.managementUrl;
+    if (plan.proxied) this.proxied = plan.proxied;
     this.#plan = plan;
     projects.set(plan.address, plan.project);
   }

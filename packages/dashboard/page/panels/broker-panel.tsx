@@ -14,8 +14,6 @@ export function BrokerPanel({ model }: { model: string }) {
   const frame = modelFrame(model);
   if (facts === undefined || frame === undefined) return null;
   const { broker, network } = frame;
-  // A Kafka in a container, or elsewhere, has no listener for it.
-  const hasProxy = broker?.name !== "kafka" || broker.kind === "native";
   return (
     <>
       <Title>
@@ -61,7 +59,7 @@ export function BrokerPanel({ model }: { model: string }) {
       <Do action={{ do: "again", model }}>
         {facts.hasBroker ? "Send the newest message again" : "Send the newest order again"}
       </Do>
-      {hasProxy && (
+      {(broker?.canProxy ?? true) && (
         <>
           <h3>The line</h3>
           <p class="quiet">Its callers are started again, to lead it through a proxy.</p>
