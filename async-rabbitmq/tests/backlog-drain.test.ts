@@ -18,6 +18,7 @@ import {
   rounded,
   secondsOf,
   sendOrder,
+  shootQueue,
   startLab,
   verdictTable,
 } from "./campus.ts";
@@ -69,6 +70,7 @@ experiment(
       "all of them wait in the queue",
       async () => (await rabbit.ready(names.inventoryQueue)) >= during.outcomes.ok,
     );
+    await shootQueue(run, broker, "backlog-drain-rabbitmq", names.inventoryQueue, "queue");
 
     run.progress(`restart; ${during.outcomes.ok} orders wait in the queue`);
     const afterwards = load(AFTER_S);

@@ -7,6 +7,8 @@ import { placeOrder } from "@lab/lab/load/load";
 import { type Campus, startModel } from "@lab/lab/services/processes";
 import { Rabbitmq } from "@lab/lab/probes/rabbitmq-tools";
 import { eventually, settled } from "@lab/lab/host/waiting";
+import { byLength } from "@lab/evidence/settings";
+import { shootManagementPage } from "@lab/lab/probes/management-page";
 import { bulkOrder, OFF_MENU_SKU } from "@lab/workflow/bulk";
 import { deadQueue, topology, type Topology } from "../topology.ts";
 
@@ -39,6 +41,27 @@ export async function startLab(
       await campus[Symbol.asyncDispose]();
     },
   };
+}
+
+const WITH_PICTURES = byLength({ short: false, full: true });
+
+/**
+ * Takes a picture of RabbitMQ's own page for the hand-in, and stores it beside the evidence.
+ * Nothing may be timed meanwhile, and no check rests on it.
+ */
+export async function shootQueue(
+  run: Run,
+  broker: Broker,
+  name: string,
+  ...of: [queue: string, view: "list" | "queue"]
+): Promise<void> {
+  if (!WITH_PICTURES) return;
+  try {
+    const png = await shootManagementPage(broker, ...of);
+    if (png !== undefined) await Bun.write(run.fileBeside(`${name}.png`), png);
+  } catch (error) {
+    run.progress(`no picture of the management page: ${String(error)}`);
+  }
 }
 
 /** The share of the orders of `sendOrder` that ask for an item that isn't on the menu. */

@@ -7,13 +7,11 @@ import { setFaults } from "@lab/lab/services/set-faults";
 import type { Broker } from "@lab/lab/brokers/broker";
 import { type DeadLetter, DeadLetters, letterText } from "@lab/lab/probes/dead-letters";
 import { experiment, type Run } from "@lab/lab/experiment/experiment";
-import { byLength } from "@lab/evidence/settings";
-import { shootManagementPage } from "@lab/lab/probes/management-page";
 import { repoFolder } from "@lab/evidence/folders";
 import { placeOrder } from "@lab/lab/load/load";
 import type { ServiceProcess } from "@lab/lab/services/processes";
 import { eventually } from "@lab/lab/host/waiting";
-import { MAX_ATTEMPTS } from "../topology.ts";
+import { deadQueue, MAX_ATTEMPTS } from "../topology.ts";
 import { BROKER } from "./model.ts";
 import {
   deadCounts,
@@ -21,11 +19,10 @@ import {
   type Lab,
   NO_DEAD_LETTERS,
   nothingOpen,
+  shootQueue,
   startLab,
 } from "./campus.ts";
 import { foreignReservation, type Poison, POISONS } from "./poison.ts";
-
-const WITH_PICTURE = byLength({ short: false, full: true });
 
 experiment(
   {
@@ -59,7 +56,8 @@ experiment(
       ...(await whileAlive(run, lab)),
     );
     const letters = await holdsDead(run, dead);
-    await shootQueues(run, broker, names.inventoryQueue);
+    await shootQueue(run, broker, "rabbitmq-ui", names.inventoryQueue, "list");
+    await shootQueue(run, broker, "dlq-rabbitmq", deadQueue(names.inventoryQueue), "queue");
     const listed = await dlq(run, broker, ["list"]);
     run.excerpt({
       id: "dlq-list",
@@ -96,17 +94,6 @@ experiment(
     run.figure("replay_effects", effects);
   },
 );
-
-/** What RabbitMQ's own page shows of the dead letters, for the hand-in. Nothing is timed meanwhile, and no check rests on it. */
-async function shootQueues(run: Run, broker: Broker, queue: string): Promise<void> {
-  if (!WITH_PICTURE) return;
-  try {
-    const png = await shootManagementPage(broker, queue);
-    if (png !== undefined) await Bun.write(run.fileBeside("rabbitmq-ui.png"), png);
-  } catch (error) {
-    run.progress(`no picture of the management page: ${String(error)}`);
-  }
-}
 
 /** An order whose event was taken off the queue before Inventory saw it. */
 interface Spoilt {

@@ -16,8 +16,12 @@ import { AUTHOR_OPTIONS, authorOf } from "../run/author.ts";
 import { completeRun, namedRun } from "../run/runs.ts";
 import { say } from "../say.ts";
 
-/** RabbitMQ's management page, which poison-message takes while it runs. */
-const MANAGEMENT_PAGE = "async-rabbitmq/poison-message.rabbitmq-ui.png";
+/** Pictures of RabbitMQ's management page, each with the experiment that takes it while it runs. */
+const MANAGEMENT_PAGES = [
+  { name: "rabbitmq-ui", experiment: "poison-message", answers: "B6, D4" },
+  { name: "dlq-rabbitmq", experiment: "poison-message", answers: "B6" },
+  { name: "backlog-drain-rabbitmq", experiment: "backlog-drain", answers: "B4, D4" },
+];
 
 export const command: Command = {
   summary: "put together what the assignment asks for: a folder and a zip",
@@ -113,14 +117,17 @@ async function takePictures(
     await shoot(pages, join(folder, "screenshots"));
     entries.push(...pages.map(({ answers, name }) => screenshot(name, answers)));
   }
-  const management = Bun.file(join(run, MANAGEMENT_PAGE));
-  if (await management.exists()) {
-    await Bun.write(join(folder, "screenshots/rabbitmq-ui.png"), management);
-    entries.push(screenshot("rabbitmq-ui", "B6, D4"));
-  } else {
-    leftOut.push(
-      "screenshots/rabbitmq-ui.png: poison-message takes it while it runs at full length, where there is a Chromium",
-    );
+  for (const { answers, experiment, name } of MANAGEMENT_PAGES) {
+    const picture = Bun.file(join(run, "async-rabbitmq", `${experiment}.${name}.png`));
+    const entry = screenshot(name, answers);
+    if (await picture.exists()) {
+      await Bun.write(join(folder, entry.path), picture);
+      entries.push(entry);
+    } else {
+      leftOut.push(
+        `${entry.path}: ${experiment} takes it while it runs at full length, where there is a Chromium`,
+      );
+    }
   }
   return { entries, leftOut };
 }

@@ -46,7 +46,15 @@ afterAll(async () => {
 
 const click = (name: string | RegExp) => page.getByRole("button", { name }).first().click();
 const column = (title: string) => page.getByRole("article", { name: title });
-const sees = (text: string | RegExp) => page.getByText(text).first().waitFor();
+/** Waits until the page shows it; throws with what it shows instead of it. */
+async function sees(text: string | RegExp): Promise<void> {
+  try {
+    await page.getByText(text).first().waitFor();
+  } catch (error) {
+    const shown = await page.locator(".said, aside").allInnerTexts();
+    throw new Error(`${String(text)} isn't shown, but: ${shown.join("\n")}`, { cause: error });
+  }
+}
 const toldOf = async (title: string) =>
   (await column(title).locator(".customer").innerText()).replaceAll("\n", " ");
 
