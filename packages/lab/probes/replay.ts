@@ -43,14 +43,25 @@ export function fetchReplay(url: string): Promise<ShownReplay> {
   return getJson(`${url}/replay`);
 }
 
+/** How long a replay is asked for again where Analytics says when to come back. */
+const RETRY_AFTER_MS = 15_000;
+
 /**
- * Begins a replay; with `accept`, different metrics go live too. Throws with Analytics' message
- * when it refuses.
+ * Begins a replay; with `accept`, different metrics go live too. An Analytics that isn't a member
+ * of its group yet answers 503 with Retry-After: it is asked again. Throws with its message when it
+ * refuses.
  */
 export async function beginReplay(url: string, accept = false): Promise<void> {
-  const response = await reach(`${url}/replay${accept ? "?accept=different" : ""}`, "POST");
-  if (response.ok) return;
-  throw new Error(`POST ${url}/replay: ${await reasonOf(response)}`);
+  const deadlineMs = performance.now() + RETRY_AFTER_MS;
+  for (;;) {
+    const response = await reach(`${url}/replay${accept ? "?accept=different" : ""}`, "POST");
+    if (response.ok) return;
+    const retryAfter = response.headers.get("retry-after");
+    if (retryAfter === null || performance.now() > deadlineMs) {
+      throw new Error(`POST ${url}/replay: ${await reasonOf(response)}`);
+    }
+    await Bun.sleep(Number(retryAfter) * 1_000);
+  }
 }
 
 /** Offsets of all partitions together: records, as long as a log begins at 0. */
