@@ -4,7 +4,7 @@ import { brokerRuns, endBroker, killBroker, prepareBrokers } from "@lab/lab/brok
 import { endLostProject } from "@lab/lab/machine/compose";
 import type { Model } from "@lab/evidence/evidence";
 import { labFolder } from "@lab/evidence/folders";
-import { fetchHealth, type ShownHealth } from "@lab/lab/services/health";
+import { fetchHealth, untilHealthy } from "@lab/lab/services/health";
 import { factsOf } from "@lab/lab/brokers/model-facts";
 import { killGroup } from "@lab/lab/host/lifeline";
 import { withLock } from "@lab/lab/host/lock";
@@ -131,7 +131,8 @@ export async function start(
     });
     one.started = campus.services;
   }
-  await Promise.all(services.filter((each) => !missing.includes(each.name)).map(untilHealthy));
+  const others = services.filter((each) => !missing.includes(each.name));
+  await Promise.all(others.map((each) => untilHealthy(each, HEALTHY_TIMEOUT_MS)));
   if (!again) return;
   if (one.brokerFolder !== undefined) say(`${name}: ${broker!.name} started again on its data`);
   if (missing.length > 0) say(`${name}: started again on its database: ${missing.join(", ")}`);
@@ -310,22 +311,4 @@ async function untilItAnswers(service: UpService): Promise<void> {
   await eventually(`${name} answers`, answers, { timeoutMs: 10_000 }).catch(() => {
     throw new Error(`${name} is there, but doesn't answer at ${url}: ${endIt}`);
   });
-}
-
-async function untilHealthy({ name, url }: UpService): Promise<void> {
-  let health: ShownHealth | undefined;
-  await eventually(
-    `${name} is healthy`,
-    async () => {
-      health = await fetchHealth(url);
-      return health.status === "up" || health.problems.length > 0;
-    },
-    { timeoutMs: HEALTHY_TIMEOUT_MS },
-  ).catch((error: Error) => {
-    if (health === undefined) throw error;
-    const why = health.waits_for.length > 0 ? health.waits_for.join("; ") : JSON.stringify(health);
-    throw new Error(`${name} isn't healthy after ${HEALTHY_TIMEOUT_MS / 1_000} s: ${why}`);
-  });
-  const { problems } = health!;
-  if (problems.length > 0) throw new Error(`${name} isn't healthy: ${problems.join("; ")}`);
 }

@@ -6,23 +6,9 @@ import { factsOf } from "@lab/lab/brokers/model-facts";
 import { changeState, readState, serviceRuns, type UpService } from "@lab/lab/brokers/state";
 import { identityOf, isPaused, pauseProcess } from "@lab/lab/host/process-id";
 import { eventually } from "@lab/lab/host/waiting";
-import { fetchHealth } from "@lab/lab/services/health";
 import { modelEnv, startService, STOP_TIMEOUT_MS } from "@lab/lab/services/processes";
 import { dirname } from "node:path";
 import type { Lab } from "../contract/lab.ts";
-
-/** Ample time for a service to connect to its broker after its start. */
-const UP_TIMEOUT_MS = 15_000;
-
-/** Returns when the service is up. Throws, with what it waits for, when that takes too long. */
-export async function untilUp({ name, url }: UpService): Promise<void> {
-  const isUp = async () => {
-    const { problems, status, waits_for } = await fetchHealth(url);
-    if (status !== "up") throw new Error([...problems, ...waits_for].join("; "));
-    return true;
-  };
-  await eventually(`${name} is up`, isUp, { timeoutMs: UP_TIMEOUT_MS });
-}
 
 export async function kill(service: UpService): Promise<void> {
   if (!serviceRuns(service)) return;

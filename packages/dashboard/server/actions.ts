@@ -1,21 +1,14 @@
 // What the page may do, checked and done; each answer says what has become of it.
 import { type Model, validated } from "@lab/evidence/evidence";
 import { serviceRuns } from "@lab/lab/brokers/state";
+import { untilHealthy } from "@lab/lab/services/health";
 import { setFaults } from "@lab/lab/services/set-faults";
 import { beginReplay } from "@lab/lab/probes/replay";
 import { Type } from "@sinclair/typebox";
 import { replayLetter } from "../actions/letters.ts";
 import { toldBy } from "../actions/load.ts";
 import { poison, sendAgain } from "../actions/messages.ts";
-import {
-  breakBroker,
-  healBroker,
-  kill,
-  pause,
-  restart,
-  resume,
-  untilUp,
-} from "../actions/services.ts";
+import { breakBroker, healBroker, kill, pause, restart, resume } from "../actions/services.ts";
 import type { Action } from "../contract/commands.ts";
 import type { Feed } from "./feed.ts";
 import type { Click } from "../contract/frame.ts";
@@ -23,6 +16,8 @@ import type { Lab } from "../contract/lab.ts";
 import { Tour } from "./tour.ts";
 import type { Watched } from "./watched.ts";
 
+/** Ample time for a service to connect to its broker after its start. */
+const UP_TIMEOUT_MS = 15_000;
 /** So many clicks are listed. */
 const MOST_CLICKS = 8;
 /** A burst of a class, and a rate that a laptop keeps. */
@@ -257,7 +252,7 @@ export class Actions {
     // Services start under one lock: side by side they would only wait for it.
     for (const one of this.#watched) await this.#healOne(one);
     const services = await Promise.all(this.#watched.map((one) => one.services()));
-    await Promise.all(services.flat().map(untilUp));
+    await Promise.all(services.flat().map((service) => untilHealthy(service, UP_TIMEOUT_MS)));
     return "all is whole";
   }
 
