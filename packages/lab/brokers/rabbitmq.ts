@@ -85,6 +85,9 @@ management.sample_retention_policies.detailed.minute = 1
         "-eval (catch(supervisor:terminate_child(rabbit_sup,rabbit_epmd_monitor_sup))).",
         // How often a quorum queue reports its length, also to the management page.
         "-rabbit quorum_tick_interval 1000",
+        // Every two minutes RabbitMQ drops the counts of closed channels, also those of the last
+        // second, which no statistics have yet. Once a day, every delivery is counted.
+        "-rabbit core_metrics_gc_interval 86400000",
       ].join(" "),
     },
     versions: { rabbitmq: rabbitmq.version },
