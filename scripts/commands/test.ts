@@ -37,9 +37,10 @@ last line is: N passed, N failed.`,
       const envOf = (file: TestFile): Record<string, string> =>
         options["compose"] === true && holdsInContainers(file) ? { LAB_SERVICES: "compose" } : {};
       const folder = await runFolder();
+      const beside = testFiles("tests with processes", processTests(), signal);
       const [processes, results] = await Promise.all([
-        testFiles("tests with processes", processTests(), signal),
-        runTests(files, { runFolder: folder, signal, experimentsBeside: true, envOf }),
+        beside,
+        runTests(files, { runFolder: folder, signal, experimentsBeside: true, beside, envOf }),
       ]);
       await sayResults(results, folder);
       const { failed, passed } = total([checks, processes, ...results]);

@@ -40,6 +40,8 @@ export interface RunOptions {
   signal: AbortSignal;
   /** Whether experiments go beside other files: then their figures say nothing about speed. */
   experimentsBeside?: boolean;
+  /** What goes beside the first files, and takes the place of one until it has ended. */
+  beside?: Promise<unknown>;
   /** What a file's environment has beside ours. */
   envOf?: (file: TestFile) => Record<string, string>;
 }
@@ -52,7 +54,7 @@ export interface RunOptions {
  */
 export async function runTests(
   files: readonly TestFile[],
-  { runFolder, signal, experimentsBeside = false, envOf = () => ({}) }: RunOptions,
+  { runFolder, signal, experimentsBeside = false, beside, envOf = () => ({}) }: RunOptions,
 ): Promise<TestResult[]> {
   if (files.some(({ isProof }) => isProof)) refuseContainers();
   await unlessAborted(signal, prepareFor(files));
@@ -80,7 +82,7 @@ export async function runTests(
   }
   await using _ = { [Symbol.asyncDispose]: stopBrokers };
   const others = files.filter((file) => !goesAlone(file));
-  return [...results, ...(await runAtOnce(others, plan))];
+  return [...results, ...(await runAtOnce(others, plan, beside))];
 }
 
 /** Makes sure that the brokers of those files can be started. Throws as `prepareBrokers` does. */
@@ -131,8 +133,15 @@ async function brokerEnv(
   return folder === undefined ? {} : { [folderVariable[name]]: folder };
 }
 
-/** In lanes; the first is for the busy ones. An interrupted one comes to the end of what it has begun. */
-async function runAtOnce(files: readonly TestFile[], plan: Plan): Promise<TestResult[]> {
+/**
+ * In lanes; the first is for the busy ones, the last begins when `beside` has ended. An interrupted
+ * one comes to the end of what it has begun.
+ */
+async function runAtOnce(
+  files: readonly TestFile[],
+  plan: Plan,
+  beside?: Promise<unknown>,
+): Promise<TestResult[]> {
   const { signal } = plan;
   const isBusy = ({ isProof, name }: TestFile) => isProof && BUSY.includes(name);
   // The later models' take longest: they start first, beside the others' short files.
@@ -145,6 +154,7 @@ async function runAtOnce(files: readonly TestFile[], plan: Plan): Promise<TestRe
   const results: TestResult[] = [];
   await Promise.all(
     Array.from({ length: LANES }, async (_, lane) => {
+      if (lane === LANES - 1) await beside;
       const [first, then] = lane === 0 ? [busy, left] : [left, busy];
       for (let next = first.shift() ?? then.shift(); next; next = first.shift() ?? then.shift()) {
         for (const file of next) {
@@ -158,7 +168,8 @@ async function runAtOnce(files: readonly TestFile[], plan: Plan): Promise<TestRe
   return results.toSorted((a, b) => files.indexOf(a.file) - files.indexOf(b.file));
 }
 
-const secondsOf = (file: TestFile) => publishedS(file) || 0;
+/** Those that leave no evidence take some seconds, too. */
+const secondsOf = (file: TestFile) => publishedS(file) || 10;
 
 async function runFile(file: TestFile, plan: Plan): Promise<TestResult> {
   const { board, timeLeft, title } = plan;
