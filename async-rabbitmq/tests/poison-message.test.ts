@@ -10,7 +10,7 @@ import { experiment, type Run } from "@lab/lab/experiment/experiment";
 import { repoFolder } from "@lab/evidence/folders";
 import { placeOrder } from "@lab/lab/load/load";
 import type { ServiceProcess } from "@lab/lab/services/processes";
-import { eventually } from "@lab/lab/host/waiting";
+import { eventually, settled } from "@lab/lab/host/waiting";
 import { deadQueue, MAX_ATTEMPTS } from "../topology.ts";
 import { BROKER } from "./model.ts";
 import {
@@ -126,7 +126,8 @@ async function behindDead(
   const { rabbit } = lab;
   run.progress(`${consumer.name} is dead: good and poison, in turn`);
   await consumer.kill();
-  let waiting = 0;
+  // What it had answered and not acknowledged comes back.
+  let waiting = await settled("what it leaves", () => rabbit.ready(queue));
   const queued = () => {
     waiting += 1;
     return eventually(`${waiting} wait`, async () => (await rabbit.ready(queue)) === waiting);
