@@ -27,9 +27,9 @@ export interface TestResult extends Counts {
 const LANES = 5;
 
 /**
- * Proofs in which services start all the time, or a flood comes. Those of a model go one after the
- * other: two at once can keep the broker that they share from answering for seconds, and its
- * clients then reconnect and publish again, which others count as a fault.
+ * Proofs in which services start all the time, or a flood comes. Those that share a broker go one
+ * after the other: two at once can keep it from answering for seconds, and its clients then
+ * reconnect and publish again, which others count as a fault.
  */
 const BUSY = ["crash-points", "mutants", "stop", "overload"];
 
@@ -143,7 +143,8 @@ async function runAtOnce(
   beside?: Promise<unknown>,
 ): Promise<TestResult[]> {
   const { signal } = plan;
-  const isBusy = ({ isProof, name }: TestFile) => isProof && BUSY.includes(name);
+  const isBusy = ({ isProof, model, name }: TestFile) =>
+    isProof && BUSY.includes(name) && brokerOf(model) !== undefined;
   // The later models' take longest: they start first, beside the others' short files.
   const busy = [...Map.groupBy(files.filter(isBusy), ({ model }) => model).values()].toReversed();
   // The longest first: none is left that the others would wait for in the end.
