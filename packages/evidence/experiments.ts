@@ -101,9 +101,14 @@ export const requirements: {
     id: "D1",
     text: "Each part self-contained",
     elsewhere:
-      "the folders `sync-rest/`, `async-rabbitmq/` and `streaming-kafka/`: services, tests, README and results of each",
+      "the folders `sync-rest/`, `async-rabbitmq/` and `streaming-kafka/`: services, tests, README and results of each (in a hand-in they are in `sources.zip`)",
   },
-  { id: "D2", text: "Faults at start and at run time" },
+  {
+    id: "D2",
+    text: "Faults at start and at run time",
+    elsewhere:
+      "`INVENTORY_DELAY_MS=2000 scripts/lab up sync` at the start, `PUT /faults` while it runs",
+  },
   { id: "D3", text: "Burst, limited rate, failure rate, throttle" },
   { id: "D4", text: "Lag, depth, dead letters, stock seen while it runs" },
   {

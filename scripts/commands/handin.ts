@@ -136,15 +136,26 @@ function screenshot(name: string, answers: string): Entry {
   return { path: `screenshots/${name}.png`, title: `Screenshot: ${name}`, answers };
 }
 
-/** Each page whole, with its folds open. */
+const UNCUT = `
+.scrolling { overflow: visible; }
+pre { max-height: none; white-space: pre-wrap; overflow-wrap: anywhere; }`;
+
+/** Where all tables are folded and there is no chart, the first is what the page is about. */
+const OPEN_ONE = `
+if (document.querySelector("main svg, main table:not(details table)") === null) {
+  document.querySelector("main details:has(table)").open = true;
+}`;
+
+/** Each page to be read at a glance: what is folded stays so, and nothing is cut off at the side. */
 async function shoot(pages: { name: string; html: string }[], folder: string): Promise<void> {
   await mkdir(folder, { recursive: true });
   await withPage(async (page) => {
     for (const { html, name } of pages) {
       await page.setContent(html);
-      await page.evaluate(
-        "for (const fold of document.querySelectorAll('main details')) fold.open = true",
-      );
+      await page.addStyleTag({ content: UNCUT });
+      await page.evaluate(OPEN_ONE);
+      const width = Number(await page.evaluate("document.documentElement.scrollWidth"));
+      await page.setViewportSize({ width, height: 720 });
       await page.screenshot({ path: join(folder, `${name}.png`), fullPage: true });
     }
   });

@@ -1,95 +1,34 @@
-import { afterEach, beforeEach, expect, test } from "bun:test";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { expect, test } from "bun:test";
 import { newEvent } from "@lab/contracts/events";
 import { newId } from "@lab/contracts/ids";
 import { createLog } from "@lab/runtime/log";
 import { BulkRequest } from "@lab/contracts/bulk";
-import { Bulks, BULKS_SCHEMA } from "@lab/store/bulks";
-import { Inventory, INVENTORY_SCHEMA } from "@lab/store/inventory";
-import { Ledger, LEDGER_SCHEMA } from "@lab/store/ledger";
-import { Notifications, NOTIFICATIONS_SCHEMA } from "@lab/store/notifications";
-import { Orders, ORDERS_SCHEMA } from "@lab/store/orders";
-import { Outbox, OUTBOX_SCHEMA } from "@lab/store/outbox";
-import { Store } from "@lab/store/store";
+import { Bulks } from "@lab/store/bulks";
+import { Inventory } from "@lab/store/inventory";
+import { Ledger } from "@lab/store/ledger";
+import { Orders } from "@lab/store/orders";
+import { Outbox } from "@lab/store/outbox";
+import type { Store } from "@lab/store/store";
 import { bulkOrder } from "@lab/workflow/bulk";
-import { type Metrics, metricsOf } from "@lab/workflow/metrics";
 import { Value } from "@sinclair/typebox/value";
+import { type Metrics, metricsOf } from "@lab/workflow/metrics";
 import { type Checked, checkOrders, violations } from "./checker.ts";
+import {
+  advance,
+  answer,
+  AT,
+  checked,
+  honestOrder,
+  inventoryStore,
+  ITEMS,
+  newStoresForEach,
+  notificationStore,
+  operations,
+  orderStore,
+} from "./checker-fixture.ts";
 import type { Operation } from "../load/history.ts";
 
-const ITEMS = [{ sku: "burger", qty: 2 }];
-const AT = "2026-01-01T00:00:00.000Z";
-
-let folder: string;
-let checked: Checked;
-let operations: Operation[];
-let orderStore: Store;
-let inventoryStore: Store;
-let notificationStore: Store;
-
-beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "checker-"));
-  operations = [];
-  checked = {
-    model: "sync-rest",
-    operations,
-    orders: join(folder, "order.sqlite"),
-    inventory: join(folder, "inventory.sqlite"),
-    notification: join(folder, "notification.sqlite"),
-  };
-  orderStore = new Store(checked.orders, [...ORDERS_SCHEMA, ...OUTBOX_SCHEMA, ...BULKS_SCHEMA]);
-  inventoryStore = new Store(checked.inventory, [...INVENTORY_SCHEMA, ...LEDGER_SCHEMA]);
-  notificationStore = new Store(checked.notification as string, NOTIFICATIONS_SCHEMA);
-  new Inventory(inventoryStore.db).open(100_000);
-});
-
-afterEach(() => {
-  for (const store of [orderStore, inventoryStore, notificationStore]) {
-    store.close();
-  }
-  rmSync(folder, { recursive: true });
-});
-
-/** One order that is correct in every store; the tests then corrupt something. */
-function honestOrder(): string {
-  const { order } = new Orders(orderStore.db).placeOnce({
-    user_id: "u1",
-    items: ITEMS,
-  });
-  const { order_id } = order;
-  new Inventory(inventoryStore.db).reserve(order_id, "main", ITEMS);
-  new Notifications(notificationStore.db).send(order);
-  advance(order_id, "reserved");
-  advance(order_id, "confirmed");
-  answer("ok", 201, order_id);
-  return order_id;
-}
-
-function advance(orderId: string, status: "reserved" | "confirmed" | "failed") {
-  const reason = status === "failed" ? "inventory_timeout" : undefined;
-  new Orders(orderStore.db).advance(orderId, status, AT, reason);
-}
-
-function answer(
-  outcome: Operation["outcome"],
-  status: number,
-  orderId?: string,
-  more: Partial<Operation> = {},
-) {
-  operations.push({
-    id: operations.length,
-    kind: "place_order",
-    started_us: 0,
-    ended_us: 1,
-    outcome,
-    status,
-    ...(orderId === undefined ? {} : { order_id: orderId }),
-    request: { user_id: "u1", items: ITEMS },
-    ...more,
-  });
-}
+newStoresForEach();
 
 test("an honest run has no violations", () => {
   honestOrder();
@@ -300,85 +239,12 @@ test("what is stored must be what was asked for, and what is reserved what was s
   ]).toEqual([[id], undefined, [id], [id], [id]]);
 });
 
-test("an order that fails for a reason that it doesn't explain is contradicted", () => {
-  const { order } = new Orders(orderStore.db).placeOnce({ user_id: "u1", items: ITEMS });
-  const { order_id: id } = order;
-  new Orders(orderStore.db).advance(id, "failed", AT, "out_of_stock");
-  const found = (reason: string, more: Partial<Checked> = {}) => {
-    answer("failed", 504, id, { id: 0, code: reason });
-    orderStore.db.run("UPDATE orders SET reason = ?", [reason]);
-    inventoryStore.db.run("DELETE FROM reservations");
-    if (!reason.startsWith("inventory")) {
-      inventoryStore.db.run(
-        "INSERT INTO reservations VALUES (?, 'rejected', 'main', ?, ?, NULL, '', NULL)",
-        [id, JSON.stringify(ITEMS), reason],
-      );
-    }
-    const { contradicted } = checkOrders({ ...checked, ...more });
-    operations.pop();
-    return contradicted;
-  };
-  const { notification: _, ...streaming } = checked;
-  expect([
-    found("out_of_stock"),
-    found("out_of_stock", { openingStock: 1 }),
-    found("unknown_item"),
-    found("unknown_kitchen"),
-    found("inventory_timeout"),
-    found("inventory_timeout", { ...streaming, model: "streaming-kafka" }),
-  ]).toEqual([[id], [], [id], [id], [], [id]]);
-});
-
-test("an order that stands though nobody sells what it asks for is contradicted", () => {
-  const id = honestOrder();
-  for (const store of [orderStore, inventoryStore]) {
-    const table = store === orderStore ? "orders" : "reservations";
-    store.db.run(`UPDATE ${table} SET items = '[{"sku":"lobster","qty":2}]'`);
-  }
-  (operations[0] as Operation).request = { user_id: "u1", items: [{ sku: "lobster", qty: 2 }] };
-  expect(checkOrders(checked).contradicted).toEqual([id]);
-});
-
 test("an order that nobody has heard of must be one that was asked for", () => {
   const ids = [honestOrder(), honestOrder()];
   operations.length = 0;
   answer("unknown", 0);
   answer("unknown", 0, undefined, { request: { user_id: "u2", items: ITEMS } });
   expect(violations(checkOrders(checked))).toEqual({ unexpected: ids.toSorted().slice(1) });
-});
-
-test("an order may run out of what was held at that moment, and of nothing else", () => {
-  const { order } = new Orders(orderStore.db).placeOnce({ user_id: "u1", items: ITEMS });
-  const { order_id: id } = order;
-  answer("failed", 409, id, { code: "out_of_stock" });
-  new Orders(orderStore.db).advance(id, "failed", AT, "out_of_stock");
-  inventoryStore.db.run(
-    "INSERT INTO reservations VALUES (?, 'rejected', 'main', ?, 'out_of_stock', NULL, '2026-01-02', NULL)",
-    [id, JSON.stringify(ITEMS)],
-  );
-  const found = (state: "reserved" | "released", at: string) => {
-    const held = newId();
-    inventoryStore.db.run(
-      "INSERT INTO reservations VALUES (?, ?, 'main', ?, NULL, NULL, ?, NULL)",
-      [held, state, JSON.stringify(ITEMS), at],
-    );
-    const { contradicted } = checkOrders({ ...checked, openingStock: 3 });
-    inventoryStore.db.run("DELETE FROM reservations WHERE order_id = ?", [held]);
-    return contradicted;
-  };
-  expect([
-    found("reserved", "2026-01-01"),
-    found("reserved", "2026-01-03"),
-    found("released", "2026-01-01"),
-    found("released", "2026-01-03"),
-  ]).toEqual([[], [id], [id], []]);
-});
-
-test("a client that was told another reason than the order has is contradicted", () => {
-  const { order } = new Orders(orderStore.db).placeOnce({ user_id: "u1", items: ITEMS });
-  new Orders(orderStore.db).advance(order.order_id, "failed", AT, "inventory_error");
-  answer("failed", 504, order.order_id, { code: "inventory_timeout" });
-  expect(violations(checkOrders(checked))).toEqual({ contradicted: [order.order_id] });
 });
 
 test("one order for two clients that were answered is lost to one of them", () => {

@@ -228,6 +228,10 @@ export function settingBlocks(evidence: Evidence[]): Block[] {
   const [first] = evidence;
   if (!first) return [paragraph("No experiment left any evidence.")];
   const starts = evidence.map(({ started_at }) => started_at).sort();
+  const ends = evidence.map(
+    ({ duration_s, started_at }) => new Date(Date.parse(started_at) + duration_s * 1_000),
+  );
+  const end = ends.toSorted((a, b) => Number(b) - Number(a))[0]!.toISOString();
   const total = evidence.reduce((sum, one) => sum + one.duration_s, 0);
   const versions = new Map<string, Set<string>>();
   for (const one of evidence) {
@@ -237,7 +241,7 @@ export function settingBlocks(evidence: Evidence[]): Block[] {
   }
   return [
     paragraph(
-      `The same campus order, three times: as synchronous calls between three services, as messages over RabbitMQ, as a stream in Kafka. ${evidence.length === 1 ? "One experiment" : `${evidence.length} experiments`} on real processes and real brokers, ${formatDuration(total)} in all, from ${minute(starts[0])} to ${minute(starts.at(-1))}. Faults were injected while they ran; each experiment says beforehand what would disprove it. Services and load ran on one machine and talked over its loopback.`,
+      `The same campus order, three times: as synchronous calls between three services, as messages over RabbitMQ, as a stream in Kafka. ${evidence.length === 1 ? "One experiment" : `${evidence.length} experiments`} on real processes and real brokers, ${formatDuration(total)} in all, from ${minute(starts[0])} to ${minute(end)}. Faults were injected while they ran; each experiment says beforehand what would disprove it. Services and load ran on one machine and talked over its loopback.`,
     ),
     { kind: "table", table: settingTable(evidence) },
     paragraph(

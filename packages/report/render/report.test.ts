@@ -175,17 +175,19 @@ test("the conclusion follows the figures: one order lost, and nothing is recomme
           : one,
       ),
     );
-  expect(withFigures({})).toContain("**For this campus, I would choose RabbitMQ, because**");
+  expect(withFigures({})).toContain(
+    "**Conclusion: for this campus, I would choose RabbitMQ, because**",
+  );
   const lost = withFigures({ lost: 1 });
   expect(lost).not.toContain("I would choose");
-  expect(lost).toContain("**For this campus this run gives no ground for a choice.**");
+  expect(lost).toContain("**Conclusion: for this campus, this run gives no ground for a choice.**");
 });
 
 test("the reasoning stands before the experiments, and what is long is one click away", () => {
   const markdown = markdownOf(inventAll());
   const at = (text: string) => markdown.indexOf(text);
   expect(at('id="reasoning-a5"')).toBeLessThan(at('id="sync-rest-baseline-latency"'));
-  const concluded = markdown.lastIndexOf("For this campus");
+  const concluded = markdown.lastIndexOf("Conclusion: for this campus");
   expect(concluded).toBeGreaterThan(at('id="comparison"'));
   expect(concluded).toBeLessThan(at("**The three models compared**"));
   const folded = [...markdown.matchAll(/<summary>([^<]*)<\/summary>/g)].map(([, title]) => title);

@@ -36,7 +36,7 @@ export function glancePanels(
       title: "RabbitMQ: the order waits in a queue",
       experiment: "backlog-drain",
       picture: "queue-depth",
-      line: "ready and unacknowledged",
+      line: "ready",
       text: figures.tell(
         [
           "backlog-drain/outage_s",
@@ -107,9 +107,9 @@ export function conclusion(figures: Figures): string {
     (unserved, orders, accepted, ...wrong) => {
       const [refused, lost, doubled, brokerRefused, brokerLost, brokerDoubled] = wrong;
       if (wrong.some(({ number }) => number > 0)) {
-        return `**For this campus this run gives no ground for a choice.** Behind RabbitMQ ${refused} orders were refused, ${lost} lost and ${doubled} doubled with Inventory dead; ${brokerRefused}, ${brokerLost} and ${brokerDoubled} with RabbitMQ dead. All of these should be 0.`;
+        return `**Conclusion: for this campus, this run gives no ground for a choice.** Behind RabbitMQ ${refused} orders were refused, ${lost} lost and ${doubled} doubled with Inventory dead; ${brokerRefused}, ${brokerLost} and ${brokerDoubled} with RabbitMQ dead. All of these should be 0.`;
       }
-      return `**For this campus, I would choose RabbitMQ, because** a kitchen that is away must not cost a sale: with Inventory dead, REST refused ${unserved} of ${orders} orders; behind the queue ${accepted} were accepted, ${lost} lost, ${doubled} doubled, and as few when the broker itself was killed.`;
+      return `**Conclusion: for this campus, I would choose RabbitMQ, because** a kitchen that is away must not cost a sale: with Inventory dead, REST refused ${unserved} of ${orders} orders; behind the queue ${accepted} were accepted, ${lost} lost, ${doubled} doubled, and as few when the broker itself was killed.`;
     },
   );
 }

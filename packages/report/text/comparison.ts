@@ -46,11 +46,12 @@ export function comparisonTable(figures: Figures): ShownTable {
             "backlog-drain/completion_p50_ms",
             "backlog-drain/offered_rate_per_s",
           ],
-          (answer, end, rate) => `${answer} for the 202 at ${rate}; the outcome after ${end}`,
+          (answer, end, rate) =>
+            `${answer} for the 202 at ${rate}; the outcome ${end} after the order was stored`,
         ),
         figures.tell(
           ["ten-thousand-events/answer_p50_ms", "ten-thousand-events/completion_p50_ms"],
-          (answer, end) => `${answer} for the 202; the outcome after ${end}`,
+          (answer, end) => `${answer} for the 202; the outcome ${end} after the order was stored`,
         ),
       ],
       [
