@@ -1,6 +1,7 @@
 import type { BrokerName } from "@lab/lab/brokers/broker";
 import type { Model } from "@lab/evidence/evidence";
 import { factsOf } from "@lab/lab/brokers/model-facts";
+import { unknown, UsageError } from "./command.ts";
 
 interface Started {
   model: Model;
@@ -14,6 +15,17 @@ export const MODELS: Record<string, Started> = {
   async: { model: "async-rabbitmq", ports: [8011, 8012, 8019] },
   stream: { model: "streaming-kafka", ports: [8021, 8022, 8029] },
 };
+
+/** The models that the words of a command line name; all of them for `all` and for no word. Throws UsageError for others. */
+export function modelsNamed(words: readonly string[]): Model[] {
+  const names = Object.keys(MODELS);
+  const wanted = words.length === 0 || words.includes("all") ? names : words;
+  return wanted.map((word) => {
+    const one = Object.hasOwn(MODELS, word) ? MODELS[word] : undefined;
+    if (one === undefined) throw new UsageError(unknown("model", word, [...names, "all"]));
+    return one.model;
+  });
+}
 
 /** The fixed ports by service. */
 export function fixedPorts({ model, ports }: Started): Record<string, number> {

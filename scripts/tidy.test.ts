@@ -1,10 +1,10 @@
 // The code's own shape: what may import what, how long a file may be, which commands the READMEs may name.
-import { proofs } from "@lab/evidence/experiments";
+import { benchmarks as BENCHMARK_TITLES, proofs } from "@lab/evidence/experiments";
 import { repoFolder } from "@lab/evidence/folders";
 import { expect, test } from "bun:test";
 import { globSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
-import { modelTests } from "./run/test-files.ts";
+import { benchmarks, modelTests } from "./run/test-files.ts";
 
 const MODELS = ["sync-rest", "async-rabbitmq", "streaming-kafka"];
 
@@ -19,17 +19,26 @@ const readmes = [
   ...MODELS.map((model) => `${model}/README.md`),
 ];
 
-test("every proof has its title in the catalogue, and every title its proof", () => {
+test("every proof and benchmark has its title in the catalogue, and every title its own", () => {
   const found = modelTests().filter(({ isProof }) => isProof);
   const names = new Set(found.map(({ name }) => name));
   const titles = Object.keys(proofs).toSorted();
   expect([...names].toSorted(), "proofs in packages/evidence/experiments.ts").toEqual(titles);
+  expect(new Set(benchmarks().map(({ name }) => name))).toEqual(
+    new Set(Object.keys(BENCHMARK_TITLES)),
+  );
 });
 
 test("only a model's own folder and the harness know its broker's client", () => {
   const walls = [
-    { client: "amqplib", inside: ["async-rabbitmq/", "packages/lab/", "packages/proof/"] },
-    { client: "kafkajs", inside: ["streaming-kafka/", "packages/lab/", "packages/proof/"] },
+    {
+      client: "amqplib",
+      inside: ["async-rabbitmq/", "packages/lab/", "packages/proof/", "packages/bench/"],
+    },
+    {
+      client: "kafkajs",
+      inside: ["streaming-kafka/", "packages/lab/", "packages/proof/", "packages/bench/"],
+    },
   ];
   const broken = walls.flatMap(({ client, inside }) =>
     files
@@ -86,6 +95,7 @@ const LAYERS = [
   "packages/lab/probes",
   "packages/lab/check",
   "packages/lab/experiment",
+  "packages/bench",
   "packages/proof",
   "packages/dashboard",
 ];

@@ -54,6 +54,11 @@ export const proofs: Record<string, string> = {
   storm: "Storm",
 };
 
+/** The benchmarks in the order of the page "Speed", with their headings. A run needn't have any of them. */
+export const benchmarks: Record<string, string> = {
+  ceilings: "Beside the ceilings",
+};
+
 /**
  * The lines of the assignment, and where they are answered when no single experiment answers them.
  */

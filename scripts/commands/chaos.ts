@@ -4,9 +4,9 @@ import { runFolder } from "@lab/evidence/run-folder";
 import { Settings, settings, stormMinutes } from "@lab/evidence/settings";
 import { COUNTS } from "@lab/report/render/proof";
 import { relative } from "node:path";
-import { type Command, unknown, UsageError } from "../command.ts";
+import { type Command } from "../command.ts";
 import { interruptible } from "../interrupt.ts";
-import { MODELS } from "../models.ts";
+import { modelsNamed } from "../models.ts";
 import { evidenceOf, runTests, sayResults, type TestResult } from "../run/run-tests.ts";
 import { modelTests } from "../run/test-files.ts";
 
@@ -34,7 +34,7 @@ code 1 when the checker finds a violation. Schedule, history and evidence go int
     },
   },
   async run({ options, words }) {
-    const models = modelsOf(words);
+    const models = modelsNamed(words);
     const { labSeed } = settings();
     const seed = Number(options["seed"] ?? labSeed);
     const minutes = Number(options["minutes"] ?? stormMinutes());
@@ -54,16 +54,6 @@ code 1 when the checker finds a violation. Schedule, history and evidence go int
     });
   },
 };
-
-function modelsOf(words: readonly string[]): string[] {
-  const names = Object.keys(MODELS);
-  const wanted = words.length === 0 || words.includes("all") ? names : words;
-  return wanted.map((word) => {
-    const one = Object.hasOwn(MODELS, word) ? MODELS[word] : undefined;
-    if (one === undefined) throw new UsageError(unknown("model", word, [...names, "all"]));
-    return one.model;
-  });
-}
 
 /** The checker's result in one line. */
 async function verdictOf(folder: string, { file }: TestResult): Promise<string> {

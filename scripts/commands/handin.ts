@@ -6,7 +6,7 @@ import { findTool, whatToType } from "@lab/lab/machine/doctor";
 import { handinFiles } from "@lab/report/handin/files";
 import { type Entry, indexPage } from "@lab/report/handin/index-page";
 import { screenshotPages } from "@lab/report/handin/screenshots";
-import { findNotRun, isProof } from "@lab/report/render/compose";
+import { findNotRun, isReported } from "@lab/report/render/compose";
 import { writeReport } from "@lab/report/render/report";
 import { zipSync } from "fflate";
 import { mkdir, readdir, rm } from "node:fs/promises";
@@ -37,7 +37,7 @@ screenshots where there is a Chromium. It goes into .lab/handin.`,
     const folder = join(labFolder, "handin", basename(resolve(run)));
     await rm(folder, { recursive: true, force: true });
     const { info, evidence } = await readRun(run);
-    const experiments = evidence.filter((one) => !isProof(one));
+    const experiments = evidence.filter(isReported);
     const author = authorOf(options);
     const report = await writeReport([run], folder, author);
     const { files, missing } = handinFiles(experiments);

@@ -59,6 +59,21 @@ export function modelTests(): TestFile[] {
   );
 }
 
+/** The benchmarks of the models. Each goes alone, as an experiment does. */
+export function benchmarks(): TestFile[] {
+  return Object.values(MODELS).flatMap(({ model }) =>
+    globSync(`${model}/tests/benchmark/*.bench.ts`, { cwd: repoFolder })
+      .toSorted()
+      .map((file) => ({
+        model,
+        name: basename(file).replace(/\.bench\.ts$/, ""),
+        path: join(repoFolder, file),
+        isExperiment: true,
+        isProof: false,
+      })),
+  );
+}
+
 /**
  * Test files of the packages, the scripts and the services that need no broker and start few
  * processes; relative to the clone.

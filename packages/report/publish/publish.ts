@@ -5,7 +5,7 @@ import { readdir, rm } from "node:fs/promises";
 import { join, posix } from "node:path";
 import { chartFile } from "../render/chart.ts";
 import { picturesOf } from "../text/picture.ts";
-import { composePart, inOrder, isProof, type Layout } from "../render/compose.ts";
+import { composePart, inOrder, type Layout, pageOf } from "../render/compose.ts";
 import { models } from "@lab/evidence/experiments";
 import { toMarkdown } from "../render/markdown.ts";
 import { fillBlocks, type Published, staleBlocks } from "./readme.ts";
@@ -68,9 +68,9 @@ export async function publish(
     await write(`${results}/results.md`, `# Results\n\n${toMarkdown(blocks)}`);
   }
   await writeReports(join(root, reportFolder), evidence, layoutFrom(reportFolder));
-  const pages = evidence.some(isProof) ? ["report", "proof"] : ["report"];
+  const pages = new Set(["report", ...evidence.map(pageOf)]);
   written.push(
-    ...pages.flatMap((page) => [`${reportFolder}/${page}.md`, `${reportFolder}/${page}.html`]),
+    ...[...pages].flatMap((page) => [`${reportFolder}/${page}.md`, `${reportFolder}/${page}.html`]),
   );
   await format(root, written);
 

@@ -2,7 +2,7 @@ import type { Check, Evidence, Model } from "@lab/evidence/evidence";
 import { conclusion, conclusionReasons, glancePanels } from "../text/at-a-glance.ts";
 import { comparisonTable } from "../text/comparison.ts";
 import { type Block, type ShownTable, showTable, slug } from "../text/document.ts";
-import { experiments, models, proofs, requirements } from "@lab/evidence/experiments";
+import { benchmarks, experiments, models, proofs, requirements } from "@lab/evidence/experiments";
 import type { ExperimentName } from "@lab/evidence/figures";
 import { Figures, NOT_RUN } from "../text/figure-reader.ts";
 import { escapeMarkdown, formatDuration, formatFigure, formatScalar } from "../text/format.ts";
@@ -33,14 +33,20 @@ const reasoning: Record<Model, (figures: Figures) => Block[]> = {
  */
 const excerptLimit = 8_000;
 
-/** Whether the evidence belongs on the page "Proof" and not in the report. */
-export function isProof({ experiment }: Evidence): boolean {
-  return Object.hasOwn(proofs, experiment);
+/** The page that shows the evidence. */
+export function pageOf({ experiment }: Evidence): "report" | "proof" | "speed" {
+  if (Object.hasOwn(proofs, experiment)) return "proof";
+  return Object.hasOwn(benchmarks, experiment) ? "speed" : "report";
 }
 
-/** The evidence in the report's order, proofs after experiments; unknown experiments come last in their model. */
+/** Whether the evidence belongs into the report itself, and not on a page of its own. */
+export function isReported(one: Evidence): boolean {
+  return pageOf(one) === "report";
+}
+
+/** The evidence in the report's order, experiments, proofs, benchmarks; unknown experiments come last in their model. */
 export function inOrder(evidence: Evidence[]): Evidence[] {
-  const names = [...Object.keys(experiments), ...Object.keys(proofs)];
+  const names = [experiments, proofs, benchmarks].flatMap(Object.keys);
   const modelNames = models.map(({ model }) => model);
   const rank = (one: Evidence): number => {
     const at = names.indexOf(one.experiment);
@@ -74,9 +80,9 @@ export function findNotRun(evidence: Evidence[]): string[] {
   return Object.keys(experiments).filter((experiment) => !ran.has(experiment));
 }
 
-/** The whole report as blocks, without the proofs. */
+/** The whole report as blocks, without the proofs and the benchmarks. */
 export function composeReport(evidence: Evidence[], layout: Layout): Block[] {
-  const ordered = inOrder(evidence).filter((one) => !isProof(one));
+  const ordered = inOrder(evidence).filter(isReported);
   const figures = new Figures(ordered);
   const shortfalls = findShortfalls(inOrder(evidence));
   const panels = glancePanels(ordered, figures, layout.chart);
@@ -87,7 +93,7 @@ export function composeReport(evidence: Evidence[], layout: Layout): Block[] {
     paragraph(conclusion(figures)),
     ...notRunBlocks(findNotRun(evidence)),
     { kind: "table", table: summaryTable(ordered, figures, "") },
-    ...(evidence.some(isProof)
+    ...(evidence.some((one) => pageOf(one) === "proof")
       ? [
           paragraph(
             "That nothing is lost and nothing doubled, under SIGKILL at every point and in a storm of faults, has a page of its own: [proof.html](proof.html), [proof.md](proof.md).",
@@ -123,7 +129,7 @@ function withoutNotRun(blocks: Block[]): Block[] {
 
 /** The part of the report that one model's results folder holds. */
 export function composePart(model: Model, evidence: Evidence[], layout: Layout): Block[] {
-  const ordered = inOrder(evidence).filter((one) => !isProof(one));
+  const ordered = inOrder(evidence).filter(isReported);
   return withoutNotRun(composeModel(model, ordered, new Figures(ordered), layout));
 }
 
@@ -136,7 +142,7 @@ export function summaryTable(evidence: Evidence[], figures: Figures, report: str
       numeric: false,
     })),
     rows: inOrder(evidence)
-      .filter((one) => !isProof(one))
+      .filter(isReported)
       .map((one) => [
         `[${one.experiment}](${report}#${anchorOf(one)})`,
         escapeMarkdown(one.question),
@@ -165,7 +171,10 @@ export function requirementsTable(
         ...(elsewhere ? [elsewhere] : []),
         ...inOrder(evidence)
           .filter((one) => one.requirements.includes(id))
-          .map((one) => `[${one.experiment}](${isProof(one) ? proof : report}#${anchorOf(one)})`),
+          .map(
+            (one) =>
+              `[${one.experiment}](${pageOf(one) === "proof" ? proof : report}#${anchorOf(one)})`,
+          ),
         ...(hasSections ? sections : []).map(
           ([anchor, title]) => `[${title}](${report}#${anchor})`,
         ),

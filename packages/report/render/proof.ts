@@ -1,5 +1,5 @@
 import type { Evidence, Scalar } from "@lab/evidence/evidence";
-import { composeExperiment, isProof, type Layout, settingBlocks } from "./compose.ts";
+import { composeExperiment, type Layout, pageOf, settingBlocks } from "./compose.ts";
 import type { Block, ShownTable } from "../text/document.ts";
 import { models, proofs } from "@lab/evidence/experiments";
 import { formatScalar } from "../text/format.ts";
@@ -69,7 +69,7 @@ function totalsTable(evidence: Evidence[]): ShownTable {
 
 /** What all proofs did and found, in one line; undefined where none is published. */
 export function proofTotals(evidence: Evidence[]): string | undefined {
-  const own = evidence.filter(isProof);
+  const own = evidence.filter((one) => pageOf(one) === "proof");
   if (own.length === 0) return undefined;
   const total = (name: string) => formatScalar(sum(countsOf(own, name)));
   return `${heldOf(own)} proofs held, with ${total("orders")} orders, ${total("kills")} kills, ${total("faults")} other faults and ${total("violations")} violations`;

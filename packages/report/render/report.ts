@@ -3,12 +3,13 @@ import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { chartFile } from "./chart.ts";
 import { picturesOf } from "../text/picture.ts";
-import { composeReport, findNotRun, findShortfalls, isProof, type Layout } from "./compose.ts";
+import { composeReport, findNotRun, findShortfalls, type Layout, pageOf } from "./compose.ts";
 import { type Block, slug } from "../text/document.ts";
 import { escapeMarkdown } from "../text/format.ts";
 import { toHtml } from "./html.ts";
 import { toMarkdown } from "./markdown.ts";
 import { composeProof } from "./proof.ts";
+import { composeSpeed } from "./speed.ts";
 
 /** The name of a chart's file among those of its model. */
 export function chartName(evidence: Evidence, pictureId: string): string {
@@ -61,7 +62,7 @@ export async function writeReport(
   return { ...reports, shortfalls: findShortfalls(evidence), notRun: findNotRun(evidence) };
 }
 
-/** Writes report.md and report.html, and proof.md and proof.html where there are proofs; returns the report's two paths. */
+/** Writes report.md and report.html, the same of proof where there are proofs, and of speed where there are benchmarks; returns the report's two paths. */
 export async function writeReports(
   outFolder: string,
   evidence: Evidence[],
@@ -78,13 +79,22 @@ export async function writeReports(
     await Bun.write(html, toHtml(title, lead, blocks));
     return { markdown, html };
   };
-  const proofs = evidence.filter(isProof);
+  const proofs = evidence.filter((one) => pageOf(one) === "proof");
   if (proofs.length > 0) {
     await write(
       "proof",
       "Proof",
       "Nothing lost, nothing doubled: every model killed at every point, cut off, filled up and overrun; one checker over all of it, and that checker tested by taking the protections away.",
       composeProof(proofs, layout),
+    );
+  }
+  const speeds = evidence.filter((one) => pageOf(one) === "speed");
+  if (speeds.length > 0) {
+    await write(
+      "speed",
+      "Speed",
+      "Each model beside what its transport gives at most on the same machine, in interleaved rounds of the same run.",
+      composeSpeed(speeds, layout),
     );
   }
   return write(
