@@ -28,7 +28,12 @@ export type Table = Static<typeof Table>;
 export const Series = Type.Object({
   id: text,
   title: text,
-  x: Type.Object({ name: text, unit: Type.String() }),
+  x: Type.Object({
+    name: text,
+    unit: Type.String(),
+    /** Where the axis begins, if that is before the first point. */
+    from: Type.Optional(Type.Number()),
+  }),
   y: Type.Object({
     name: text,
     unit: Type.String(),

@@ -81,7 +81,7 @@ export class Ledger {
       return { kind: "reused", detail: `${source} has used the id ${id} for something else` };
     }
     if (known) {
-      this.#log.info("message_repeated", { event_id: id });
+      this.#log.info("message_repeated", { event_id: id, order_id: subject });
       noteOnSpan(event.traceparent, { duplicate: true });
       return { kind: "done", outcome: known.outcome };
     }

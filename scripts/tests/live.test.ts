@@ -317,6 +317,10 @@ test(
   async () => {
     process.kill(live.pid, "SIGSTOP");
     await sees("disconnected: the numbers are old");
+    for (const colorScheme of ["light", "dark"] as const) {
+      await page.emulateMedia({ colorScheme });
+      expect(await accessibilityProblems(page), colorScheme).toEqual([]);
+    }
     process.kill(live.pid, "SIGCONT");
     await sees("● live");
     await page.getByRole("row", { name: /^2 / }).waitFor();
@@ -370,6 +374,34 @@ test(
     expect(wide).toEqual([]);
     expect(await page.evaluate<number>("document.documentElement.scrollWidth")).toBe(390);
     await page.setViewportSize({ width: 1280, height: 900 });
+  },
+  TIMEOUT_MS,
+);
+
+test(
+  "a process is killed with an order in its hands: a click while another is under way, and a span cut off",
+  async () => {
+    const side = page.getByRole("complementary", { name: "Details" });
+    await column("Synchronous REST")
+      .getByRole("button", { name: /Inventory of/ })
+      .click();
+    await side.getByRole("button", { name: "2 s slower" }).click();
+    await sees("A: inventory 2 s slower");
+    await click("Order once in all three");
+    await side.getByText("struck 1 time so far").waitFor();
+    await side.getByRole("button", { name: "Kill", exact: true }).click();
+    await column("Synchronous REST").locator(".service.killed").waitFor();
+    await page.keyboard.press("Escape");
+    await click("Heal all");
+    await sees("Nothing is broken");
+    await page
+      .getByRole("button", { name: /^Follow order/ })
+      .first()
+      .click();
+    await side
+      .getByText(/Inventory: POST \/reserve, cut off after [\d.,]+ m?s: its process ended/)
+      .waitFor();
+    await page.keyboard.press("Escape");
   },
   TIMEOUT_MS,
 );

@@ -7,8 +7,10 @@ export interface Stretch {
   name: string;
   kind: "work" | "wait" | "call";
   from_ms: number;
-  /** Null where it was never ended: its process was killed, or it is still under way. */
+  /** Null where it is still under way. */
   to_ms: number | null;
+  /** Its process ended before it did, at about `to_ms`: the process's last sign of life. */
+  cut?: true;
   outcome?: string;
   /** Nesting, from 0. */
   depth: number;

@@ -27,23 +27,35 @@ interface Alive {
   paused: boolean;
 }
 
+/** As many ends of a service are remembered. */
+const MOST_ENDS = 100;
+
 /** The processes of a model, looked at until `signal`. */
 export class Processes {
   readonly #model: Model;
   readonly #alive: Seen<Alive[]>;
   readonly #broker: Seen<BrokerFrame | undefined>;
   readonly #said = new Map<string, Seen<Said>>();
+  /** By service: when each of its processes was first seen ended. */
+  readonly #endsMs = new Map<string, number[]>();
 
   constructor(model: Model, signal: AbortSignal) {
     this.#model = model;
     const { broker, services } = factsOf(model);
     // The end of a process is seen at the next frame.
-    this.#alive = watch(FRAME_MS, signal, async () =>
-      (await this.#services()).map((service) => {
+    this.#alive = watch(FRAME_MS, signal, async () => {
+      const now = (await this.#services()).map((service) => {
         const runs = serviceRuns(service);
         return { service, runs, paused: runs && isPaused(service.pid) };
-      }),
-    );
+      });
+      for (const { runs, service } of this.#alive.value ?? []) {
+        const same = now.find((one) => one.service.pid === service.pid);
+        if (!runs || same?.runs) continue;
+        const ends = this.#endsMs.get(service.name) ?? [];
+        this.#endsMs.set(service.name, [...ends, Date.now()].slice(-MOST_ENDS));
+      }
+      return now;
+    });
     this.#broker = watch(500, signal, async () => {
       const known = broker && (await readState()).brokers[broker.name];
       return known && lookAt(broker.name, known);
@@ -64,6 +76,11 @@ export class Processes {
   /** Undefined while it was never started. */
   service(name: string): UpService | undefined {
     return this.#alive.value?.find(({ service }) => service.name === name)?.service;
+  }
+
+  /** When a process of that service that ran at that moment was seen ended, up to a frame late; undefined where none was. */
+  endAfter(name: string, ms: number): number | undefined {
+    return this.#endsMs.get(name)?.find((end) => end >= ms);
   }
 
   get broker(): BrokerFrame | undefined {

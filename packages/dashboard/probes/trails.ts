@@ -37,6 +37,8 @@ export class Trails {
   #arrivals: Arrival[] = [];
   #rush = 0;
   readonly #ended = new Set<string>();
+  /** The orders that calls were about, by the span of each: who is called says it only at the end. */
+  readonly #called = new Map<string, string>();
 
   constructor(model: Model) {
     this.#model = model;
@@ -46,9 +48,21 @@ export class Trails {
   follow(files: readonly string[]): void {
     for (const file of files) {
       for (const line of this.#read(file)) {
+        this.#lookUpOrder(line);
         for (const arrival of arrivalsOf(this.#model, line)) this.#arrive(arrival);
       }
     }
+  }
+
+  /** Notes which order a call is about, and tells it of the span that the call leads to. */
+  #lookUpOrder(line: LogLine): void {
+    const { kind, order_id, parent_id, span_id } = line;
+    if (kind === "client" && order_id !== undefined) {
+      this.#called.set(String(span_id), order_id);
+      if (this.#called.size > MOST_ENDED) this.#called.delete(this.#called.keys().next().value!);
+    }
+    const called = kind === "server" ? this.#called.get(String(parent_id)) : undefined;
+    if (called !== undefined) line.order_id ??= called;
   }
 
   /** An order has ended, as its database says. */

@@ -9,6 +9,9 @@ import type { Watched } from "./watched.ts";
 /** Charts look back so many seconds. */
 const HISTORY_S = 600;
 
+/** A frame has at most so many bytes. */
+const MOST_BYTES = 10_000;
+
 export class Feed {
   readonly #bands = new Bands();
   readonly #boot = crypto.randomUUID();
@@ -77,7 +80,7 @@ export class Feed {
       if (this.#history.length > HISTORY_S) this.#history.shift();
     }
     if (this.#listeners.size === 0) return;
-    const text = JSON.stringify(this.#frame);
+    const text = small(this.#frame);
     for (const listener of this.#listeners) listener(text);
   }
 
@@ -113,4 +116,24 @@ export class Feed {
       one.ms = watched!.book.durationOf(known.order_id);
     }
   }
+}
+
+/** The frame as JSON; of one that would be too large, the newest arrivals and the newest bands. */
+function small(frame: Frame): string {
+  const text = JSON.stringify(frame);
+  if (Buffer.byteLength(text) <= MOST_BYTES) return text;
+  const hops = Math.max(...frame.models.map((model) => model.hops.length));
+  const over = frame.bands.filter(({ to_ms }) => to_ms !== null);
+  if (hops === 0 && over.length === 0) return text;
+  const half = Math.floor(hops / 2);
+  return small({
+    ...frame,
+    models: frame.models.map((model) => ({
+      ...model,
+      hops: half > 0 ? model.hops.slice(-half) : [],
+    })),
+    bands: frame.bands.filter(
+      (band) => band.to_ms === null || over.indexOf(band) >= over.length / 2,
+    ),
+  });
 }

@@ -57,6 +57,34 @@ test("a span that its process never ended is cut off, and what is between sender
   ]);
 });
 
+test("a span ends with its process, and the log of a killed one is searched by its caller's trace", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "lines-"));
+  const log = join(folder, "inventory-service.log");
+  const at = (second: number) => `2026-01-01T00:00:0${second}.000Z`;
+  const line = (second: number, more: object) =>
+    `${JSON.stringify({ time: at(second), service: "inventory-service", ...more })}\n`;
+  const span = { event: "span_begun", kind: "server", name: "POST /reserve", trace_id: "t1" };
+  try {
+    writeFileSync(log, line(0, { event: "ready" }));
+    appendFileSync(log, line(1, { ...span, span_id: "s", at_us: Date.parse(at(1)) * 1_000 }));
+    appendFileSync(log, line(2, { event: "faults_set" }));
+    const found = await linesAbout(log, ORDER, new Set(["t1"]));
+    expect(found).toMatchObject({
+      lines: [{ span_id: "s" }],
+      deathsMs: [],
+      lastMs: Date.parse(at(2)),
+    });
+    appendFileSync(log, line(5, { event: "ready" }));
+    const { deathsMs, lines } = await linesAbout(log, ORDER, new Set(["t1"]));
+    expect(deathsMs).toEqual([Date.parse(at(2))]);
+    expect(spansOf(lines, () => deathsMs[0])).toMatchObject([
+      { from_ms: Date.parse(at(1)), to_ms: Date.parse(at(2)), cut: true },
+    ]);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
 test("a settlement is a line where it took a while, or never ended", () => {
   const settling = (span_id: string, at_us: number) =>
     begun("order-service", "client", "settle order.inventory-events", at_us, { span_id });
@@ -118,7 +146,7 @@ test("an order's lines are found as a log grows, with those that only its trace 
   const folder = mkdtempSync(join(tmpdir(), "lines-"));
   const log = join(folder, "service.log");
   const line = (more: object) => `${JSON.stringify({ time: TIME, ...more })}\n`;
-  const found = async () => (await linesAbout(log, ORDER)).map(({ event, n }) => n ?? event);
+  const found = async () => (await linesAbout(log, ORDER)).lines.map(({ event, n }) => n ?? event);
   try {
     expect(await found()).toEqual([]);
     // The client's span begins before there is an id.

@@ -1,4 +1,5 @@
 // One order's way through its model, from what each service has stored and written to its log.
+import { serviceRuns } from "@lab/lab/brokers/state";
 import { read } from "@lab/lab/probes/databases";
 import type { Mark, Stretch, Timeline } from "../contract/answers.ts";
 import type { Click } from "../contract/frame.ts";
@@ -34,13 +35,26 @@ export async function timelines(
 
 async function timelineOf(one: Watched, orderId: string): Promise<Timeline> {
   const services = await Promise.all(one.facts.services.map((name) => one.service(name)));
-  const lines = (await Promise.all(services.map(({ log }) => linesAbout(log, orderId)))).flat();
+  const first = await Promise.all(services.map(({ log }) => linesAbout(log, orderId)));
+  // A service that was killed has not written which order its span was about: its caller has.
+  const ids = new Set(first.flatMap((found) => [...found.ids]));
+  const all = await Promise.all(services.map(({ log }) => linesAbout(log, orderId, ids)));
+  const lines = all.flatMap((found) => found.lines);
+  /** When the process ended that had begun something at that moment; undefined while it runs. */
+  const endOf = (service: string, fromMs: number): number | undefined => {
+    const n = services.findIndex(({ name }) => name === service);
+    const [{ deathsMs, lastMs }, process] = [all[n]!, services[n]!];
+    // Before this page came up, only a process's last line says until when it lived.
+    const death = deathsMs.find((ms) => ms >= Math.floor(fromMs));
+    const cut = death ?? (serviceRuns(process) ? undefined : lastMs);
+    return cut && (one.endAfter(service, fromMs) ?? cut);
+  };
   const stored = storedMoments(
     one,
     services.map(({ database }) => database),
     orderId,
   );
-  const spans = spansOf(lines);
+  const spans = spansOf(lines, endOf);
   const marks = [...stored, ...troublesIn(lines)].toSorted((a, b) => a.at_ms - b.at_ms);
   return {
     model: one.model,
@@ -60,8 +74,14 @@ interface SpanLine extends LogLine {
   attributes?: Record<string, string | number | boolean>;
 }
 
-/** The spans of log lines; one that was begun and never ended has no end. */
-export function spansOf(lines: readonly LogLine[]): Stretch[] {
+/**
+ * The spans of log lines. One that was begun and never ended has no end; or is cut off at `endOf`,
+ * when its process ended.
+ */
+export function spansOf(
+  lines: readonly LogLine[],
+  endOf: (service: string, fromMs: number) => number | undefined = () => undefined,
+): Stretch[] {
   const spans = lines.filter(({ span_id }) => typeof span_id === "string") as SpanLine[];
   const ends = new Map(
     spans.filter(({ event }) => event === "span_ended").map((line) => [line.span_id, line]),
@@ -76,12 +96,20 @@ export function spansOf(lines: readonly LogLine[]): Stretch[] {
   };
   const works = begun.filter(isWorthALine).map((line): Stretch => {
     const end = ends.get(line.span_id);
+    const fromMs = line.at_us / 1_000;
+    const cutMs = end === undefined ? endOf(line.service, fromMs) : undefined;
     return {
       service: line.service,
       name: `${line.name ?? ""}${placeInLog(line)}`,
       kind: line.kind === "client" || line.kind === "producer" ? "call" : "work",
-      from_ms: line.at_us / 1_000,
-      to_ms: end === undefined ? null : end.at_us / 1_000,
+      from_ms: fromMs,
+      to_ms:
+        end === undefined
+          ? cutMs === undefined
+            ? null
+            : Math.max(cutMs, fromMs)
+          : end.at_us / 1_000,
+      ...(cutMs !== undefined && { cut: true as const }),
       ...(end?.outcome === undefined ? {} : { outcome: end.outcome }),
       depth: depthOf(line),
     };

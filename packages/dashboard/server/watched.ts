@@ -82,6 +82,11 @@ export class Watched {
     return services.filter(({ model }) => model === this.model);
   }
 
+  /** When the process of a service that ran at that moment was seen ended. */
+  endAfter(name: string, ms: number): number | undefined {
+    return this.#processes.endAfter(name, ms);
+  }
+
   /** One of them. Throws while it was never started. */
   async service(name: string): Promise<UpService> {
     const found = (await this.services()).find((one) => one.name === name);

@@ -61,6 +61,7 @@ export async function openLoop(
   for (let n = 0; n < count && !recorder.broken && !signal?.aborted; n += 1) {
     const intendedUs = startUs + Math.round((n * 1_000_000) / ratePerS);
     await (exact ? until : timerUntil)(intendedUs);
+    if (signal?.aborted) break;
     const one = recorder.measure(intendedUs, () => send(n));
     underWay.add(one);
     void one.then(() => underWay.delete(one));

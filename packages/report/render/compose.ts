@@ -87,7 +87,7 @@ export function composeReport(evidence: Evidence[], layout: Layout): Block[] {
   const shortfalls = findShortfalls(inOrder(evidence));
   const panels = glancePanels(ordered, figures, layout.chart);
   return withoutNotRun([
-    heading(2, "at-a-glance", "The same order, while Inventory is away"),
+    heading(2, "at-a-glance", "The same order, while Inventory is away or too slow"),
     ...shortfallBlocks(shortfalls),
     ...(panels.length > 0 ? [{ kind: "panels", panels } as const] : []),
     paragraph(conclusion(figures)),
@@ -307,7 +307,7 @@ const MOST_LINES = 12;
 /** One experiment with all its evidence; under its own name unless `title` gives another. */
 export function composeExperiment(one: Evidence, layout: Layout, title = one.experiment): Block[] {
   const verdict =
-    `${checksHeld(one.checks)}, in ${formatDuration(one.duration_s)}.` +
+    `${one.checks.length === 0 ? "Nothing to check" : checksHeld(one.checks)}, in ${formatDuration(one.duration_s)}.` +
     (one.failure ? ` ${escapeMarkdown(firstLine(one.failure))}` : "");
   return [
     heading(3, anchorOf(one), title),

@@ -40,7 +40,7 @@ export function linesChart(series: Series, frame: Frame): string {
   return [
     `<text class="name" x="12" y="${top - 16}">${escape(axisName(series.y))}${series.y.log ? ", log scale" : ""}</text>`,
     ...grid(area, axes),
-    ...series.shaded.map((window, i) => band(window, i, area)),
+    ...bands(series.shaded, area),
     ...lines(series, area, axes),
     ...(named ? names(series, area, axes) : []),
     // Of many lines none is the one that the chart is about.
@@ -61,7 +61,7 @@ function axesOf(series: Series, { width, height }: Frame): Axes {
       ys.push(y);
     }
   }
-  const [left, right] = range(xs.concat(edges), [0, 1]);
+  const [left, right] = range(xs.concat(edges, series.x.from ?? []), [0, 1]);
   const [bottom, top] = range(ys, series.y.log ? [1, 10] : [0, 1]);
   return {
     x:
@@ -113,20 +113,32 @@ function apart(ticks: number[], toX: (tick: number) => number): number[] {
 /** The room of a tick's label: "1,000", and a space. */
 const TICK_PX = 34;
 
-function band(
-  { from, label, to }: Series["shaded"][0],
-  i: number,
-  { bottom, left, right, toX, top }: Area,
-): string {
-  const [start, end] = [toX(from), toX(to)];
-  const endsRight = start > (left + right) / 2;
-  // Neighbouring windows may be narrower than their labels: every other label is a line lower.
-  const y = top + 15 + (i % 2) * LINE_PX;
-  return (
-    `<rect class="shade" x="${start}" y="${top}" width="${round(end - start)}" height="${bottom - top}"/>` +
-    `<path class="edge" d="M${start} ${top}V${bottom}M${end} ${top}V${bottom}"/>` +
-    `<text x="${endsRight ? end - 5 : start + 5}" y="${y}" text-anchor="${endsRight ? "end" : "start"}">${escape(label)}</text>`
-  );
+/**
+ * The windows, each with its label in the first line where that meets no other; a label that has no
+ * room in the upper half of the plot is left out.
+ */
+function bands(windows: Series["shaded"], { bottom, left, right, toX, top }: Area): string[] {
+  /** By line, the stretches that labels take. */
+  const taken: [from: number, to: number][][] = [];
+  const most = Math.max(2, Math.floor((bottom - top) / 2 / LINE_PX));
+  return windows.map(({ from, label, to }) => {
+    const [start, end] = [toX(from), toX(to)];
+    const endsRight = start > (left + right) / 2;
+    const x = endsRight ? end - 5 : start + 5;
+    const width = label.length * CHARACTER_PX;
+    const [low, high] = endsRight ? [x - width, x] : [x, x + width];
+    const isFree = (line: [number, number][] = []) => line.every(([a, b]) => high < a || b < low);
+    const n = Array.from({ length: most }, (_, i) => i).find((i) => isFree(taken[i]));
+    if (n !== undefined) (taken[n] ??= []).push([low, high]);
+    const text =
+      n === undefined
+        ? ""
+        : `<text x="${x}" y="${top + 15 + n * LINE_PX}" text-anchor="${endsRight ? "end" : "start"}">${escape(label)}</text>`;
+    return (
+      `<rect class="shade" x="${start}" y="${top}" width="${round(end - start)}" height="${bottom - top}"/>` +
+      `<path class="edge" d="M${start} ${top}V${bottom}M${end} ${top}V${bottom}"/>${text}`
+    );
+  });
 }
 
 function lines(series: Series, { toX, toY }: Area, { plottable }: Axes): string[] {
@@ -139,7 +151,12 @@ function lines(series: Series, { toX, toY }: Area, { plottable }: Axes): string[
   return series.lines.map(({ points }, i) => {
     const shown = points.filter(([, value]) => plottable(value));
     let path = "";
-    for (const [px, py] of shown) path += `${path && "L"}${toX(px)} ${toY(py)}`;
+    let isGap = true;
+    for (const [px, py] of points) {
+      if (plottable(py)) path += `${isGap ? "M" : "L"}${toX(px)} ${toY(py)}`;
+      // What a log scale has no place for is passed over.
+      if (plottable(py) || Number.isNaN(py)) isGap = Number.isNaN(py);
+    }
     const dots =
       shown.length <= 16
         ? shown.map(
@@ -147,7 +164,7 @@ function lines(series: Series, { toX, toY }: Area, { plottable }: Axes): string[
               `<circle class="d${i % inks.length}" cx="${toX(px)}" cy="${toY(py)}" r="3"/>`,
           )
         : [];
-    return `<path class="l${i % inks.length}" stroke-width="${covered(i) ? 7 : 2.2}"${covered(i) ? ' stroke-opacity=".45"' : ""} d="${path && `M${path}`}"/>${dots.join("")}`;
+    return `<path class="l${i % inks.length}" stroke-width="${covered(i) ? 7 : 2.2}"${covered(i) ? ' stroke-opacity=".45"' : ""} d="${path}"/>${dots.join("")}`;
   });
 }
 
@@ -181,7 +198,7 @@ function names(series: Series, { bottom, right, toY, top }: Area, { plottable }:
 
 /** The highest value of the first line, in figures: how far the fault drove what the chart is about. */
 function peak([first]: Series["lines"], { left, right, toX, toY }: Area): string {
-  const [start, ...rest] = first?.points ?? [];
+  const [start, ...rest] = (first?.points ?? []).filter(([, value]) => !Number.isNaN(value));
   if (!start) return "";
   const [x, y] = rest.reduce((a, b) => (b[1] > a[1] ? b : a), start);
   const isLate = toX(x) > (left + right) / 2;

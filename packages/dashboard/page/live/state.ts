@@ -26,7 +26,13 @@ export const last = signal<{ command: string; said: string; failed: boolean } | 
   undefined,
 );
 /** Actions that are under way. */
-export const busy = signal(0);
+export const underWay = signal<readonly Action[]>([]);
+
+/** Whether that very action is: it isn't asked for twice, and holds no other. */
+export function isUnderWay(action: Action): boolean {
+  const text = JSON.stringify(action);
+  return underWay.value.some((one) => JSON.stringify(one) === text);
+}
 
 const names = computed(() =>
   Object.fromEntries(facts.value.map(({ model, name }) => [model, name])),
@@ -68,7 +74,7 @@ export function close(): void {
 export async function act(action: Action): Promise<boolean> {
   const command = sameByHand(action);
   last.value = { command, said: "…", failed: false };
-  busy.value += 1;
+  underWay.value = [...underWay.value, action];
   try {
     const answer = await fetch("/actions", {
       method: "POST",
@@ -82,7 +88,7 @@ export async function act(action: Action): Promise<boolean> {
     last.value = { command, said: "the page's server doesn't answer", failed: true };
     return false;
   } finally {
-    busy.value -= 1;
+    underWay.value = underWay.value.filter((one) => one !== action);
   }
 }
 

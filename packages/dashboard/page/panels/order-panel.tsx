@@ -1,9 +1,9 @@
 import { useSignal } from "@preact/signals";
-import type { Timeline } from "../../contract/answers.ts";
+import type { Stretch, Timeline } from "../../contract/answers.ts";
 import { usePolled } from "../live/polled.ts";
 import { factsOf } from "../live/state.ts";
 import { ms, roleOf } from "../live/words.ts";
-import { layOut, type Scale } from "./scale.ts";
+import { layOut, playedTo, type Scale } from "./scale.ts";
 import { Title } from "./side.tsx";
 
 const EVERY_MS = 1_000;
@@ -30,7 +30,8 @@ export function OrderPanel({ model, suffix }: { model: string; suffix: string })
             Slow motion, {SLOWER} times slower
           </button>{" "}
           <span class="quiet">
-            {ms(scale.lengthMs)} in all{scale.gaps.length > 0 && ", long waits drawn shorter"}
+            {ms(scale.lengthMs)} in all{scale.gaps.length > 0 && ", long waits drawn shorter"};
+            played slower, no wait takes longer than a second
           </span>
         </p>
       )}
@@ -46,7 +47,7 @@ const BARS = {
   work: "works",
   call: "calls or sends",
   wait: "waits",
-  cut: "failed, or never ended",
+  cut: "failed, or cut off",
 };
 
 /** What each colour of a bar stands for; the words beside a bar say it as well. */
@@ -95,8 +96,7 @@ function Way({
               playedMs === undefined ? Infinity : startMs + playedMs,
             );
             const left = at(one.from_ms);
-            const cut = one.to_ms === null;
-            const text = `${roleOf(one.service)}: ${one.name}, ${cut ? "never ended" : ms(one.to_ms! - one.from_ms)}`;
+            const text = `${roleOf(one.service)}: ${one.name}, ${lengthOf(one)}`;
             return (
               <div key={n} class={`lane depth-${Math.min(one.depth, 6)}`} role="listitem">
                 <span class="label">{text}</span>
@@ -112,7 +112,7 @@ function Way({
                     />
                   ))}
                   <rect
-                    class={`bar ${one.kind}${cut ? " cut" : ""}${one.outcome === "error" ? " error" : ""}`}
+                    class={`bar ${one.kind}${one.cut ? " cut" : ""}${one.outcome === "error" ? " error" : ""}`}
                     x={left}
                     width={Math.max(0.6, at(end) - left)}
                     y="2"
@@ -136,6 +136,11 @@ function Way({
   );
 }
 
+function lengthOf({ cut, from_ms, to_ms }: Stretch): string {
+  if (to_ms === null) return "still under way";
+  return cut ? `cut off after ${ms(to_ms - from_ms)}: its process ended` : ms(to_ms - from_ms);
+}
+
 /** Over the bars: how long each wait is that is drawn shorter. */
 function Gaps({ scale }: { scale: Scale }) {
   const lengths = scale.gaps.map((gap) => ms(gap.ms)).join(", ");
@@ -153,16 +158,10 @@ function Gaps({ scale }: { scale: Scale }) {
 /** Plays what was recorded again, slower; by frames of the screen. */
 function play(scale: Scale, show: (ms: number | undefined) => void): void {
   const begunMs = performance.now();
-  // A wait of a minute would take ten: the play goes by the drawn length.
   const step = (nowMs: number) => {
-    const playedMs = (nowMs - begunMs) / SLOWER;
-    const share = playedMs / Math.min(scale.lengthMs, 3_000);
-    if (share >= 1) {
-      show(undefined);
-      return;
-    }
-    show(scale.lengthMs * share);
-    requestAnimationFrame(step);
+    const at = playedTo(scale, SLOWER, Math.max(0, nowMs - begunMs));
+    show(at);
+    if (at !== undefined) requestAnimationFrame(step);
   };
   requestAnimationFrame(step);
 }

@@ -1,6 +1,8 @@
 import { useSignal } from "@preact/signals";
+import { useRef } from "preact/hooks";
 import type { ShownMetrics, ShownReplay } from "@lab/lab/probes/replay";
 import { usePolled } from "../live/polled.ts";
+import { frame } from "../live/state.ts";
 import { number } from "../live/words.ts";
 import { Do, Title } from "./side.tsx";
 
@@ -13,14 +15,31 @@ const EVERY_MS = 300;
 
 /** The stream's metrics computed again: before, falling, after. */
 export function ReplayPanel() {
+  /** What was shown last when the newest replay began, and when it had ended. */
   const before = useSignal<ShownMetrics | undefined>(undefined);
+  const after = useSignal<ShownMetrics | undefined>(undefined);
+  const seen = useRef<{ generation: number; metrics: ShownMetrics } | undefined>(undefined);
   const { answer: looked, wrong } = usePolled<Looked>("/replay", EVERY_MS, (now) => {
-    // Until a replay begins, what is shown is "before".
-    if (now.replay?.state !== "replaying" && !isOf(before.value, now.replay))
-      before.value = now.metrics;
+    const generation = now.replay?.generation ?? 0;
+    const isNew = seen.current !== undefined && seen.current.generation !== generation;
+    if (isNew) {
+      before.value = seen.current!.metrics;
+      after.value = undefined;
+    }
+    if (now.replay?.state === "replaying") {
+      // A page that comes in the middle hasn't seen what was before.
+      if (seen.current === undefined) seen.current = { generation, metrics: now.metrics };
+      else seen.current.generation = generation;
+      return;
+    }
+    if (before.value !== undefined) after.value ??= now.metrics;
+    seen.current = { generation, metrics: now.metrics };
   });
   const { metrics, replay } = looked.value ?? {};
   const isRunning = replay?.state === "replaying";
+  const rows =
+    metrics &&
+    rowsOf(before.value ?? metrics, isRunning ? replay : undefined, after.value ?? metrics);
   return (
     <>
       <Title>Replay the stream</Title>
@@ -32,25 +51,25 @@ export function ReplayPanel() {
       <Do action={{ do: "replay" }} disabled={isRunning || metrics === undefined}>
         Compute the metrics again
       </Do>
-      {metrics !== undefined && (
+      {rows !== undefined && (
         <table class="compare">
           <thead>
             <tr>
               <th />
-              <th scope="col">before</th>
-              <th scope="col">{isRunning ? "now, counting" : "after"}</th>
+              <th scope="col">{before.value === undefined && !isRunning ? "now" : "before"}</th>
+              {(before.value !== undefined || isRunning) && (
+                <th scope="col">{isRunning ? "now, counting" : "after"}</th>
+              )}
             </tr>
           </thead>
           <tbody>
-            {rowsOf(before.value ?? metrics, isRunning ? replay : undefined, metrics).map(
-              ([name, old, now]) => (
-                <tr key={name} class={old === now ? "" : "differs"}>
-                  <th scope="row">{name}</th>
-                  <td>{old}</td>
-                  <td>{now}</td>
-                </tr>
-              ),
-            )}
+            {rows.map(([name, old, now]) => (
+              <tr key={name} class={old === now ? "" : "differs"}>
+                <th scope="row">{name}</th>
+                <td>{old}</td>
+                {(before.value !== undefined || isRunning) && <td>{now}</td>}
+              </tr>
+            ))}
           </tbody>
         </table>
       )}
@@ -60,18 +79,17 @@ export function ReplayPanel() {
           before, {replay.digest_after?.slice(0, 16)}… after
         </p>
       )}
+      {frame.value?.load !== "" && (
+        <p class="quiet">
+          Orders go on meanwhile: the digests are of the same records, the columns of the moments
+          before and after.
+        </p>
+      )}
       <p class="quiet">
         Orders per minute by the time of processing differ, because a replay reads as fast as it
         can. By the time of the event they are equal.
       </p>
     </>
-  );
-}
-
-/** Whether those metrics are what the last replay began with. */
-function isOf(metrics: ShownMetrics | undefined, replay: ShownReplay | null): boolean {
-  return (
-    metrics !== undefined && replay?.digest_before === metrics.digest && replay.finished_at !== null
   );
 }
 

@@ -14,6 +14,26 @@ export interface Scale {
   /** The place of a moment, from 0 to 1. */
   place(sinceStartMs: number): number;
   startOf(line: Timeline): number;
+  /** The lengths of time between two neighbouring moments, in order. */
+  pieces: { from: number; to: number }[];
+}
+
+/** In slow motion, what lies between two moments takes at most so long. */
+const MOST_PLAYED_MS = 1_000;
+
+/** How far a recording has come when it has been played for so long, `slower` times slower; undefined after its end. */
+export function playedTo(
+  { pieces }: Pick<Scale, "pieces">,
+  slower: number,
+  playedMs: number,
+): number | undefined {
+  let left = playedMs;
+  for (const { from, to } of pieces) {
+    const takes = Math.min((to - from) * slower, MOST_PLAYED_MS);
+    if (left < takes) return from + ((to - from) * left) / takes;
+    left -= takes;
+  }
+  return undefined;
 }
 
 export function layOut(lines: readonly Timeline[]): Scale {
@@ -51,6 +71,7 @@ export function layOut(lines: readonly Timeline[]): Scale {
   return {
     lengthMs,
     startOf,
+    pieces,
     gaps: placed
       .filter(({ isLong }) => isLong)
       .map(({ at: left, from, to, width }) => ({ at: left, width, ms: to - from })),

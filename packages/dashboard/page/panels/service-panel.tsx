@@ -63,7 +63,9 @@ export function ServicePanel({ model, service: name }: { model: string; service:
       )}
       <h3>Its work</h3>
       {Object.keys(faults ?? {}).length > 0 && (
-        <p class="warn">struck {number(struck)} times so far</p>
+        <p class="warn">
+          struck {number(struck)} {struck === 1 ? "time" : "times"} so far
+        </p>
       )}
       {FAULTS.map(({ faults: wanted, title }) => (
         <Do

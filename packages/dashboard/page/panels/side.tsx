@@ -1,7 +1,7 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import type { Action } from "../../contract/commands.ts";
-import { act, busy, close, key, type Panel, panel, sameByHand } from "../live/state.ts";
+import { act, close, isUnderWay, key, type Panel, panel, sameByHand } from "../live/state.ts";
 import { BrokerPanel } from "./broker-panel.tsx";
 import { LettersPanel } from "./letters-panel.tsx";
 import { OrderPanel } from "./order-panel.tsx";
@@ -76,8 +76,12 @@ export function Do({
       <button
         type="button"
         aria-pressed={pressed}
-        disabled={disabled || key === "" || busy.value > 0}
-        onClick={() => void act(action)}
+        disabled={disabled || key === ""}
+        // Not disabled while it is under way, which would take the keyboard's focus from it.
+        aria-disabled={isUnderWay(action)}
+        onClick={() => {
+          if (!isUnderWay(action)) void act(action);
+        }}
       >
         {children}
       </button>

@@ -83,17 +83,17 @@ function seriesOf(
   return {
     id,
     title,
-    x: { name: "seconds ago", unit: "s" },
+    x: { name: "seconds ago", unit: "s", from: x(first) },
     y: { name: unit, unit, ...(log && { log }) },
     lines: facts.value.map((one, n) => ({
       name: `${one.part} ${one.title.split(":").at(-1)!.trim()}`,
       points: shown.flatMap((tick): [number, number][] => {
-        const value = of(tick, n);
-        return value === null ? [] : [[x(tick.at_ms), value]];
+        // Where there is no value, the line has a gap.
+        return [[x(tick.at_ms), of(tick, n) ?? Number.NaN]];
       }),
     })),
     shaded: bandsSince(first).map(({ from_ms, label, to_ms }) => ({
-      label,
+      label: to_ms === null ? label : `${label}, healed after ${lasted({ from_ms, to_ms })} s`,
       from: x(Math.max(from_ms, first)),
       to: x(Math.min(to_ms ?? endMs, endMs)),
     })),
@@ -106,15 +106,20 @@ function bandsSince(ms: number): Band[] {
 
 /** How long each fault has lasted. */
 function Healed() {
-  const over = (frame.value?.bands ?? []).filter(({ to_ms }) => to_ms !== null).slice(-4);
+  const over = (frame.value?.bands ?? []).filter(({ to_ms }) => to_ms !== null).slice(-8);
   if (over.length === 0) return null;
   return (
     <ul class="healed" aria-label="What was broken">
       {over.toReversed().map(({ from_ms, id, label, to_ms }) => (
         <li key={id}>
-          {label}: <b>healed after {Math.round((to_ms! - from_ms) / 100) / 10} s</b>
+          {label}: <b>healed after {lasted({ from_ms, to_ms: to_ms! })} s</b>
         </li>
       ))}
     </ul>
   );
+}
+
+/** Seconds, with a decimal. */
+function lasted({ from_ms, to_ms }: { from_ms: number; to_ms: number }): number {
+  return Math.round((to_ms - from_ms) / 100) / 10;
 }

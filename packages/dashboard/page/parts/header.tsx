@@ -1,5 +1,15 @@
 import { useRef } from "preact/hooks";
-import { act, busy, connection, facts, frame, key, open, openBands, tab } from "../live/state.ts";
+import {
+  act,
+  connection,
+  facts,
+  frame,
+  isUnderWay,
+  key,
+  open,
+  openBands,
+  tab,
+} from "../live/state.ts";
 import { ms, number } from "../live/words.ts";
 
 export function Header() {
@@ -33,6 +43,8 @@ export function Header() {
   );
 }
 
+const HEAL = { do: "heal" } as const;
+
 /** What is broken now, always in sight; with one button that heals all. */
 export function Broken() {
   const bands = openBands.value;
@@ -56,8 +68,11 @@ export function Broken() {
       <button
         type="button"
         class="heal"
-        disabled={bands.length === 0 || busy.value > 0}
-        onClick={() => void act({ do: "heal" })}
+        disabled={bands.length === 0 || key === ""}
+        aria-disabled={isUnderWay(HEAL)}
+        onClick={() => {
+          if (!isUnderWay(HEAL)) void act(HEAL);
+        }}
       >
         Heal all
       </button>
@@ -78,7 +93,9 @@ function struckBy(label: string): string {
   const service = model?.services.find(({ name }) => name.startsWith(role));
   const struck = role === "line" ? model?.network?.struck : service?.struck;
   const counts = role === "line" || Object.keys(service?.faults ?? {}).length > 0;
-  return counts && struck !== undefined ? `, struck ${number(struck)} times` : "";
+  return counts && struck !== undefined
+    ? `, struck ${number(struck)} ${struck === 1 ? "time" : "times"}`
+    : "";
 }
 
 /** In a narrow window: a line for each model, which chooses the column. */

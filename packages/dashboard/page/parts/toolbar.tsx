@@ -1,5 +1,5 @@
 import { useSignal } from "@preact/signals";
-import { act, busy, facts, frame, key, last } from "../live/state.ts";
+import { act, facts, frame, key, last, underWay } from "../live/state.ts";
 import { number } from "../live/words.ts";
 
 const BURSTS = [10, 100, 1_000];
@@ -60,7 +60,19 @@ export function Toolbar() {
             </option>
           ))}
         </select>
-        {load !== "" && <span class="quiet">on</span>}
+        {load !== "" && (
+          <button
+            type="button"
+            disabled={off}
+            aria-label={`Stop the ${load}`}
+            onClick={() => {
+              rate.value = 0;
+              void act({ do: "steady", models, per_minute: 0 });
+            }}
+          >
+            Stop
+          </button>
+        )}
       </div>
       <Last />
     </section>
@@ -77,7 +89,7 @@ function Last() {
   return (
     <div class="last">
       <p class={failed ? "said bad" : "said"} role={failed ? "alert" : undefined}>
-        {busy.value > 0 ? "… " : ""}
+        {underWay.value.length > 0 ? "… " : ""}
         {said}
       </p>
       <div class="same">
