@@ -123,9 +123,10 @@ function bands(windows: Series["shaded"], { bottom, left, right, toX, top }: Are
   const most = Math.max(2, Math.floor((bottom - top) / 2 / LINE_PX));
   return windows.map(({ from, label, to }) => {
     const [start, end] = [toX(from), toX(to)];
-    const endsRight = start > (left + right) / 2;
-    const x = endsRight ? end - 5 : start + 5;
     const width = label.length * CHARACTER_PX;
+    const [fitsRight, fitsLeft] = [start + 5 + width <= right, end - 5 - width >= left];
+    const endsRight = fitsRight === fitsLeft ? start > (left + right) / 2 : fitsLeft;
+    const x = endsRight ? end - 5 : start + 5;
     const [low, high] = endsRight ? [x - width, x] : [x, x + width];
     const isFree = (line: [number, number][] = []) => line.every(([a, b]) => high < a || b < low);
     const n = Array.from({ length: most }, (_, i) => i).find((i) => isFree(taken[i]));

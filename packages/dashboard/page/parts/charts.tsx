@@ -92,8 +92,9 @@ function seriesOf(
         return [[x(tick.at_ms), of(tick, n) ?? Number.NaN]];
       }),
     })),
-    shaded: bandsSince(first).map(({ from_ms, label, to_ms }) => ({
-      label: to_ms === null ? label : `${label}, healed after ${lasted({ from_ms, to_ms })} s`,
+    shaded: bandsSince(first).map(({ from_ms, id, to_ms }) => ({
+      // The list below says what it stands for: the charts are too small for it.
+      label: String(id),
       from: x(Math.max(from_ms, first)),
       to: x(Math.min(to_ms ?? endMs, endMs)),
     })),
@@ -104,20 +105,23 @@ function bandsSince(ms: number): Band[] {
   return (frame.value?.bands ?? []).filter(({ to_ms }) => to_ms === null || to_ms > ms);
 }
 
-/** How long each fault has lasted. */
+/** What the numbered bands of the charts stand for, and how long each fault has lasted. */
 function Healed() {
-  const over = (frame.value?.bands ?? []).filter(({ to_ms }) => to_ms !== null).slice(-8);
-  if (over.length === 0) return null;
+  const bands = (frame.value?.bands ?? []).slice(-MOST_LISTED);
+  if (bands.length === 0) return null;
   return (
     <ul class="healed" aria-label="What was broken">
-      {over.toReversed().map(({ from_ms, id, label, to_ms }) => (
+      {bands.toReversed().map(({ from_ms, id, label, to_ms }) => (
         <li key={id}>
-          {label}: <b>healed after {lasted({ from_ms, to_ms: to_ms! })} s</b>
+          <span class="quiet">{id}</span> {label}:{" "}
+          <b>{to_ms === null ? "now" : `healed after ${lasted({ from_ms, to_ms })} s`}</b>
         </li>
       ))}
     </ul>
   );
 }
+
+const MOST_LISTED = 12;
 
 /** Seconds, with a decimal. */
 function lasted({ from_ms, to_ms }: { from_ms: number; to_ms: number }): number {
