@@ -117,7 +117,8 @@ export class Lamps {
   #workLeft({ onTheWay, services, waiting }: LampInput, orders: string): string | undefined {
     const off = services.find((one) => one.state !== "up");
     if (off !== undefined) return `${off.name} is ${off.state}`;
-    if (waiting > 0) return `${waiting} customers wait for an answer`;
+    if (waiting > 0)
+      return `${waiting} ${waiting === 1 ? "customer waits" : "customers wait"} for an answer`;
     if (onTheWay === null) return "the broker doesn't answer";
     if (onTheWay > 0) return `${onTheWay} messages are on their way`;
     const owed = owedBy(this.#model, orders);

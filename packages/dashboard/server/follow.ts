@@ -10,6 +10,9 @@ import type { Watched } from "./watched.ts";
 /** A shorter wait, or a settlement that took less, isn't worth a line. */
 const LEAST_WAIT_US = 1_000;
 
+/** A span's time is from a steadier clock than that of its line, which may be some milliseconds behind. */
+const CLOCKS_APART_MS = 10;
+
 /** The timelines of an order, by the end of its id, and of those that were placed with the same click. */
 export async function timelines(
   watched: readonly Watched[],
@@ -19,10 +22,12 @@ export async function timelines(
 ): Promise<Timeline[]> {
   const one = watched.find((each) => each.model === model);
   const listed = clicks.flatMap(({ orders }) => orders).map(({ order_id }) => order_id ?? "");
-  const orderId = one?.book.find(suffix) ?? listed.find((id) => id.endsWith(suffix));
-  if (one === undefined || orderId === undefined) {
-    throw new Error("this order is too long ago: only the last minute's can be followed");
-  }
+  if (one === undefined) throw new Error(`there is no model ${model} on this page`);
+  const orderId =
+    one.book.find(suffix) ??
+    listed.find((id) => id.endsWith(suffix)) ??
+    (await storedWith(one, suffix));
+  if (orderId === undefined) throw new Error(`no order of ${model} ends with ${suffix}`);
   const click = clicks.find(({ orders }) => orders.some(({ order_id }) => order_id === orderId));
   const wanted = click?.orders ?? [{ model: one.model, order_id: orderId }];
   return Promise.all(
@@ -31,6 +36,14 @@ export async function timelines(
       return its === undefined || order_id === null ? [] : [timelineOf(its, order_id)];
     }),
   );
+}
+
+/** The order whose id ends so: an earlier one than those of the last minute, as a lamp may name it. */
+async function storedWith(one: Watched, suffix: string): Promise<string | undefined> {
+  if (!/^[\da-f]{4,}$/.test(suffix)) return undefined;
+  const { database } = await one.service(one.facts.services[0]);
+  const sql = "SELECT order_id FROM orders WHERE order_id LIKE ? LIMIT 1";
+  return read<{ order_id: string }>({ database }, sql, `%${suffix}`)[0]?.order_id;
 }
 
 async function timelineOf(one: Watched, orderId: string): Promise<Timeline> {
@@ -45,7 +58,7 @@ async function timelineOf(one: Watched, orderId: string): Promise<Timeline> {
     const n = services.findIndex(({ name }) => name === service);
     const [{ deathsMs, lastMs }, process] = [all[n]!, services[n]!];
     // Before this page came up, only a process's last line says until when it lived.
-    const death = deathsMs.find((ms) => ms >= Math.floor(fromMs));
+    const death = deathsMs.find((ms) => ms >= fromMs - CLOCKS_APART_MS);
     const cut = death ?? (serviceRuns(process) ? undefined : lastMs);
     return cut && (one.endAfter(service, fromMs) ?? cut);
   };

@@ -362,7 +362,7 @@ export function understanding(figures: Figures): Block[] {
           "baseline-latency/connections_20_p99_ms",
         ],
         (closed, open, openTail, closedTail) =>
-          `**Open loop and closed loop.** In a closed loop a client sends its next order when it has the last answer: a slow service is asked less often, and so looks better than it is (here ${closed} at 20 connections, p99 ${closedTail}). In an open loop orders come at their own rate (here ${open}, p99 ${openTail}), and latency counts from when the order _should have been sent_, so that waiting for one's turn counts too. People who order lunch are an open loop. Don't compare latencies from the two with each other.`,
+          `**Open loop and closed loop.** In a closed loop a client sends its next order when it has the last answer: a slow service is asked less often, and so looks better than it is (here ${closed} at 20 connections, p99 ${closedTail}). In an open loop orders come at their own rate (here ${open}, p99 ${openTail}), and latency counts from when the order _should have been sent_, so that waiting for one's turn counts too. People who order lunch are an open loop. Don't compare latencies from the two with each other, nor a healthy median at 20 connections with that of one order alone: with so many waiting for the same machine it is about 20 divided by the orders a second, and differs as that does from one experiment to the next.`,
       ),
     ),
     paragraph(

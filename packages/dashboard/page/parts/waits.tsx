@@ -57,7 +57,8 @@ function Queue({ model, which }: { model: ModelFrame; which: 0 | 1 }) {
       </p>
       {which === 1 && back !== undefined && (
         <p class="quiet">
-          back to Order: <b>{number(back.ready)}</b> ready · <b>{number(back.dead)}</b> dead
+          back to Order: <b>{number(back.ready)}</b> ready · <b>{number(back.unacked)}</b> unacked ·{" "}
+          <b>{number(back.dead)}</b> dead, {age(back.age_ms)}
         </p>
       )}
     </>
@@ -83,8 +84,11 @@ function Log({ model, which }: { model: ModelFrame; which: 0 | 1 }) {
           {age(log.age_ms)}
         </span>
       </p>
-      <ol class="partitions" aria-label={`Partitions of ${log.topic}: committed of end`}>
-        {log.partitions.map(([end, done], n) => (
+      <ol
+        class="partitions"
+        aria-label={`Partitions of ${log.topic}: committed of end, and the lag in records and seconds`}
+      >
+        {log.partitions.map(([end, done, seconds], n) => (
           <li key={n}>
             <span>
               <svg viewBox="0 0 10 4" preserveAspectRatio="none" aria-hidden="true">
@@ -94,6 +98,12 @@ function Log({ model, which }: { model: ModelFrame; which: 0 | 1 }) {
             </span>
             <small>
               {number(done)}/{number(end)}
+              {lags[n]! > 0 && (
+                <>
+                  : <b>{number(lags[n])}</b>
+                  {seconds > 0 && `, ${seconds} s`}
+                </>
+              )}
             </small>
           </li>
         ))}
