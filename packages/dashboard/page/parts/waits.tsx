@@ -98,13 +98,13 @@ function Log({ model, which }: { model: ModelFrame; which: 0 | 1 }) {
             </span>
             <small>
               {number(done)}/{number(end)}
-              {lags[n]! > 0 && (
-                <>
-                  : <b>{number(lags[n])}</b>
-                  {seconds > 0 && `, ${seconds} s`}
-                </>
-              )}
             </small>
+            {lags[n]! > 0 && (
+              <small>
+                <b>{number(lags[n])}</b>
+                {seconds > 0 && ` · ${seconds} s`}
+              </small>
+            )}
           </li>
         ))}
       </ol>
