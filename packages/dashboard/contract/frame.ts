@@ -162,6 +162,7 @@ export interface Frame {
   boot: string;
   at_ms: number;
   models: ModelFrame[];
+  /** In a snapshot all of them; in a frame those that are open, or were closed a short while ago. */
   bands: Band[];
   clicks: Click[];
   tick: Tick;

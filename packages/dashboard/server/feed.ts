@@ -1,7 +1,14 @@
 // One frame for all who watch, four times a second; a slow client misses frames, never gets old ones.
 import { models as titles } from "@lab/evidence/experiments";
 import { Bands } from "./bands.ts";
-import { type Click, type Frame, FRAME_MS, type Snapshot, type Tick } from "../contract/frame.ts";
+import {
+  type Click,
+  type Frame,
+  FRAME_MS,
+  type ModelFrame,
+  type Snapshot,
+  type Tick,
+} from "../contract/frame.ts";
 import type { Lab } from "../contract/lab.ts";
 import { protectionsAmong } from "./protections.ts";
 import type { Watched } from "./watched.ts";
@@ -11,6 +18,8 @@ const HISTORY_S = 600;
 
 /** A frame has at most so many bytes. */
 const MOST_BYTES = 10_000;
+/** Longer than a page goes without a frame before it asks for a snapshot. */
+const KNOWN_MS = 10_000;
 
 export class Feed {
   readonly #bands = new Bands();
@@ -118,22 +127,17 @@ export class Feed {
   }
 }
 
-/** The frame as JSON; of one that would be too large, the newest arrivals and the newest bands. */
+/** The frame as JSON, without the bands that the page knows by now; of one that would be too large, the newest arrivals. */
 function small(frame: Frame): string {
-  const text = JSON.stringify(frame);
-  if (Buffer.byteLength(text) <= MOST_BYTES) return text;
-  const hops = Math.max(...frame.models.map((model) => model.hops.length));
-  const over = frame.bands.filter(({ to_ms }) => to_ms !== null);
-  if (hops === 0 && over.length === 0) return text;
-  const half = Math.floor(hops / 2);
-  return small({
-    ...frame,
-    models: frame.models.map((model) => ({
-      ...model,
-      hops: half > 0 ? model.hops.slice(-half) : [],
-    })),
-    bands: frame.bands.filter(
-      (band) => band.to_ms === null || over.indexOf(band) >= over.length / 2,
-    ),
-  });
+  const since = frame.at_ms - KNOWN_MS;
+  const bands = frame.bands.filter(({ to_ms }) => to_ms === null || to_ms > since);
+  for (let { models } = frame; ; models = models.map(halved)) {
+    const text = JSON.stringify({ ...frame, models, bands });
+    const isEmpty = models.every(({ hops }) => hops.length === 0);
+    if (isEmpty || Buffer.byteLength(text) <= MOST_BYTES) return text;
+  }
+}
+
+function halved(model: ModelFrame): ModelFrame {
+  return { ...model, hops: model.hops.slice(Math.ceil(model.hops.length / 2)) };
 }

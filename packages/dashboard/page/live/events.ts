@@ -1,5 +1,5 @@
 // The line to the server: a snapshot first, then frames; closed while nobody looks.
-import type { Frame, Hop, Snapshot } from "../../contract/frame.ts";
+import type { Band, Frame, Hop, Snapshot } from "../../contract/frame.ts";
 import { connection, facts, frame, history } from "./state.ts";
 
 /** So many seconds of the charts are kept. */
@@ -9,6 +9,15 @@ const AGAIN_MS = 1_000;
 const SILENT_MS = 8_000;
 
 export type OnHops = (model: number, hops: readonly Hop[], frame: Frame) => void;
+
+/** The bands that are over and that a frame no longer has, as far back as the charts look. */
+function closedBefore({ at_ms, bands }: Frame): Band[] {
+  const ids = new Set(bands.map(({ id }) => id));
+  const since = at_ms - HISTORY_S * 1_000;
+  return (frame.value?.bands ?? []).filter(
+    ({ id, to_ms }) => to_ms !== null && to_ms > since && !ids.has(id),
+  );
+}
 
 /** Connects, and connects again whenever the line is lost. `begin` is called with each snapshot. */
 export function connect(onHops: OnHops, begin: () => void): void {
@@ -49,9 +58,10 @@ export function connect(onHops: OnHops, begin: () => void): void {
       take(snapshot);
       snapshot.dots.forEach((dots, n) => onHops(n, dots, snapshot));
     });
-    source.addEventListener("frame", ({ data }: MessageEvent<string>) =>
-      take(JSON.parse(data) as Frame),
-    );
+    source.addEventListener("frame", ({ data }: MessageEvent<string>) => {
+      const next = JSON.parse(data) as Frame;
+      take({ ...next, bands: [...closedBefore(next), ...next.bands] });
+    });
     // The browser would try the same line again: a new one begins with a snapshot.
     source.addEventListener("error", lose);
   };
