@@ -73,7 +73,12 @@ export function close(): void {
 /** Asks the server to do something; true when it was done. */
 export async function act(action: Action): Promise<boolean> {
   const command = sameByHand(action);
-  last.value = { command, said: "…", failed: false };
+  const begun = { command, said: "…", failed: false };
+  last.value = begun;
+  // What has become of an earlier action doesn't hide that of a later one, unless it went wrong.
+  const show = (said: string, failed: boolean) => {
+    if (failed || last.value === begun) last.value = { command, said, failed };
+  };
   underWay.value = [...underWay.value, action];
   try {
     const answer = await fetch("/actions", {
@@ -82,10 +87,10 @@ export async function act(action: Action): Promise<boolean> {
       body: JSON.stringify(action),
     });
     const { error, said = "" } = (await answer.json()) as { said?: string; error?: string };
-    last.value = { command, said: error ?? said, failed: !answer.ok };
+    show(error ?? said, !answer.ok);
     return answer.ok;
   } catch {
-    last.value = { command, said: "the page's server doesn't answer", failed: true };
+    show("the page's server doesn't answer", true);
     return false;
   } finally {
     underWay.value = underWay.value.filter((one) => one !== action);
