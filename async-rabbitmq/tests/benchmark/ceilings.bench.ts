@@ -1,12 +1,13 @@
 /** The model with messages beside what RabbitMQ and one service of it cost at least. */
 import { holdRatios, sampleTable } from "@lab/bench/ratios";
-import { interleave, ROUNDS } from "@lab/bench/rounds";
+import { acceptedPerS, OPENING_STOCK, ORDER, SATURATED_S } from "@lab/bench/load";
+import { interleave, ROUNDS, sampleOf } from "@lab/bench/rounds";
 import { runYardstick, startBunHops } from "@lab/bench/yardstick";
 import { encodeEvent, newEvent } from "@lab/contracts/events";
 import { byLength } from "@lab/evidence/settings";
 import { experiment } from "@lab/lab/experiment/experiment";
 import { eventually, nowUs } from "@lab/lab/host/waiting";
-import { latencies, closedLoop, placeOrder, post, saturate } from "@lab/lab/load/load";
+import { closedLoop, latencies, placeOrder, post } from "@lab/lab/load/load";
 import { read } from "@lab/lab/probes/databases";
 import { openChannel } from "@lab/lab/probes/rabbitmq-tools";
 import { startService } from "@lab/lab/services/processes";
@@ -16,10 +17,8 @@ import { PREFETCH } from "../../consumer.ts";
 import { ROUTING_KEYS } from "../../topology.ts";
 import { type Lab, nothingOpen, startLab } from "../campus.ts";
 
-const SATURATED_S = byLength({ short: 1, full: 4, long: 10 });
 const BACKLOG = byLength({ short: 2_000, full: 10_000 });
 const ONE_BY_ONE = byLength({ short: 50, full: 300 });
-const ORDER = { user_id: "u1", items: [{ sku: "burger", qty: 1 }] };
 /** As many bytes as an event has. */
 const EVENT_BYTES = 400;
 
@@ -45,7 +44,7 @@ experiment(
   },
   async (run) => {
     const broker = await run.broker("rabbitmq");
-    const env = { LAB_FAULTS: "off", OPENING_STOCK: "1000000000" };
+    const env = { LAB_FAULTS: "off", OPENING_STOCK };
     await using lab = await startLab(run, broker, env);
     await mkdir(`${run.folder}/alone`, { recursive: true });
     await using alone = await startService({
@@ -59,12 +58,12 @@ experiment(
       {
         name: OURS,
         async measure() {
-          const perS = await acceptedPerS(lab.campus.order.url);
+          const perS = await acceptedPerS(lab.campus.order.url, 100);
           await nothingOpen(lab);
           return perS;
         },
       },
-      { name: ALONE, measure: () => acceptedPerS(alone.url) },
+      { name: ALONE, measure: () => acceptedPerS(alone.url, 100) },
     ]);
 
     await using hops = await startBunHops(`${run.folder}/hops`, "NORMAL");
@@ -137,11 +136,6 @@ experiment(
   },
 );
 
-async function acceptedPerS(url: string): Promise<number> {
-  const load = { url: `${url}/order`, connections: 100, durationS: SATURATED_S, body: ORDER };
-  return (await saturate(load)).ordersPerS;
-}
-
 /** The median time from the answer of an order until it is confirmed, one order at a time. */
 async function confirmationMs({ campus }: Lab): Promise<number> {
   const { url } = campus.order;
@@ -155,7 +149,7 @@ async function confirmationMs({ campus }: Lab): Promise<number> {
     }
     times.push((nowUs() - fromUs) / 1_000);
   }
-  return times.toSorted((a, b) => a - b)[times.length >> 1]!;
+  return sampleOf(times).median;
 }
 
 /** The median time of one call after the other to both. */

@@ -8,14 +8,8 @@
  */
 import { Kafka, logLevel, Partitioners } from "kafkajs";
 
-const [brokers, topic, into, groupId, count, batchSize] = process.argv.slice(2) as [
-  string,
-  string,
-  string,
-  string,
-  string,
-  string,
-];
+const [brokers = "", topic = "", into = "", groupId = "", count = "", batchSize = ""] =
+  process.argv.slice(2);
 
 process.removeAllListeners("warning");
 const kafka = new Kafka({ brokers: brokers.split(","), logLevel: logLevel.NOTHING });

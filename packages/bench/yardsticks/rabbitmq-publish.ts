@@ -8,14 +8,8 @@
  */
 import { connect } from "amqplib";
 
-const [url, exchange, key, count, bytes, outstanding] = process.argv.slice(2) as [
-  string,
-  string,
-  string,
-  string,
-  string,
-  string,
-];
+const [url = "", exchange = "", key = "", count = "", bytes = "", outstanding = ""] =
+  process.argv.slice(2);
 
 const connection = await connect(url);
 const channel = await connection.createConfirmChannel();

@@ -74,17 +74,23 @@ function livesIn(
   lines: readonly string[],
   before: Pick<Search, "deathsMs" | "lastMs">,
 ): Pick<Search, "deathsMs" | "lastMs"> {
-  let { lastMs } = before;
   const deathsMs = [...before.deathsMs];
+  let last = "";
+  // Only the lines in question are parsed: a log has many.
+  const lastMs = () => {
+    const time = TIME.exec(last)?.[1];
+    return time === undefined ? before.lastMs : Date.parse(time);
+  };
   for (const line of lines) {
-    const time = TIME.exec(line)?.[1];
-    if (time === undefined) continue;
-    if (line.includes('"event":"ready"') && lastMs !== undefined) deathsMs.push(lastMs);
-    lastMs = Date.parse(time);
+    if (!line.startsWith(BEGINS)) continue;
+    const death = line.includes('"event":"ready"') ? lastMs() : undefined;
+    if (death !== undefined) deathsMs.push(death);
+    last = line;
   }
-  return { deathsMs, lastMs };
+  return { deathsMs, lastMs: lastMs() };
 }
 
+const BEGINS = '{"time":"';
 const TIME = /^\{"time":"([^"]+)"/;
 
 function idsIn({ trace_id, span_id }: LogLine): string[] {

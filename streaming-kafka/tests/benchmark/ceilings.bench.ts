@@ -1,4 +1,5 @@
 /** The streaming model beside what Kafka gives at most, and beside the rates that it should have. */
+import { acceptedPerS, OPENING_STOCK, SATURATED_S } from "@lab/bench/load";
 import { holdRatios, type Ratio } from "@lab/bench/ratios";
 import { ROUNDS, type Sample, sampleOf } from "@lab/bench/rounds";
 import { runYardstick } from "@lab/bench/yardstick";
@@ -7,7 +8,7 @@ import { byLength } from "@lab/evidence/settings";
 import type { Broker } from "@lab/lab/brokers/broker";
 import { experiment, type Run } from "@lab/lab/experiment/experiment";
 import { eventually, nowUs } from "@lab/lab/host/waiting";
-import { post, saturate } from "@lab/lab/load/load";
+import { post } from "@lab/lab/load/load";
 import { count, OUTBOX_DEPTH, read } from "@lab/lab/probes/databases";
 import { withAdmin } from "@lab/lab/probes/kafka-tools";
 import { beginReplay, fetchReplay } from "@lab/lab/probes/replay";
@@ -15,11 +16,9 @@ import { type Campus, startModel } from "@lab/lab/services/processes";
 import { PARTITIONS, SEND_BATCH, topics } from "../../topics.ts";
 
 const BULK = byLength({ short: 5_000, full: 100_000 });
-const SATURATED_S = byLength({ short: 1, full: 4, long: 10 });
-const ORDER = { user_id: "u1", items: [{ sku: "burger", qty: 1 }] };
 const WAIT = { timeoutMs: 300_000, everyMs: 10 };
 // A replay can be asked for only where faults may be.
-const ENV = { LAB_FAULTS: "on", OPENING_STOCK: "1000000000" };
+const ENV = { LAB_FAULTS: "on", OPENING_STOCK };
 
 /** What one round measures; a second. */
 interface Round {
@@ -115,7 +114,7 @@ async function measureRound(run: Run, n: number, kafka: Broker, rabbitmq: Broker
   ]);
   const drained = await drainPerS(campus);
   const replayed = await replayPerS(analytics.url);
-  const singles = await acceptedPerS(order.url);
+  const singles = await acceptedPerS(order.url, 100);
   return { stored, acknowledged, relayed, drained, replayed, singles, singlesOfB: await ofB() };
 
   async function ofB(): Promise<number> {
@@ -125,7 +124,7 @@ async function measureRound(run: Run, n: number, kafka: Broker, rabbitmq: Broker
       namespace,
       env: ENV,
     });
-    return await acceptedPerS(other.order.url);
+    return await acceptedPerS(other.order.url, 100);
   }
 }
 
@@ -167,11 +166,6 @@ async function replayPerS(url: string): Promise<number> {
     WAIT,
   );
   return perS(2 * BULK, Date.parse(started_at) * 1_000, Date.parse(finished_at) * 1_000);
-}
-
-async function acceptedPerS(url: string): Promise<number> {
-  const load = { url: `${url}/order`, connections: 100, durationS: SATURATED_S, body: ORDER };
-  return (await saturate(load)).ordersPerS;
 }
 
 function perS(n: number, fromUs: number, toUs: number): number {

@@ -1,17 +1,16 @@
 /** The REST model beside what three hops cost at least: raw Bun.serve, and Go in memory. */
 import { startBunHops, startGoHops } from "@lab/bench/yardstick";
+import { acceptedPerS, OPENING_STOCK, ORDER, SATURATED_S } from "@lab/bench/load";
 import { syncedWriteMs } from "@lab/bench/fsync";
 import { type Comparison, interleave, ROUNDS } from "@lab/bench/rounds";
 import { holdRatios, type Ratio, sampleTable } from "@lab/bench/ratios";
 import { byLength } from "@lab/evidence/settings";
 import { experiment } from "@lab/lab/experiment/experiment";
-import { closedLoop, latencies, placeOrder, saturate } from "@lab/lab/load/load";
+import { closedLoop, latencies, placeOrder } from "@lab/lab/load/load";
 import { mkdir } from "node:fs/promises";
 import { startCampus } from "../campus.ts";
 
-const SATURATED_S = byLength({ short: 1, full: 4, long: 10 });
 const ONE_BY_ONE = byLength({ short: 100, full: 500 });
-const ORDER = { user_id: "u1", items: [{ sku: "burger", qty: 1 }] };
 /** Of one order, while the customer waits: the order, its reservation, its confirmation's. */
 const COMMITS_WAITED_FOR = 3;
 
@@ -31,7 +30,7 @@ experiment(
     parameters: { rounds: ROUNDS, saturated_s: SATURATED_S, one_by_one: ONE_BY_ONE },
   },
   async (run) => {
-    await using ours = await startCampus(run, { LAB_FAULTS: "off", OPENING_STOCK: "1000000000" });
+    await using ours = await startCampus(run, { LAB_FAULTS: "off", OPENING_STOCK });
     await using raw = await startBunHops(`${run.folder}/raw`, "NORMAL");
     await using durable = await startBunHops(`${run.folder}/durable`, "FULL");
     await using go = await startGoHops();
@@ -48,10 +47,7 @@ experiment(
         Object.entries(urls).map(([name, url]) => ({ name, measure: () => measure(url) })),
       );
     const saturated = (connections: number) =>
-      inTurn(`${connections} connections`, async (url) => {
-        const load = { url: `${url}/order`, connections, durationS: SATURATED_S, body: ORDER };
-        return (await saturate(load)).ordersPerS;
-      });
+      inTurn(`${connections} connections`, (url) => acceptedPerS(url, connections));
     const at20 = await saturated(20);
     const at100 = await saturated(100);
     const alone = await inTurn("one after another", async (url) => {

@@ -70,6 +70,11 @@ export function close(): void {
   opener?.focus();
 }
 
+/** Whether any action of that kind is under way. */
+export function isDoing(kind: Action["do"]): boolean {
+  return underWay.value.some((one) => one.do === kind);
+}
+
 /** Asks the server to do something; true when it was done. */
 export async function act(action: Action): Promise<boolean> {
   const command = sameByHand(action);

@@ -45,3 +45,8 @@ export function roleOf(service: string): string {
   const role = service.split("-")[0]!;
   return role[0]!.toUpperCase() + role.slice(1);
 }
+
+/** "1 time", "12 times" */
+export function times(n: number): string {
+  return `${number(n)} ${n === 1 ? "time" : "times"}`;
+}

@@ -1,7 +1,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import type { Letter } from "../../contract/answers.ts";
-import { act, ask, factsOf, key, modelFrame, sameByHand, underWay } from "../live/state.ts";
+import { act, ask, factsOf, isDoing, key, modelFrame, sameByHand } from "../live/state.ts";
 import { number } from "../live/words.ts";
 import { Title } from "./side.tsx";
 
@@ -70,7 +70,7 @@ function ReplayAll({ model, onDone, queue }: Inside & { queue: string }) {
     <div class="do">
       <button
         type="button"
-        disabled={key === "" || isReplaying()}
+        disabled={key === "" || isDoing("letter")}
         onClick={() => void act(action).then(onDone)}
       >
         Replay all of {queue}
@@ -117,7 +117,7 @@ function LetterBox({ letter, model, onDone }: Inside & { letter: Letter }) {
         {/* Off until the broker has answered: what is shown is its state, not the button's. */}
         <button
           type="button"
-          disabled={key === "" || isReplaying()}
+          disabled={key === "" || isDoing("letter")}
           onClick={() => void act(action).then(onDone)}
         >
           {isEdited ? "Replay as edited" : "Replay"}
@@ -126,8 +126,4 @@ function LetterBox({ letter, model, onDone }: Inside & { letter: Letter }) {
       </div>
     </section>
   );
-}
-
-function isReplaying(): boolean {
-  return underWay.value.some((one) => one.do === "letter");
 }

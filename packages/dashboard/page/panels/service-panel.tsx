@@ -1,5 +1,5 @@
 import { factsOf, modelFrame } from "../live/state.ts";
-import { age, number, roleOf, SIGNS, STATE_WORDS } from "../live/words.ts";
+import { age, number, roleOf, SIGNS, STATE_WORDS, times } from "../live/words.ts";
 import { Do, Title } from "./side.tsx";
 
 type Faults = Record<string, number | boolean>;
@@ -62,11 +62,7 @@ export function ServicePanel({ model, service: name }: { model: string; service:
         </Do>
       )}
       <h3>Its work</h3>
-      {Object.keys(faults ?? {}).length > 0 && (
-        <p class="warn">
-          struck {number(struck)} {struck === 1 ? "time" : "times"} so far
-        </p>
-      )}
+      {Object.keys(faults ?? {}).length > 0 && <p class="warn">struck {times(struck)} so far</p>}
       {FAULTS.map(({ faults: wanted, title }) => (
         <Do
           key={title}

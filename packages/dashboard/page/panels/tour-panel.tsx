@@ -1,6 +1,6 @@
 import type { TourStep } from "../../contract/tour.ts";
 import { usePolled } from "../live/polled.ts";
-import { act, key, underWay } from "../live/state.ts";
+import { act, isDoing, key } from "../live/state.ts";
 import { Title } from "./side.tsx";
 
 const EVERY_MS = 700;
@@ -51,7 +51,7 @@ function Step({ at, off, step }: { step: TourStep; at: number; off: boolean }) {
         {at}. {title} <span class="quiet">{requirement}</span>
       </h3>
       <p>{method}</p>
-      <fieldset disabled={off || predicted !== null || key === "" || isPredicting()}>
+      <fieldset disabled={off || predicted !== null || key === "" || isDoing("predict")}>
         <legend>{question}</legend>
         {answers.map((answer, n) => (
           <button
@@ -77,8 +77,4 @@ function Step({ at, off, step }: { step: TourStep; at: number; off: boolean }) {
       )}
     </section>
   );
-}
-
-function isPredicting(): boolean {
-  return underWay.value.some((one) => one.do === "predict");
 }

@@ -10,7 +10,7 @@ import {
   openBands,
   tab,
 } from "../live/state.ts";
-import { ms, number } from "../live/words.ts";
+import { ms, number, times } from "../live/words.ts";
 
 export function Header() {
   const isLive = connection.value === "live";
@@ -93,9 +93,7 @@ function struckBy(label: string): string {
   const service = model?.services.find(({ name }) => name.startsWith(role));
   const struck = role === "line" ? model?.network?.struck : service?.struck;
   const counts = role === "line" || Object.keys(service?.faults ?? {}).length > 0;
-  return counts && struck !== undefined
-    ? `, struck ${number(struck)} ${struck === 1 ? "time" : "times"}`
-    : "";
+  return counts && struck !== undefined ? `, struck ${times(struck)}` : "";
 }
 
 /** In a narrow window: a line for each model, which chooses the column. */
